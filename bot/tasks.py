@@ -1,0 +1,38 @@
+"""Background work: every task is kept until it ends, and waited for when the bot stops."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from bot import errors
+
+T = TypeVar("T")
+
+
+class Tasks:
+    """The running background tasks. asyncio itself keeps only weak references to a task."""
+
+    def __init__(self) -> None:
+        self._running: set[asyncio.Task[Any]] = set()
+
+    def start(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Run `work` in the background; an error in it is logged under a reference number."""
+        task = asyncio.create_task(work)
+        self._running.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._running.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            errors.report(error)
+
+    async def drain(self, seconds: float) -> int:
+        """Wait up to `seconds` until nothing runs, also what running work still starts; return how much is left."""
+        deadline = asyncio.get_running_loop().time() + seconds
+        while self._running and (left := deadline - asyncio.get_running_loop().time()) > 0:
+            await asyncio.wait(self._running, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.sleep(0)
+        return len(self._running)

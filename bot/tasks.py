@@ -6,7 +6,11 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+import structlog
+
 from bot import errors
+
+log = structlog.get_logger("bot.tasks")
 
 T = TypeVar("T")
 
@@ -18,7 +22,7 @@ class Tasks:
         self._running: set[asyncio.Task[Any]] = set()
 
     def start(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        """Run `work` in the background; an error in it is logged under a reference number."""
+        """Run `work` in the background; an unexpected error in it is logged under a reference number."""
         task = asyncio.create_task(work)
         self._running.add(task)
         task.add_done_callback(self._ended)
@@ -26,7 +30,11 @@ class Tasks:
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._running.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
+        if task.cancelled() or (error := task.exception()) is None:
+            return
+        if isinstance(error, errors.BotError):  # expected, and the sweep comes back to it
+            log.error("background_work_failed", error=str(error), cause=str(error.__cause__))
+        else:
             errors.report(error)
 
     async def drain(self, seconds: float) -> int:

@@ -1,0 +1,62 @@
+"""python -m bot [run | check | demo]: the command line."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+
+from bot import settings
+from bot.errors import BotError, SettingsError
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Do what the command line says; the exit code: 0 fine, 1 it failed, 2 the settings are not right."""
+    given = _parser().parse_args(arguments)
+    try:
+        return {"run": _run, "check": _check, "demo": _demo}[given.do](given)
+    except SettingsError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except BotError as error:
+        print(error, file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m bot", description="Unsubscribe Cellcast numbers from Slack.")
+    parser.set_defaults(do="run")
+    commands = parser.add_subparsers(metavar="run | check | demo")
+    commands.add_parser("run", help="run the bot (the default)").set_defaults(do="run")
+    commands.add_parser("check", help="prove tokens, key and database, a line each").set_defaults(do="check")
+    demo = commands.add_parser("demo", help="try the bot in a web page, without Slack or Cellcast")
+    demo.set_defaults(do="demo")
+    demo.add_argument("--once", action="store_true", help="play one round, then exit: 0 if the toast came, else 1")
+    demo.add_argument("--port", type=int, default=8080, help="the page's port (default 8080; 0: any free one)")
+    demo.add_argument("--no-browser", action="store_true", help="do not open a browser")
+    return parser
+
+
+def _run(_given: argparse.Namespace) -> int:
+    from bot import app, logs  # noqa: PLC0415 - a wrong setting is told without loading Slack's libraries
+
+    found = settings.load()
+    logs.configure(found)
+    asyncio.run(app.run(found))
+    return 0
+
+
+def _check(_given: argparse.Namespace) -> int:
+    from bot.check import check  # noqa: PLC0415 - as above
+
+    return 0 if asyncio.run(check(settings.load())) else 1
+
+
+def _demo(given: argparse.Namespace) -> int:
+    from bot.demo import play  # noqa: PLC0415 - the bot itself never loads the demo
+
+    return asyncio.run(play.demo(once=given.once, port=given.port, browser=not given.no_browser))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

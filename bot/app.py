@@ -1,0 +1,228 @@
+"""Puts the parts together and runs them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+from aiohttp import web as aiohttp_web
+from slack_bolt.adapter.socket_mode.aiohttp import AsyncSocketModeHandler
+from slack_bolt.async_app import AsyncApp
+from slack_bolt.authorization import AuthorizeResult
+from slack_bolt.request.async_request import AsyncBoltRequest
+from slack_bolt.response import BoltResponse
+from slack_sdk.signature import SignatureVerifier
+from slack_sdk.socket_mode.async_client import AsyncBaseSocketModeClient
+from slack_sdk.socket_mode.request import SocketModeRequest
+
+import handlers
+from bot import web
+from bot.access import Access
+from bot.cellcast import Cellcast
+from bot.errors import LedgerError, NewerLedger, NotKnown, NotTaken, StartError
+from bot.fulfilment import GRACE, Fulfilment
+from bot.ledger import Ledger
+from bot.settings import APP_PAGE, Settings
+from bot.slack import Slack
+from bot.tasks import Tasks
+
+log = structlog.get_logger("bot.app")
+
+SOCKET_SECONDS = 15.0
+# slack_sdk calls a socket stale when no pong came for four of these.
+PING_EVERY = 10.0
+SWEEP_DEAD_AFTER = 15.0
+# Bolt reads these by itself: a stray SLACK_CLIENT_ID switches it to OAuth, and it drops the token it is given.
+BOLTS_OWN = (
+    "SLACK_BOT_TOKEN",
+    "SLACK_SIGNING_SECRET",
+    "SLACK_CLIENT_ID",
+    "SLACK_CLIENT_SECRET",
+    "SLACK_VERIFICATION_TOKEN",
+)
+
+
+class Bot:
+    """The running bot: `start`, then `stop`. `now` tells seconds since the epoch."""
+
+    def __init__(self, settings: Settings, now: Callable[[], float] = time.time) -> None:
+        self.settings = settings
+        self.now = now
+        self.tasks = Tasks()
+        self.port = settings.port
+        self._acks = Tasks()  # requests of Slack being answered: Bolt and aiohttp keep no hold of them
+        self._closing = contextlib.AsyncExitStack()
+        self._stopping = False
+        self._socket: AsyncSocketModeHandler | None = None
+        self._site: aiohttp_web.TCPSite | None = None
+        self._sweep: asyncio.Task[None] | None = None
+
+    async def start(self, sweep_every: float = 1.0) -> None:
+        """Start everything. Raises StartError or LedgerError with a plain sentence where that is not possible."""
+        try:
+            await self._start(sweep_every)
+        except BaseException:
+            await self._closing.aclose()
+            raise
+
+    async def _start(self, sweep_every: float) -> None:
+        settings = self.settings
+        self.ledger = Ledger(settings.database_url)
+        self._closing.callback(self.ledger.close)
+        await open_ledger(self.ledger)
+        self.slack = Slack(settings.slack_bot_token.get_secret_value(), settings.slack_api_url)
+        self._closing.push_async_callback(self.slack.close)
+        me = await identify(self.slack)
+        self.cellcast = Cellcast(settings.cellcast_base_url, settings.cellcast_api_key.get_secret_value())
+        self._closing.push_async_callback(self.cellcast.close)
+        self.fulfilment = Fulfilment(settings, self.ledger, self.cellcast, self.slack, self.tasks, self.now)
+        self.bolt = make_bolt(self.slack, me)
+        handlers.register(self.bolt, handlers.Desk(Access(settings, str(me["team_id"])), self.fulfilment))
+        await self._serve()
+        if settings.slack_app_token is not None:
+            await self._connect(settings.slack_app_token.get_secret_value())
+        self._sweep = asyncio.create_task(self.fulfilment.sweep_forever(sweep_every))
+        log.info("started", workspace=me.get("team"), bot=me.get("user"), port=self.port, dry_run=settings.dry_run,
+                 mode="socket" if settings.socket_mode else "http")
+
+    async def _serve(self) -> None:
+        secret = self.settings.slack_signing_secret
+        http_mode = not self.settings.socket_mode and secret is not None
+        verifier = SignatureVerifier(secret.get_secret_value()) if secret is not None and http_mode else None
+        runner = aiohttp_web.AppRunner(web.make(verifier, self._dispatch, self.health), access_log=None)
+        await runner.setup()
+        self._closing.push_async_callback(runner.cleanup)
+        self._site = aiohttp_web.TCPSite(runner, self.settings.host, self.settings.port, backlog=web.BACKLOG)
+        try:
+            await self._site.start()
+        except OSError as error:
+            raise StartError(
+                f"The web server cannot listen on {self.settings.host}:{self.settings.port} ({error.strerror}). "
+                "Set HOST and PORT to an address of this machine that is free."
+            ) from None
+        self.port = runner.addresses[0][1]
+
+    async def _dispatch(self, body: dict[str, Any]) -> BoltResponse:
+        # The signature is verified: from here on a request is the same as one that came by the socket.
+        request = AsyncBoltRequest(body=body, mode="socket_mode")
+        return await self._acks.start(self.bolt.async_dispatch(request))
+
+    async def _connect(self, app_token: str) -> None:
+        url = await open_socket(self.slack, app_token)
+        self._socket = AsyncSocketModeHandler(self.bolt, app_token, ping_interval=PING_EVERY)
+        client = self._socket.client
+        client.socket_mode_request_listeners = [self._hear]
+        client.wss_uri = url
+        self._closing.push_async_callback(client.close)
+        try:
+            await asyncio.wait_for(self._socket.connect_async(), SOCKET_SECONDS)
+        except TimeoutError:
+            raise StartError(
+                "Slack's socket cannot be reached (wss). Check the network and the proxy of this machine."
+            ) from None
+
+    async def _hear(self, client: AsyncBaseSocketModeClient, request: SocketModeRequest) -> None:
+        if self._socket is not None and not self._stopping:  # unanswered, Slack sends it to another copy
+            await self._acks.start(self._socket.handle(client, request))  # type: ignore[arg-type]  # its own client
+
+    async def health(self) -> dict[str, Any]:
+        """What /healthz tells: `ok` only while the bot could do its job."""
+        age = self.now() - self.fulfilment.swept_at
+        state: dict[str, Any] = {"sweep": age < SWEEP_DEAD_AFTER, "stopping": self._stopping}
+        if self._socket is not None:
+            state["socket"] = await self._socket.client.is_connected()
+        state["ok"] = state["sweep"] and state.get("socket", True) and not self._stopping
+        return state
+
+    async def stop(self) -> None:
+        """Take no new work, let running calls end and be told, close; within CELLCAST_TIMEOUT_SECONDS + 5."""
+        self._stopping = True
+        log.info("stopping")
+        if self._site is not None:
+            await self._site.stop()
+        if self._sweep is not None:
+            self._sweep.cancel()
+            await asyncio.wait([self._sweep])
+        await self._acks.drain(2.0)
+        left = await self.tasks.drain(self.settings.cellcast_timeout_seconds + GRACE - 3.0)
+        await self._closing.aclose()
+        log.info("stopped", left=left)
+
+
+def make_bolt(slack: Slack, me: dict[str, Any]) -> AsyncApp:
+    """Bolt's app for the one workspace: a listener's return is the answer, and nobody asks auth.test again."""
+    for name in BOLTS_OWN:
+        if os.environ.pop(name, None) is not None and "CLIENT" in name:
+            log.warning("ignored_variable", name=name, why="this bot has one workspace and no OAuth")
+    mine = AuthorizeResult(
+        enterprise_id=me.get("enterprise_id"),
+        team_id=me["team_id"],
+        bot_id=me.get("bot_id"),
+        bot_user_id=me.get("user_id"),
+        bot_token=slack.client.token,
+    )
+
+    async def authorize() -> AuthorizeResult:
+        return mine
+
+    bolt = AsyncApp(
+        name="cellcast-unsubscribe-bot",
+        # With a token of its own Bolt would warn that the authorize function wins; every call uses `slack` anyway.
+        client=type(slack.client)(base_url=slack.client.base_url, session=slack.session, retry_handlers=[]),
+        authorize=authorize,
+        process_before_response=True,
+        # web.py verifies each request before Bolt sees it; on the socket there is none to verify.
+        request_verification_enabled=False,
+    )
+    return bolt
+
+
+async def open_ledger(ledger: Ledger) -> None:
+    """Open the ledger; raises StartError with what to do."""
+    try:
+        await ledger.open()
+    except NewerLedger:
+        raise
+    except LedgerError as error:
+        why = str(getattr(error.__cause__, "orig", None) or error.__cause__)
+        raise StartError(f"The database of DATABASE_URL cannot be used: {why}. Check the address and the rights.") from None
+
+
+async def identify(slack: Slack) -> dict[str, Any]:
+    """What auth.test says of the bot token; raises StartError with what to do."""
+    try:
+        return await slack.identify()
+    except (NotTaken, NotKnown) as error:
+        raise _start_error(error, "SLACK_BOT_TOKEN", "OAuth & Permissions") from None
+
+
+async def open_socket(slack: Slack, app_token: str) -> str:
+    """The address of a socket; raises StartError with what to do."""
+    try:
+        return await slack.open_socket(app_token)
+    except (NotTaken, NotKnown) as error:
+        raise _start_error(error, "SLACK_APP_TOKEN", "Basic Information > App-Level Tokens") from None
+
+
+def _start_error(error: NotTaken | NotKnown, variable: str, page: str) -> StartError:
+    if isinstance(error, NotTaken) and error.code not in ("no connection", "ratelimited"):
+        return StartError(f"Slack does not accept {variable} ({error.code}). Get it anew: {APP_PAGE} > {page}.")
+    return StartError(f"Slack cannot be reached ({error}). Check the network of this machine, and SLACK_API_URL.")
+
+
+async def run(settings: Settings) -> None:
+    """Run the bot until SIGTERM or Ctrl-C."""
+    bot = Bot(settings)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, stop.set)
+    await bot.start()
+    await stop.wait()
+    await bot.stop()

@@ -1,0 +1,287 @@
+"""What people read: one function for each state of a card, the toast, and the private lines.
+
+Block Kit and its limits: https://docs.slack.dev/reference/block-kit. Words follow Slack's guidance for messages that
+ask for a decision: the first line says the action and what it touches, every refusal says the next step.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from bot.ledger import Ending, Request
+from bot.outcome import Kind, State
+from bot.slack import Message
+
+COMMAND = "/unsubscribe-number"
+EXAMPLE = f"{COMMAND} 66ea98514f0c1a121c76ec17"
+UNSUBSCRIBE, KEEP, TRY_AGAIN = "unsubscribe_number", "keep_number", "try_again"
+Block = dict[str, Any]
+
+_LOOK = "Look in Cellcast whether the number is still there."
+_UNKNOWN = "The number may or may not be unsubscribed."
+
+# What happened, for each kind of ending that is not plain success.
+_WHAT = {
+    Kind.DRY_RUN: "This was a dry run: nothing was sent to Cellcast.",
+    Kind.UNAUTHORIZED: "Cellcast no longer accepts the bot's API key. Nothing was changed.",
+    Kind.NOT_FOUND: "Cellcast knows no virtual number with this id. Nothing was changed.",
+    Kind.DECLINED: "Cellcast refused the request. Nothing was changed.",
+    Kind.RATE_LIMITED: "Cellcast is getting too many requests and refused this one. Nothing was changed.",
+    Kind.NOT_CONNECTED: "The bot could not connect to Cellcast. Nothing was sent.",
+    Kind.TIMEOUT: f"Cellcast did not answer in time. {_UNKNOWN}",
+    Kind.BROKEN: f"The connection to Cellcast broke after the request was sent. {_UNKNOWN}",
+    Kind.SERVER_ERROR: f"Cellcast answered with a server error. {_UNKNOWN}",
+    Kind.REDIRECT: f"Cellcast's address answered with a redirect, which the bot never follows. {_UNKNOWN}",
+    Kind.UNREADABLE: f"Cellcast's answer is not one that it documents. {_UNKNOWN}",
+    Kind.LOST: f"The bot was stopped during the call and the answer is lost. {_UNKNOWN}",
+    Kind.KEPT: "Nothing was sent to Cellcast.",
+    Kind.EXPIRED: "Nobody confirmed in time. Nothing was sent to Cellcast.",
+}
+
+# What to do before asking again; trying again itself is added where it is possible.
+_NEXT = {
+    Kind.UNAUTHORIZED: "An administrator must set a new CELLCAST_API_KEY and restart the bot.",
+    Kind.NOT_FOUND: "Check the id in Cellcast.",
+    Kind.DECLINED: "Clear up what Cellcast says.",
+    Kind.NOT_CONNECTED: "If it happens again, an administrator should check the bot's network.",
+    Kind.REDIRECT: f"An administrator should check CELLCAST_BASE_URL. {_LOOK}",
+}
+
+
+def escape(text: str) -> str:
+    """Text that did not come from the bot itself, harmless (https://docs.slack.dev/messaging/formatting-message-text)."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def moment(seconds: float) -> str:
+    """A moment in each reader's own time zone, in UTC where a client cannot show that."""
+    fallback = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(seconds))
+    return f"<!date^{int(seconds)}^{{date_short_pretty}} at {{time}}|{fallback}>"
+
+
+def person(user_id: str | None) -> str:
+    """A mention of a person."""
+    return f"<@{user_id}>"
+
+
+def private(sentence: str) -> Message:
+    """A line that only one person sees."""
+    return Message(sentence, [_section(sentence)])
+
+
+def usage(who_may: str) -> Message:
+    """The answer to the command without a number, or with `help`."""
+    return private(
+        f"`{COMMAND} <id>` unsubscribes one virtual number at Cellcast. A card in the channel asks for confirmation "
+        f"first; nothing is sent before somebody presses the button.\nExample: `{EXAMPLE}`\n{who_may}"
+    )
+
+
+def card(request: Request, *, second_person: bool = False) -> Message:
+    """The card of a request as it stands."""
+    if request.state is State.PENDING:
+        return _pending(request, second_person)
+    if request.state is State.CONFIRMED:
+        return _under_way(request)
+    return _ended(request, second_person)
+
+
+def _pending(request: Request, second_person: bool) -> Message:
+    lines = [
+        f"*Unsubscribe virtual number {_number(request)}?*",
+        f"Asked by {person(request.asked_by)}. It can be confirmed until {moment(request.open_until or 0)}.",
+        "This may not be undoable: Cellcast documents no way to get the number back.",
+    ]
+    return _message([*lines, *_rules(request, second_person)], _buttons(request, UNSUBSCRIBE, KEEP))
+
+
+def _under_way(request: Request) -> Message:
+    attempt = f" (attempt {request.attempt})" if request.attempt > 1 else ""
+    lines = [
+        f"*Unsubscribing virtual number {_number(request)}* …{attempt}",
+        f"Confirmed by {_decided(request)}. Cellcast's answer will follow in this channel.",
+    ]
+    return _message([*lines, *_rules(request, False)])
+
+
+def _ended(request: Request, second_person: bool) -> Message:
+    ending = request.ending
+    if ending is None:  # every ending is written with the state that it brings
+        raise LookupError(f"request {request.id} has ended without an ending")
+    can_try = request.open_until is not None
+    lines = [_headline(request, ending)]
+    if ending.kind is not Kind.SUCCEEDED:
+        lines.append(f"{_what(ending)} {_next_step(request, ending, can_try)}".strip())
+    if can_try:
+        lines.append(f"Try Again can be pressed until {moment(request.open_until or 0)}.")
+    lines.append(f"{_who(request, ending)} Asked by {person(request.asked_by)}.".strip())
+    rules = _rules(request, second_person) if can_try else []
+    return _message([*lines, *rules], _buttons(request, TRY_AGAIN) if can_try else [])
+
+
+def toast(request: Request, ending: Ending) -> Message:
+    """The new message in the channel that tells an ending, with the API's own message word for word."""
+    who = f"Virtual number {_number(request)}. {_who(request, ending)}".strip()
+    if ending.kind is Kind.SUCCEEDED:
+        said = ending.message or "Cellcast reports success, without a message."
+        return Message(f"{escape(said)}\n{who}", [_plain(said), _context(who)])
+    headline = _headline(request, ending)
+    what = f"{_what(ending)} {_next_step(request, ending, ending.kind.can_try_again)}".strip()
+    text, blocks = [headline, what], [_section(f"{headline}\n{what}")]
+    if ending.message:
+        text += [f"Cellcast's message: {escape(ending.message)}"]
+        blocks += [_context("Cellcast's message:"), _plain(ending.message)]
+    return Message("\n".join([*text, who]), [*blocks, _context(who)])
+
+
+def pointer(request: Request, link: str | None) -> Message:
+    """The private answer to asking for a number whose card is still open."""
+    where = f"<{link}|Go to the card>" if link else f"Look for the card in <#{request.channel}>"
+    now = {
+        State.PENDING: f"is waiting for confirmation until {moment(request.open_until or 0)}",
+        State.CONFIRMED: f"was confirmed by {person(request.decided_by)} and is under way",
+    }.get(request.state, f"can be tried again until {moment(request.open_until or 0)}")
+    return private(
+        f"There is a card for virtual number {_number(request)} already: {person(request.asked_by)} asked "
+        f"{moment(request.asked_at)}, and it {now}. {where}."
+    )
+
+
+def card_not_posted(request: Request, *, known: bool) -> Message:
+    """The private line where the card could not be posted, or nobody knows whether it was."""
+    what = "Slack did not take the card" if known else "Slack did not say whether it took the card"
+    return private(
+        f"{what} for virtual number {_number(request)}. Nothing was sent to Cellcast. "
+        f"Please ask again: `{COMMAND} {request.number_id}`"
+    )
+
+
+def too_late(request: Request) -> Message:
+    """The private answer to a press that changed nothing: what happened before it."""
+    said = {
+        State.PENDING: "This card has changed. Please look at it again.",
+        State.CONFIRMED: f"{_decided(request)} has confirmed this already. Cellcast's answer will follow.",
+        State.KEPT: f"{_decided(request)} has pressed Keep Number already. Nothing was sent to Cellcast.",
+        State.EXPIRED: f"The time to confirm was over at {moment(request.ending.ended_at if request.ending else 0)}. "
+        f"Nothing was sent to Cellcast. Ask again: `{COMMAND} {request.number_id}`",
+        State.SUCCEEDED: f"{_decided(request)} has confirmed this already, and it is done.",
+    }.get(request.state)
+    if said is None:
+        still = request.open_until is not None
+        then = "Look at the card: it can be tried again." if still else f"Ask again: `{COMMAND} {request.number_id}`"
+        said = f"{_decided(request)} has confirmed this already, and that attempt has ended. {then}"
+    return private(f"Virtual number {_number(request)}: {said}")
+
+
+def _headline(request: Request, ending: Ending) -> str:
+    number = f"virtual number {_number(request)}"
+    if ending.kind is Kind.NOT_FOUND and ending.after_unknown:
+        return f"*Probably unsubscribed before: {number}*"
+    if ending.kind is Kind.DRY_RUN:
+        return f"*Dry run: {number} was not unsubscribed*"
+    return {
+        State.SUCCEEDED: f"*Unsubscribed: {number}*",
+        State.UNKNOWN: f"*Outcome unknown: {number}*",
+        State.KEPT: f"*Kept: {number}*",
+        State.EXPIRED: f"*Expired: {number} was not unsubscribed*",
+    }.get(ending.kind.state, f"*Not unsubscribed: {number}*")
+
+
+def _what(ending: Ending) -> str:
+    if ending.kind is Kind.NOT_FOUND and ending.after_unknown:
+        return (
+            "Cellcast knows no virtual number with this id any more: the earlier attempt, whose outcome was unknown, "
+            "probably went through."
+        )
+    return _WHAT[ending.kind]
+
+
+def _next_step(request: Request, ending: Ending, can_try: bool) -> str:
+    if ending.kind is Kind.NOT_FOUND and ending.after_unknown:
+        return "Look in Cellcast to be sure."
+    if ending.kind in (Kind.KEPT, Kind.DRY_RUN):
+        return ""
+    first = _NEXT.get(ending.kind, _LOOK if ending.kind.state is State.UNKNOWN else "")
+    if ending.kind is Kind.RATE_LIMITED and ending.retry_at is not None:
+        again = f"after {moment(ending.retry_at)}"
+    elif ending.kind is Kind.RATE_LIMITED:
+        again = "in a minute"
+    else:
+        again = "if it is" if ending.kind.state is State.UNKNOWN else ""
+    then = "Press Try Again on the card" if can_try else f"Ask again with `{COMMAND} {request.number_id}`"
+    return f"{first} {then} {again}".strip() + "."
+
+
+def _who(request: Request, ending: Ending) -> str:
+    if ending.decided_by is None:
+        return ""
+    verb = "Kept" if ending.kind is Kind.KEPT else "Confirmed"
+    attempt = f", attempt {ending.attempt}" if ending.attempt > 1 else ""
+    return f"{verb} by {person(ending.decided_by)} {moment(ending.decided_at or 0)}{attempt}."
+
+
+def _decided(request: Request) -> str:
+    return f"{person(request.decided_by)} {moment(request.decided_at or 0)}"
+
+
+def _rules(request: Request, second_person: bool) -> list[str]:
+    lines = []
+    if second_person:
+        lines.append(f"Another person than {person(request.asked_by)} must confirm.")
+    if request.dry_run and request.state in (State.PENDING, State.CONFIRMED):
+        lines.append("*Dry run:* nothing will be sent to Cellcast.")
+    return lines
+
+
+def _number(request: Request) -> str:
+    return f"`{request.number_id}`"
+
+
+def _message(lines: list[str], buttons: list[Block] | None = None) -> Message:
+    text = "\n".join(lines)
+    blocks = [_section(text)]
+    if buttons:
+        blocks.append({"type": "actions", "elements": buttons})
+    return Message(text, blocks)
+
+
+def _section(text: str) -> Block:
+    return {"type": "section", "text": {"type": "mrkdwn", "text": text}}
+
+
+def _plain(text: str) -> Block:
+    """Somebody else's words, exactly as they are: plain_text knows no markup and needs no escaping."""
+    return {"type": "section", "text": {"type": "plain_text", "text": text, "emoji": False}}
+
+
+def _context(text: str) -> Block:
+    return {"type": "context", "elements": [{"type": "mrkdwn", "text": text}]}
+
+
+def _buttons(request: Request, *actions: str) -> list[Block]:
+    """The buttons; their value says which request, and how many attempts the presser has seen."""
+    return [_button(request, action) for action in actions]
+
+
+def _button(request: Request, action: str) -> Block:
+    label = {UNSUBSCRIBE: "Unsubscribe Number", KEEP: "Keep Number", TRY_AGAIN: "Try Again"}[action]
+    button: Block = {
+        "type": "button",
+        "action_id": action,
+        "text": {"type": "plain_text", "text": label},
+        "value": f"{request.id}:{request.attempt}",
+    }
+    if action == KEEP:
+        return button
+    undo = "This is a dry run: nothing will be sent." if request.dry_run else "This may not be undoable."
+    return button | {
+        "style": "danger",
+        "confirm": {
+            "title": {"type": "plain_text", "text": "Unsubscribe this number?"},
+            "text": {"type": "plain_text", "text": f"Virtual number {request.number_id}. {undo}"},
+            "confirm": {"type": "plain_text", "text": label},
+            "deny": {"type": "plain_text", "text": "Go Back"},
+            "style": "danger",
+        },
+    }

@@ -1,0 +1,175 @@
+"""The one call to Cellcast, and what its answers mean."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import time
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import httpx
+
+from bot.outcome import Kind, Outcome
+
+# The documented answer has some 400 bytes; what is far longer is not it.
+MOST_BYTES = 65_536
+# A message longer than this is cut: Slack takes no more in one section (3000).
+LONGEST_MESSAGE = 2_500
+CONNECT_TRIES = 3
+CUT = " … (cut)"
+
+
+class Cellcast:
+    """Cellcast's API over one shared client.
+
+    No connection is kept for a later call: one that the server has closed meanwhile would break in the middle of
+    sending, and the outcome would be unknown for no reason.
+    """
+
+    def __init__(self, base_url: str, key: str) -> None:
+        self._key = key
+        self._client = httpx.AsyncClient(
+            base_url=base_url,
+            headers={"Authorization": f"Bearer {key}", "Accept-Encoding": "identity", "Accept": "application/json"},
+            follow_redirects=False,  # it would carry the key away
+            timeout=None,  # noqa: S113 - each call has one limit for all of it, `unsubscribe(seconds)`
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
+        )
+
+    async def close(self) -> None:
+        """Close the client."""
+        await self._client.aclose()
+
+    async def unsubscribe(self, number_id: str, seconds: float) -> Outcome:
+        """Unsubscribe the number; at most one request of this call can have reached Cellcast.
+
+        PUT /api/v1/apiClient/virtual-number/unsubscribe/:id (Cellcast documentation, "Unsubscribe Virtual Number").
+        Only a failed connect, where provably nothing was sent, is repeated, within `seconds` for the whole call.
+        """
+        sending = _Sending()
+        try:
+            async with asyncio.timeout(seconds):
+                for wait in [0.5 * 2**i for i in range(CONNECT_TRIES - 1)] + [None]:
+                    try:
+                        return await self._put(number_id, sending)
+                    except httpx.RequestError:
+                        if sending.began:
+                            return Outcome(Kind.BROKEN)
+                        if wait is not None:
+                            await asyncio.sleep(wait)
+        except TimeoutError:
+            return Outcome(Kind.TIMEOUT if sending.began else Kind.NOT_CONNECTED)
+        return Outcome(Kind.NOT_CONNECTED)
+
+    async def _put(self, number_id: str, sending: _Sending) -> Outcome:
+        path = f"/api/v1/apiClient/virtual-number/unsubscribe/{number_id}"
+        headers = {"Content-Type": "application/json"}
+        extensions = {"trace": sending.trace}
+        async with self._client.stream("PUT", path, headers=headers, extensions=extensions) as response:
+            return self._read(response, await _body(response))
+
+    def _read(self, response: httpx.Response, body: bytes | None) -> Outcome:
+        """Sort an answer by what Cellcast documents; what is not documented is unknown."""
+        status = response.status_code
+        answer = _json(body, response)
+        message = self._message(answer)
+        if status >= 500:
+            return Outcome(Kind.SERVER_ERROR, message)
+        if 300 <= status < 400:
+            return Outcome(Kind.REDIRECT)
+        if status == 429:
+            # RFC 6585: the request was not processed. The limits of v1 are documented nowhere, so nor is the body.
+            return Outcome(Kind.RATE_LIMITED, message, _retry_after(response))
+        if answer is None:
+            return Outcome(Kind.UNREADABLE)
+        if status == 200:
+            return Outcome(_kind_of_200(answer), message)
+        if answer.get("code") == status or answer.get("status") is False:
+            return Outcome(_kind_of_error(status, message), message)
+        return Outcome(Kind.UNREADABLE, message)
+
+    def _message(self, answer: dict[str, Any] | None) -> str:
+        """The API's own words, fit to be stored and shown: no key, no NUL, no half characters."""
+        if answer is None:
+            return ""
+        error = answer.get("error") if isinstance(answer.get("error"), dict) else {}
+        found = [answer.get("message"), error.get("errorMessage"), error.get("error")]
+        text = next((m.strip() for m in found if isinstance(m, str) and m.strip()), "")
+        text = text.encode("utf-8", "replace").decode("utf-8").replace("\x00", "\ufffd").replace(self._key, "[API key]")
+        return text if len(text) <= LONGEST_MESSAGE else text[:LONGEST_MESSAGE] + CUT
+
+    async def verify(self) -> tuple[bool, str]:
+        """Whether Cellcast takes the key (GET /api/v1/user/token/verify), and its own words.
+
+        The answer's body echoes the key: only its message goes on, with the key taken out. Raises httpx.HTTPError.
+        """
+        response = await self._client.get("/api/v1/user/token/verify", timeout=10)
+        answer = _json(response.content, response)
+        fine = response.status_code == 200 and answer is not None and answer.get("status") is True
+        return fine, self._message(answer) or f"HTTP {response.status_code}"
+
+    async def account(self) -> dict[str, Any]:
+        """The account's name and balance (GET /api/v1/apiClient/account); empty where there is none.
+
+        Raises httpx.HTTPError.
+        """
+        response = await self._client.get("/api/v1/apiClient/account", timeout=10)
+        data = (_json(response.content, response) or {}).get("data")
+        return data if response.status_code == 200 and isinstance(data, dict) else {}
+
+
+class _Sending:
+    """Knows whether any byte of the request itself can have left (httpx's `trace` extension)."""
+
+    def __init__(self) -> None:
+        self.began = False
+
+    async def trace(self, event: str, _info: dict[str, Any]) -> None:
+        if event.endswith("send_request_headers.started"):
+            self.began = True
+
+
+async def _body(response: httpx.Response) -> bytes | None:
+    """The answer's bytes as they came, None if there are more than any documented answer has."""
+    body = bytearray()
+    async for chunk in response.aiter_raw():
+        body += chunk
+        if len(body) > MOST_BYTES:
+            return None
+    return bytes(body)
+
+
+def _json(body: bytes | None, response: httpx.Response) -> dict[str, Any] | None:
+    if body is None or response.headers.get("content-encoding", "identity") != "identity":
+        return None
+    try:
+        answer = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    return answer if isinstance(answer, dict) else None
+
+
+def _kind_of_200(answer: dict[str, Any]) -> Kind:
+    if answer.get("status") is True and "code" not in answer:
+        return Kind.SUCCEEDED
+    return Kind.DECLINED if answer.get("status") is False else Kind.UNREADABLE
+
+
+def _kind_of_error(status: int, message: str) -> Kind:
+    if status == 404:
+        # Any other 404 may come from a proxy or a wrong base URL and says nothing of the number.
+        return Kind.NOT_FOUND if re.search("virtual number not found", message, re.IGNORECASE) else Kind.UNREADABLE
+    return {401: Kind.UNAUTHORIZED, 400: Kind.DECLINED, 422: Kind.DECLINED}.get(status, Kind.UNREADABLE)
+
+
+def _retry_after(response: httpx.Response) -> float | None:
+    """Seconds to wait (RFC 9110, 10.2.3: a number, or a date), at most a day."""
+    value = response.headers.get("retry-after", "")
+    if re.fullmatch(r"[0-9]{1,6}", value):
+        return min(float(value), 86_400.0)
+    try:
+        return min(max(parsedate_to_datetime(value).timestamp() - time.time(), 0.0), 86_400.0)
+    except (ValueError, OverflowError):
+        return None

@@ -1,0 +1,75 @@
+"""python -m bot check: proves a set-up before anyone uses it, a line for each part."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import httpx
+
+from bot.app import identify, open_ledger, open_socket
+from bot.cellcast import Cellcast
+from bot.errors import BotError
+from bot.ledger import Ledger
+from bot.settings import Settings
+from bot.slack import Slack
+
+
+async def check(settings: Settings) -> bool:
+    """Prove the tokens, the key and the database; True if all of them are fine."""
+    slack = Slack(settings.slack_bot_token.get_secret_value(), settings.slack_api_url)
+    cellcast = Cellcast(settings.cellcast_base_url, settings.cellcast_api_key.get_secret_value())
+    ledger = Ledger(settings.database_url)
+
+    async def bot_token() -> str:
+        me = await identify(slack)
+        return f"{me.get('user')} in {me.get('team')} ({me.get('team_id')})"
+
+    async def app_token() -> str:
+        if settings.slack_app_token is None:
+            return "not set: HTTP mode, Slack's requests are expected at /slack/events"
+        await open_socket(slack, settings.slack_app_token.get_secret_value())
+        return "a socket can be opened"
+
+    async def key() -> str:
+        fine, words = await cellcast.verify()
+        if not fine:
+            raise BotError(f"Cellcast does not accept CELLCAST_API_KEY ({words}). Set the key of your Cellcast account.")
+        return words
+
+    async def account() -> str:
+        data = await cellcast.account()
+        if not data:
+            raise BotError("Cellcast does not tell the account of this key.")
+        return f"{data.get('account_name')}, SMS balance {data.get('sms_balance')}, MMS {data.get('mms_balance')}"
+
+    async def database() -> str:
+        await open_ledger(ledger)
+        await ledger.check()
+        return "can be read and written"
+
+    parts: list[tuple[str, Callable[[], Awaitable[str]]]] = [
+        ("Slack bot token", bot_token),
+        ("Slack app token", app_token),
+        ("Cellcast key", key),
+        ("Cellcast account", account),
+        ("Database", database),
+    ]
+    try:
+        return all([await _line(name, prove) for name, prove in parts])
+    finally:
+        await slack.close()
+        await cellcast.close()
+        ledger.close()
+
+
+async def _line(name: str, prove: Callable[[], Awaitable[str]]) -> bool:
+    try:
+        said = await prove()
+    except BotError as error:
+        print(f"FAIL  {name}: {error}")
+    except httpx.HTTPError as error:
+        print(f"FAIL  {name}: Cellcast cannot be reached ({type(error).__name__}). Check the network of this machine.")
+    else:
+        print(f"ok    {name}: {said}")
+        return True
+    return False

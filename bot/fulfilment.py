@@ -1,0 +1,257 @@
+"""From a recorded request to its told ending; and the sweep that expires, rescues and tells again."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import structlog
+
+from bot import cards, errors
+from bot.cellcast import Cellcast
+from bot.errors import LedgerError, NotTaken, SlackError
+from bot.ledger import LEASE, Ending, Ledger, Press, Request
+from bot.outcome import Kind, Outcome
+from bot.settings import Settings
+from bot.slack import Message, Slack
+from bot.tasks import Tasks
+
+log = structlog.get_logger("bot.fulfilment")
+
+# A confirmed request past the call's timeout and this much more was orphaned by a crash.
+GRACE = 5.0
+SWEEP_EVERY = 1.0
+FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0
+
+
+def wait_before(telling: int) -> float:
+    """Seconds from the failed telling of this count to the next: a second, then doubling up to a minute."""
+    return min(FIRST_WAIT * 2 ** min(telling - 1, 10), LONGEST_WAIT)
+
+
+@dataclass
+class Fulfilment:
+    """What happens after the ledger has recorded a request or a press. `now` tells seconds since the epoch."""
+
+    settings: Settings
+    ledger: Ledger
+    cellcast: Cellcast
+    slack: Slack
+    tasks: Tasks
+    now: Callable[[], float] = time.time
+
+    def __post_init__(self) -> None:
+        self._running: set[str] = set()  # the requests whose call this process holds
+        self._drawing: dict[str, asyncio.Lock] = {}
+        self.swept_at = self.now()
+
+    # Asking
+
+    async def post_card(self, request: Request) -> None:
+        """Post the card of a fresh request: as a message, or where the bot is no member by the response_url."""
+        message = self._card(request)
+        try:
+            try:
+                ts: str | None = await self.slack.post(request.channel, message)
+            except NotTaken as error:
+                if error.passing or request.reply_url is None:
+                    raise
+                log.info("card_by_response_url", request=request.id, code=error.code)
+                await self.slack.respond(request.reply_url, message)
+                ts = None
+        except SlackError as error:
+            log.warning("card_not_posted", request=request.id, error=str(error))
+            await self.ledger.card_lost(request.id)
+            lost = cards.card_not_posted(request, known=isinstance(error, NotTaken))
+            await self.tell_privately(request.reply_url, lost)
+        else:
+            log.info("card_posted", request=request.id, channel=request.channel, ts=ts)
+            await self.ledger.card_posted(request.id, ts)
+
+    async def point_to_card(self, request: Request, reply_url: str | None) -> None:
+        """Tell the person who asked again where the open card is."""
+        link = None
+        if request.card_ts:
+            with contextlib.suppress(SlackError):  # the line is useful without the link too
+                link = await self.slack.permalink(request.channel, request.card_ts)
+        await self.tell_privately(reply_url, cards.pointer(request, link))
+
+    async def tell_privately(self, reply_url: str | None, message: Message) -> None:
+        """Show one person a line; it is worth one try only, for it changes nothing."""
+        if reply_url is None:
+            return
+        try:
+            await self.slack.respond(reply_url, message, private=True)
+        except SlackError as error:
+            log.warning("private_line_not_taken", error=str(error))
+
+    # The yes
+
+    def call_ends_by(self, now: float) -> float:
+        """The moment by which a call that is confirmed now has ended, whatever happens."""
+        return now + self.settings.cellcast_timeout_seconds + GRACE
+
+    async def carry_out(self, press: Press) -> None:
+        """Make the one call of a confirmed request, write down what came of it, and tell."""
+        self._running.add(press.request_id)
+        try:
+            request = await self._get(press.request_id)
+            drawing = self.tasks.start(self._draw(request.id))
+            outcome = await self._call(request)
+            log.info("call_ended", request=request.id, attempt=request.attempt, kind=outcome.kind)
+            ending = await self._write_down(request, outcome)
+        finally:
+            self._running.discard(press.request_id)
+        await asyncio.wait([drawing])
+        if ending is not None:
+            await self.tell(ending)
+
+    async def _call(self, request: Request) -> Outcome:
+        if request.dry_run or self.settings.dry_run:
+            return Outcome(Kind.DRY_RUN)
+        # The time runs from the press: where it is over before the call begins, another copy may have told so already.
+        left = (request.call_ends_by or 0.0) - GRACE - self.now()
+        if left <= 0:
+            return Outcome(Kind.NOT_CONNECTED)
+        log.info("call_begins", request=request.id, attempt=request.attempt, number=request.number_id)
+        return await self.cellcast.unsubscribe(request.number_id, left)
+
+    async def _write_down(self, request: Request, outcome: Outcome) -> Ending | None:
+        """Write the ending; what Cellcast said must not get lost, so a database that is away is waited for."""
+        telling = 0
+        while True:
+            telling += 1
+            try:
+                within = self.settings.confirm_within_seconds
+                ending = await self.ledger.finish(request, outcome, self.now(), within)
+            except LedgerError as error:
+                log.error("ending_not_recorded", request=request.id, kind=outcome.kind, error=str(error.__cause__))
+                await asyncio.sleep(wait_before(telling))
+            else:
+                if ending is None:
+                    log.error("answer_too_late", request=request.id, attempt=request.attempt, kind=outcome.kind)
+                return ending
+
+    # Telling
+
+    async def tell(self, ending: Ending) -> None:
+        """Tell an ending that is claimed for telling: the card, then the message. What fails is due again later."""
+        try:
+            async with asyncio.timeout(LEASE - 1):
+                await self._tell(ending)
+        except (SlackError, TimeoutError) as error:
+            asked = error.retry_after if isinstance(error, NotTaken) else 0.0
+            wait = max(wait_before(ending.tellings), asked)
+            log.warning("not_told", request=ending.request_id, attempt=ending.attempt, error=str(error), wait=wait)
+            await self.ledger.tell_later(ending, self.now() + wait)
+        else:
+            await self.ledger.told(ending, self.now())
+            log.info("told", request=ending.request_id, attempt=ending.attempt, kind=ending.kind)
+
+    async def _tell(self, ending: Ending) -> None:
+        drawn: SlackError | None = None
+        try:
+            shown = await self._draw(ending.request_id)
+        except SlackError as error:
+            shown, drawn = False, error
+        if ending.posted_at is None and (ending.attempt or (not shown and drawn is None)):
+            # Kept and expired stand on the card; where it cannot be changed, a message must say so.
+            await self._post_ending(ending)
+            await self.ledger.posted(ending, self.now())
+        if drawn is not None:
+            raise drawn
+
+    async def _post_ending(self, ending: Ending) -> None:
+        """Post the message of an ending: in the channel, by the response_url, or to the person who decided."""
+        request = await self._get(ending.request_id)
+        message = cards.toast(request, ending)
+        try:
+            await self.slack.post(request.channel, message)
+        except NotTaken as error:
+            if error.passing:
+                raise
+            if request.reply_url is not None:
+                with contextlib.suppress(NotTaken):
+                    await self.slack.respond(request.reply_url, message)
+                    return
+            await self.slack.post(ending.decided_by or request.asked_by, message)
+
+    async def _draw(self, request_id: str, pressed: Press | None = None) -> bool:
+        """Bring the card to what the ledger says; False where this card cannot be changed (any more).
+
+        Raises SlackError where it may work later. One drawing at a time for a request: the last one shows the truth.
+        """
+        lock = self._drawing.setdefault(request_id, asyncio.Lock())
+        try:
+            async with lock:
+                request = await self._get(request_id)
+                if pressed is not None and pressed.card_ts != request.card_ts:
+                    # An older card of this request, whose posting nobody could be sure of.
+                    request = replace(request, card_ts=None, reply_url=pressed.reply_url, reply_replaces=True)
+                return await self._draw_now(request)
+        finally:
+            if not lock.locked():
+                self._drawing.pop(request_id, None)
+
+    async def _draw_now(self, request: Request) -> bool:
+        message = self._card(request)
+        if request.card_ts:
+            try:
+                await self.slack.update(request.channel, request.card_ts, message)
+            except NotTaken as error:
+                if error.passing:
+                    raise
+                log.info("card_not_editable", request=request.id, code=error.code)
+            else:
+                return True
+        if request.reply_url is None or not request.reply_replaces:
+            return False
+        try:
+            await self.slack.respond(request.reply_url, message, replace=True)
+        except NotTaken as error:
+            if error.passing:
+                raise
+            return False
+        return True
+
+    async def redraw(self, request_id: str, pressed: Press | None = None) -> None:
+        """Bring a card up to date, the pressed one if a person has just pressed in vain; worth one try only."""
+        try:
+            await self._draw(request_id, pressed)
+        except SlackError as error:
+            log.warning("card_not_redrawn", request=request_id, error=str(error))
+
+    async def _get(self, request_id: str) -> Request:
+        request = await self.ledger.get(request_id)
+        if request is None:  # nothing in the bot deletes a row
+            raise LookupError(f"request {request_id} is not in the ledger")
+        return request
+
+    def _card(self, request: Request) -> Message:
+        return cards.card(request, second_person=self.settings.require_second_person)
+
+    # The sweep
+
+    async def sweep(self) -> None:
+        """Expire, rescue and tell what is due now."""
+        within = self.settings.confirm_within_seconds
+        swept = await self.ledger.sweep(self.now(), within, frozenset(self._running))
+        self.swept_at = self.now()
+        for ending in swept.endings:
+            self.tasks.start(self.tell(ending))
+        for request in swept.offers_over:
+            self.tasks.start(self.redraw(request.id))
+
+    async def sweep_forever(self, every: float = SWEEP_EVERY) -> None:
+        """Sweep at least every 5 seconds, also after a sweep that failed."""
+        while True:
+            try:
+                await self.sweep()
+            except LedgerError as error:
+                log.error("sweep_failed", error=str(error.__cause__))
+            except Exception as error:  # noqa: BLE001 - reported; the next sweep must still come
+                errors.report(error)
+            await asyncio.sleep(every)

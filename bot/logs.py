@@ -1,0 +1,85 @@
+"""Log lines: one event a line, as text or JSON, with every secret masked."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import structlog
+from pydantic import SecretStr
+from sqlalchemy.engine import make_url
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+from bot.settings import Settings
+
+MASK = "[secret]"
+
+
+class MaskSecrets:
+    """Replaces each of the bot's secrets wherever it stands in a log line, tracebacks included."""
+
+    def __init__(self, secrets: list[str]) -> None:
+        self._secrets = sorted(secrets, key=len, reverse=True)
+
+    def __call__(self, _logger: WrappedLogger, _method: str, line: str) -> str:
+        """Take the rendered line, so that nothing can hide in a nested value."""
+        for secret in self._secrets:
+            line = line.replace(secret, MASK)
+        return line
+
+
+def configure(settings: Settings) -> None:
+    """Send the bot's own lines and those of its libraries to stderr, in one form."""
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.stdlib.ExtraAdder(),
+    ]
+    as_text = settings.log_format == "text" or (settings.log_format == "auto" and sys.stderr.isatty())
+    render: list[Processor] = (
+        [structlog.dev.ConsoleRenderer()]
+        if as_text
+        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    )
+    mask = MaskSecrets(secrets(settings))
+    formatter = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=shared,
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *render, _as_processor(mask)],
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(formatter)
+    logging.basicConfig(handlers=[handler], level=settings.log_level, force=True)
+    # What the libraries tell below a warning holds headers and whole messages of people.
+    for library in ("slack_sdk", "slack_bolt", "aiohttp", "httpx", "httpcore", "asyncio", "sqlalchemy"):
+        logging.getLogger(library).setLevel(max(logging.WARNING, logging.getLevelNamesMapping()[settings.log_level]))
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=False,
+    )
+
+
+def secrets(settings: Settings) -> list[str]:
+    """Every secret that the settings hold, the database's password too."""
+    found: list[SecretStr | None] = [
+        settings.slack_bot_token,
+        settings.slack_app_token,
+        settings.slack_signing_secret,
+        settings.cellcast_api_key,
+    ]
+    password = make_url(settings.database_url).password
+    return [s.get_secret_value() for s in found if s is not None] + ([str(password)] if password else [])
+
+
+def _as_processor(mask: MaskSecrets) -> Processor:
+    def last(logger: WrappedLogger, method: str, line: EventDict) -> str:
+        return mask(logger, method, str(line))
+
+    return last

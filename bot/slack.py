@@ -1,0 +1,150 @@
+"""How the bot speaks in Slack: post, update, answer; and whether Slack took it, said no, or left it open.
+
+slack_sdk's own repeating is switched off: it would post a message twice whose answer got lost. What is repeated, and
+when, the fulfilment decides by the three ends told apart here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+from slack_sdk.errors import SlackApiError
+from slack_sdk.web.async_client import AsyncWebClient
+from slack_sdk.web.async_slack_response import AsyncSlackResponse
+from slack_sdk.webhook.async_client import AsyncWebhookClient
+
+from bot.errors import NotKnown, NotTaken
+
+# One call to Slack, connect to last byte.
+SECONDS = 4.0
+# Errors that say nothing of the message itself: it can be taken later, or once an administrator has mended the app.
+PASSING = frozenset(
+    "ratelimited rate_limited message_limit_exceeded accesslimited team_access_not_granted access_denied missing_scope "
+    "invalid_auth not_authed token_expired token_revoked account_inactive org_login_required ekm_access_denied "
+    "method_deprecated".split()
+)
+# Errors after which Slack's documentation allows that some of the work was done.
+OPEN_ENDED = frozenset(
+    "internal_error fatal_error service_unavailable request_timeout team_added_to_org external_service_error".split()
+)
+
+
+@dataclass(frozen=True)
+class Message:
+    """What people read: blocks, and a text that says all that the blocks say (screen readers, notifications)."""
+
+    text: str
+    blocks: list[dict[str, Any]]
+
+
+class Slack:
+    """The bot's voice. Every method raises NotTaken or NotKnown where Slack did not take the message."""
+
+    def __init__(self, token: str, base_url: str) -> None:
+        self.session = aiohttp.ClientSession(
+            timeout=aiohttp.ClientTimeout(total=SECONDS), connector=aiohttp.TCPConnector(limit=0)
+        )
+        self.client = AsyncWebClient(token=token, base_url=base_url, session=self.session, retry_handlers=[])
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self.session.close()
+
+    async def post(self, channel: str, message: Message) -> str:
+        """Post a message (https://docs.slack.dev/reference/methods/chat.postMessage) and return its ts.
+
+        `channel` may be a person's id: then it stands in the direct messages with the bot.
+        """
+        answer = await self._call(
+            "chat.postMessage",
+            channel=channel,
+            text=message.text,
+            blocks=message.blocks,
+            unfurl_links=False,
+            unfurl_media=False,
+        )
+        return str(answer["ts"])
+
+    async def update(self, channel: str, ts: str, message: Message) -> None:
+        """Change one of the bot's own messages (https://docs.slack.dev/reference/methods/chat.update)."""
+        await self._call("chat.update", channel=channel, ts=ts, text=message.text, blocks=message.blocks)
+
+    async def permalink(self, channel: str, ts: str) -> str:
+        """A link to a message (https://docs.slack.dev/reference/methods/chat.getPermalink)."""
+        return str((await self._call("chat.getPermalink", channel=channel, message_ts=ts))["permalink"])
+
+    async def identify(self) -> dict[str, Any]:
+        """Prove the token and tell whose it is (https://docs.slack.dev/reference/methods/auth.test)."""
+        answer = await self._call("auth.test")
+        return dict(answer.data) if isinstance(answer.data, dict) else {}
+
+    async def open_socket(self, app_token: str) -> str:
+        """Prove the app-level token; the address of a socket (.../reference/methods/apps.connections.open)."""
+        with _sorted():
+            return str((await self.client.apps_connections_open(app_token=app_token))["url"])
+
+    async def respond(self, url: str, message: Message, *, private: bool = False, replace: bool = False) -> None:
+        """Answer by a response_url: 5 times within 30 minutes, also where the bot is no member.
+
+        https://docs.slack.dev/interactivity/handling-user-interaction#message_responses
+        """
+        webhook = AsyncWebhookClient(url, session=self.session, retry_handlers=[])
+        body = {
+            "text": message.text,
+            "blocks": message.blocks,
+            "replace_original": replace,
+            "response_type": "ephemeral" if private else "in_channel",
+        }
+        try:
+            answer = await webhook.send_dict(body)
+        except (aiohttp.ClientError, TimeoutError, UnicodeError) as error:
+            raise _broken(error) from error
+        if answer.status_code == 429:
+            raise NotTaken("ratelimited", retry_after=_seconds(answer.headers), passing=True)
+        if answer.status_code >= 500:
+            raise NotKnown(f"HTTP {answer.status_code}")
+        if answer.status_code != 200:
+            raise NotTaken(f"response_url: HTTP {answer.status_code}")
+
+    async def _call(self, method: str, **arguments: Any) -> AsyncSlackResponse:
+        with _sorted():
+            return await self.client.api_call(method, json=arguments)
+
+
+@contextlib.contextmanager
+def _sorted() -> Iterator[None]:
+    """Turn what slack_sdk raises into NotTaken or NotKnown."""
+    try:
+        yield
+    except SlackApiError as error:
+        raise _sort(error.response) from error
+    except (aiohttp.ClientError, TimeoutError, ValueError, AttributeError) as error:
+        # ValueError: a body that is no text; AttributeError: JSON that is no object, which slack_sdk trips over.
+        raise _broken(error) from error
+
+
+def _broken(error: Exception) -> NotTaken | NotKnown:
+    if isinstance(error, aiohttp.ClientConnectorError):  # nothing was sent
+        return NotTaken("no connection", passing=True)
+    return NotKnown(type(error).__name__)
+
+
+def _sort(response: Any) -> NotTaken | NotKnown:
+    """Tell a plain no from an answer that leaves open what happened."""
+    data = response.data if isinstance(response, AsyncSlackResponse) else None
+    code = data.get("error") if isinstance(data, dict) else None
+    if isinstance(response, AsyncSlackResponse) and response.status_code == 429:
+        return NotTaken("ratelimited", retry_after=_seconds(response.headers), passing=True)
+    if not isinstance(code, str) or code in OPEN_ENDED:
+        return NotKnown(str(code or "no readable answer"))
+    return NotTaken(code, passing=code in PASSING)
+
+
+def _seconds(headers: Any) -> float:
+    """The seconds of a Retry-After header (https://docs.slack.dev/apis/web-api/rate-limits), 1 where it says none."""
+    value = str(headers.get("Retry-After", ""))
+    return float(value) if value.isascii() and value.isdigit() else 1.0

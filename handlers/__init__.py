@@ -1,0 +1,42 @@
+"""What Slack sends: each module registers its listeners; here is the one place where their errors become words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from slack_bolt.async_app import AsyncApp
+from slack_bolt.response import BoltResponse
+
+from bot import cards, errors
+from bot.access import Access
+from bot.errors import BotError
+from bot.fulfilment import Fulfilment
+
+
+@dataclass(frozen=True)
+class Desk:
+    """What the listeners work with."""
+
+    access: Access
+    fulfilment: Fulfilment
+
+
+def register(app: AsyncApp, desk: Desk) -> None:
+    """Register every listener of the bot, and the one error handler."""
+    from handlers import buttons, command  # noqa: PLC0415 - they need Desk from here
+
+    command.register(app, desk)
+    buttons.register(app, desk)
+
+    async def to_words(error: Exception, body: dict[str, Any]) -> BoltResponse:
+        """Answer the person: with the sentence of an expected error, or with a reference number."""
+        sentence = str(error) if isinstance(error, BotError) else errors.report(error)
+        line = cards.private(sentence)
+        if "command" in body:
+            return BoltResponse(status=200, body={"response_type": "ephemeral", "text": line.text, "blocks": line.blocks})
+        url = body.get("response_url")
+        desk.fulfilment.tasks.start(desk.fulfilment.tell_privately(url if isinstance(url, str) else None, line))
+        return BoltResponse(status=200, body="")
+
+    app.error(to_words)

@@ -7,7 +7,7 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import structlog
@@ -88,8 +88,8 @@ class Bot:
         if settings.slack_app_token is not None:
             await self._connect(settings.slack_app_token.get_secret_value())
         self._sweep = asyncio.create_task(self.fulfilment.sweep_forever(sweep_every))
-        log.info("started", workspace=me.get("team"), bot=me.get("user"), port=self.port, dry_run=settings.dry_run,
-                 mode="socket" if settings.socket_mode else "http")
+        mode = "socket" if settings.socket_mode else "http"
+        log.info("started", workspace=me.get("team"), port=self.port, mode=mode, dry_run=settings.dry_run)
 
     async def _serve(self) -> None:
         secret = self.settings.slack_signing_secret
@@ -120,8 +120,9 @@ class Bot:
         client.socket_mode_request_listeners = [self._hear]
         client.wss_uri = url
         self._closing.push_async_callback(client.close)
+        connecting: Coroutine[Any, Any, None] = client.connect()  # type: ignore[no-untyped-call]  # slack_sdk's own
         try:
-            await asyncio.wait_for(self._socket.connect_async(), SOCKET_SECONDS)
+            await asyncio.wait_for(connecting, SOCKET_SECONDS)
         except TimeoutError:
             raise StartError(
                 "Slack's socket cannot be reached (wss). Check the network and the proxy of this machine."
@@ -171,7 +172,7 @@ def make_bolt(slack: Slack, me: dict[str, Any]) -> AsyncApp:
     async def authorize() -> AuthorizeResult:
         return mine
 
-    bolt = AsyncApp(
+    return AsyncApp(
         name="cellcast-unsubscribe-bot",
         # With a token of its own Bolt would warn that the authorize function wins; every call uses `slack` anyway.
         client=type(slack.client)(base_url=slack.client.base_url, session=slack.session, retry_handlers=[]),
@@ -180,7 +181,6 @@ def make_bolt(slack: Slack, me: dict[str, Any]) -> AsyncApp:
         # web.py verifies each request before Bolt sees it; on the socket there is none to verify.
         request_verification_enabled=False,
     )
-    return bolt
 
 
 async def open_ledger(ledger: Ledger) -> None:
@@ -191,7 +191,9 @@ async def open_ledger(ledger: Ledger) -> None:
         raise
     except LedgerError as error:
         why = str(getattr(error.__cause__, "orig", None) or error.__cause__)
-        raise StartError(f"The database of DATABASE_URL cannot be used: {why}. Check the address and the rights.") from None
+        raise StartError(
+            f"The database of DATABASE_URL cannot be used: {why}. Check the address and the rights."
+        ) from None
 
 
 async def identify(slack: Slack) -> dict[str, Any]:

@@ -115,14 +115,14 @@ def _ended(request: Request, second_person: bool) -> Message:
         lines.append(f"{_what(ending)} {_next_step(request, ending, can_try)}".strip())
     if can_try:
         lines.append(f"Try Again can be pressed until {moment(request.open_until or 0)}.")
-    lines.append(f"{_who(request, ending)} Asked by {person(request.asked_by)}.".strip())
+    lines.append(f"{_who(ending)} Asked by {person(request.asked_by)}.".strip())
     rules = _rules(request, second_person) if can_try else []
     return _message([*lines, *rules], _buttons(request, TRY_AGAIN) if can_try else [])
 
 
 def toast(request: Request, ending: Ending) -> Message:
     """The new message in the channel that tells an ending, with the API's own message word for word."""
-    who = f"Virtual number {_number(request)}. {_who(request, ending)}".strip()
+    who = f"Virtual number {_number(request)}. {_who(ending)}".strip()
     if ending.kind is Kind.SUCCEEDED:
         said = ending.message or "Cellcast reports success, without a message."
         return Message(f"{escape(said)}\n{who}", [_plain(said), _context(who)])
@@ -213,7 +213,7 @@ def _next_step(request: Request, ending: Ending, can_try: bool) -> str:
     return f"{first} {then} {again}".strip() + "."
 
 
-def _who(request: Request, ending: Ending) -> str:
+def _who(ending: Ending) -> str:
     if ending.decided_by is None:
         return ""
     verb = "Kept" if ending.kind is Kind.KEPT else "Confirmed"

@@ -94,7 +94,8 @@ class Cellcast:
         """The API's own words, fit to be stored and shown: no key, no NUL, no half characters."""
         if answer is None:
             return ""
-        error = answer.get("error") if isinstance(answer.get("error"), dict) else {}
+        given = answer.get("error")
+        error = given if isinstance(given, dict) else {}
         found = [answer.get("message"), error.get("errorMessage"), error.get("error")]
         text = next((m.strip() for m in found if isinstance(m, str) and m.strip()), "")
         text = text.encode("utf-8", "replace").decode("utf-8").replace("\x00", "\ufffd").replace(self._key, "[API key]")

@@ -33,7 +33,9 @@ async def check(settings: Settings) -> bool:
     async def key() -> str:
         fine, words = await cellcast.verify()
         if not fine:
-            raise BotError(f"Cellcast does not accept CELLCAST_API_KEY ({words}). Set the key of your Cellcast account.")
+            raise BotError(
+                f"Cellcast does not accept CELLCAST_API_KEY ({words}). Set the key of your Cellcast account."
+            )
         return words
 
     async def account() -> str:

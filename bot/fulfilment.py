@@ -29,7 +29,7 @@ FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0
 
 def wait_before(telling: int) -> float:
     """Seconds from the failed telling of this count to the next: a second, then doubling up to a minute."""
-    return min(FIRST_WAIT * 2 ** min(telling - 1, 10), LONGEST_WAIT)
+    return float(min(FIRST_WAIT * 2 ** min(telling - 1, 10), LONGEST_WAIT))
 
 
 @dataclass

@@ -168,14 +168,14 @@ def _on_thread(
 ) -> Callable[Concatenate[Ledger, P], Coroutine[Any, Any, T]]:
     """Run a method on the ledger's threads; what the database says becomes a LedgerError."""
 
-    def guarded(ledger: Ledger, *args: P.args, **kwargs: P.kwargs) -> T:
+    def guarded(ledger: Ledger, /, *args: P.args, **kwargs: P.kwargs) -> T:
         try:
             return method(ledger, *args, **kwargs)
         except SQLAlchemyError as error:
             raise LedgerError from error
 
     @wraps(method)
-    async def call(ledger: Ledger, *args: P.args, **kwargs: P.kwargs) -> T:
+    async def call(ledger: Ledger, /, *args: P.args, **kwargs: P.kwargs) -> T:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(ledger.threads, partial(guarded, ledger, *args, **kwargs))
 
@@ -345,7 +345,9 @@ class Ledger:
         Where it can be tried again, that is offered for `within` seconds.
         """
         with self._write() as db, db.begin():
-            return _end(db, request.id, request.attempt, outcome, now, sa.true(), _offer(outcome, now, within), claim=True)
+            return _end(
+                db, request.id, request.attempt, outcome, now, sa.true(), _offer(outcome, now, within), claim=True
+            )
 
     @_on_thread
     def sweep(self, now: float, within: float, running: frozenset[str] = frozenset()) -> Swept:
@@ -357,10 +359,13 @@ class Ledger:
             over = _close_overdue(db, _overdue(now), now, within, running)
             endings = []
             due = sa.and_(_endings.c.told_at.is_(None), _endings.c.tell_after <= now)
-            for row in db.execute(sa.select(_endings).where(due).order_by(_endings.c.tell_after).limit(20)).all():
-                claim = {"tell_after": now + LEASE, "tellings": row.tellings + 1}
-                if db.execute(_endings.update().where(_same(row.request_id, row.attempt), due).values(**claim)).rowcount:
-                    endings.append(replace(_ending(row._mapping), **claim))
+            found = sa.select(_endings).where(due).order_by(_endings.c.tell_after).limit(20)
+            for row in db.execute(found).mappings().all():
+                claim = {"tell_after": now + LEASE, "tellings": row["tellings"] + 1}
+                if db.execute(
+                    _endings.update().where(_same(row["request_id"], row["attempt"]), due).values(**claim)
+                ).rowcount:
+                    endings.append(replace(_ending(row), **claim))
             return Swept(endings, over)
 
     @_on_thread
@@ -495,17 +500,17 @@ def _close_overdue(
     return over
 
 
-def _ending(row: Any) -> Ending:
-    return Ending(**{**{c.name: row[c.name] for c in _endings.c}, "kind": Kind(row["kind"])})
+def _ending(row: sa.RowMapping) -> Ending:
+    return Ending(**{**row, "kind": Kind(row["kind"])})
 
 
 def _find(db: sa.Connection, which: sa.ColumnElement[bool]) -> Request | None:
-    row = db.execute(sa.select(_requests).where(which)).one_or_none()
+    row = db.execute(sa.select(_requests).where(which)).mappings().one_or_none()
     if row is None:
         return None
-    ending = db.execute(sa.select(_endings).where(_same(row.id, row.attempt))).one_or_none()
-    request = Request(**{**row._mapping, "state": State(row.state)})
-    return request if ending is None else replace(request, ending=_ending(ending._mapping))
+    ending = db.execute(sa.select(_endings).where(_same(row["id"], row["attempt"]))).mappings().one_or_none()
+    request = Request(**{**row, "state": State(row["state"])})
+    return request if ending is None else replace(request, ending=_ending(ending))
 
 
 def _only(db: sa.Connection, which: sa.ColumnElement[bool]) -> Request:

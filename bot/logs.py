@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from typing import TextIO
 
 import structlog
 from pydantic import SecretStr
@@ -28,8 +29,8 @@ class MaskSecrets:
         return line
 
 
-def configure(settings: Settings) -> None:
-    """Send the bot's own lines and those of its libraries to stderr, in one form."""
+def configure(settings: Settings, stream: TextIO = sys.stderr) -> None:
+    """Send the bot's own lines and those of its libraries to `stream`, in one form."""
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_logger_name,
@@ -37,7 +38,7 @@ def configure(settings: Settings) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.stdlib.ExtraAdder(),
     ]
-    as_text = settings.log_format == "text" or (settings.log_format == "auto" and sys.stderr.isatty())
+    as_text = settings.log_format == "text" or (settings.log_format == "auto" and stream.isatty())
     render: list[Processor] = (
         [structlog.dev.ConsoleRenderer()]
         if as_text
@@ -48,7 +49,7 @@ def configure(settings: Settings) -> None:
         foreign_pre_chain=shared,
         processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *render, _as_processor(mask)],
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(stream)
     handler.setFormatter(formatter)
     logging.basicConfig(handlers=[handler], level=settings.log_level, force=True)
     # What the libraries tell below a warning holds headers and whole messages of people.

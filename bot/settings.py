@@ -75,9 +75,7 @@ class Settings(BaseSettings):
     )
     dry_run: bool = Field(default=False, description="true: everything but the call; true or false")
     host: str = Field(default="127.0.0.1", description="where the web server listens")
-    port: int = Field(
-        default=3000, ge=0, le=65_535, description="the web server's port; a whole number up to 65535"
-    )
+    port: int = Field(default=3000, ge=0, le=65_535, description="the web server's port; a whole number up to 65535")
     slack_api_url: str = Field(
         default="https://slack.com/api/", description="Slack's API, for stand-ins and proxies; a http(s) URL"
     )

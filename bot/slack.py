@@ -23,14 +23,24 @@ from bot.errors import NotKnown, NotTaken
 SECONDS = 4.0
 # Errors that say nothing of the message itself: it can be taken later, or once an administrator has mended the app.
 PASSING = frozenset(
-    "ratelimited rate_limited message_limit_exceeded accesslimited team_access_not_granted access_denied missing_scope "
-    "invalid_auth not_authed token_expired token_revoked account_inactive org_login_required ekm_access_denied "
-    "method_deprecated".split()
+    {
+        "ratelimited",
+        "rate_limited",
+        "message_limit_exceeded",
+        "accesslimited",
+        "access_denied",
+        "team_access_not_granted",
+        "missing_scope",
+        "not_authed",
+        "invalid_auth",
+        "token_expired",
+        "token_revoked",
+        "account_inactive",
+        "org_login_required",
+    }
 )
 # Errors after which Slack's documentation allows that some of the work was done.
-OPEN_ENDED = frozenset(
-    "internal_error fatal_error service_unavailable request_timeout team_added_to_org external_service_error".split()
-)
+OPEN_ENDED = frozenset({"internal_error", "fatal_error", "service_unavailable", "request_timeout", "team_added_to_org"})
 
 
 @dataclass(frozen=True)

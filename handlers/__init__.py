@@ -34,7 +34,9 @@ def register(app: AsyncApp, desk: Desk) -> None:
         sentence = str(error) if isinstance(error, BotError) else errors.report(error)
         line = cards.private(sentence)
         if "command" in body:
-            return BoltResponse(status=200, body={"response_type": "ephemeral", "text": line.text, "blocks": line.blocks})
+            return BoltResponse(
+                status=200, body={"response_type": "ephemeral", "text": line.text, "blocks": line.blocks}
+            )
         url = body.get("response_url")
         desk.fulfilment.tasks.start(desk.fulfilment.tell_privately(url if isinstance(url, str) else None, line))
         return BoltResponse(status=200, body="")

@@ -23,66 +23,68 @@ def register(app: AsyncApp, desk: Desk) -> None:
     """Listen for the three buttons."""
     fulfilment = desk.fulfilment
 
-    async def read(body: dict[str, Any], action: dict[str, Any]) -> Press:
-        """The press of a permitted person. Raises Refusal else."""
-        who = Person(body["user"]["id"], body["user"]["team_id"])
-        desk.access.check(who, body["channel"]["id"])
-        value = VALUE.fullmatch(action.get("value", ""))
-        if value is None:
-            raise Refusal("This button is not one that the bot knows any more. Please ask again with the command.")
-        return Press(
-            request_id=value[1],
-            attempt=int(value[2]),
-            by=who.user_id,
-            now=fulfilment.now(),
-            card_ts=body.get("container", {}).get("message_ts"),
-            reply_url=body.get("response_url"),
-        )
-
-    async def known(press: Press) -> Request:
-        request = await fulfilment.ledger.get(press.request_id)
-        if request is None:
-            raise Refusal("The bot has no record of this request. Please ask again with the command.")
-        return request
-
-    async def in_vain(press: Press) -> None:
-        """Say who was first, or that it is too late, and bring the card up to date."""
-        if (ending := await fulfilment.ledger.expire(press)) is not None:
-            fulfilment.tasks.start(fulfilment.tell(ending))
-        else:
-            fulfilment.tasks.start(fulfilment.redraw(press.request_id, press))
-        answer = cards.too_late(await known(press))
-        fulfilment.tasks.start(fulfilment.tell_privately(press.reply_url, answer))
-
     @app.action(cards.UNSUBSCRIBE)
     @app.action(cards.TRY_AGAIN)
     async def unsubscribe(ack: AsyncAck, body: dict[str, Any], action: dict[str, Any]) -> None:
         """Record the yes and ack; the call is made in the background by the one press that was recorded."""
-        press = await read(body, action)
-        request = await known(press)
+        press = read(desk, body, action)
         alone = fulfilment.settings.require_second_person
-        if alone and press.by == request.asked_by:
-            log.warning("refused", user=press.by, request=request.id, why="asked it too")
-            raise Refusal(
-                f"You asked for this yourself, so another person must confirm. {desk.access.who_may()} "
-                "You can press Keep Number."
-            )
-        ends_by = fulfilment.call_ends_by(press.now)
-        if await fulfilment.ledger.confirm(press, ends_by, not_by_asker=alone):
+        desk.access.check_decision(press.by, await find(desk, press))
+        if await fulfilment.ledger.confirm(press, fulfilment.call_ends_by(press.now), not_by_asker=alone):
             log.info("confirmed", request=press.request_id, by=press.by, attempt=press.attempt + 1)
             fulfilment.tasks.start(fulfilment.carry_out(press))
         else:
-            await in_vain(press)
+            await pressed_in_vain(desk, press)
         await ack()
 
     @app.action(cards.KEEP)
     async def keep(ack: AsyncAck, body: dict[str, Any], action: dict[str, Any]) -> None:
         """Record that the number is kept and ack; the card is closed in the background."""
-        press = await read(body, action)
-        await known(press)
+        press = read(desk, body, action)
+        await find(desk, press)
         if (ending := await fulfilment.ledger.keep(press)) is not None:
             log.info("kept", request=press.request_id, by=press.by)
             fulfilment.tasks.start(fulfilment.tell(ending))
         else:
-            await in_vain(press)
+            await pressed_in_vain(desk, press)
         await ack()
+
+
+def read(desk: Desk, body: dict[str, Any], action: dict[str, Any]) -> Press:
+    """The press of a permitted person. Raises Refusal else.
+
+    A person's own team decides, not the channel's: members of other companies can press buttons in a shared channel
+    (https://docs.slack.dev/apis/slack-connect).
+    """
+    user = body["user"]
+    desk.access.check(Person(user["id"], user["team_id"]), body["channel"]["id"])
+    value = VALUE.fullmatch(action.get("value", ""))
+    if value is None:
+        raise Refusal("This button is not one that the bot knows any more. Please ask again with the command.")
+    return Press(
+        request_id=value[1],
+        attempt=int(value[2]),
+        by=user["id"],
+        now=desk.fulfilment.now(),
+        card_ts=body["container"]["message_ts"],
+        reply_url=body.get("response_url"),
+    )
+
+
+async def find(desk: Desk, press: Press) -> Request:
+    """The request of a press. Raises Refusal where there is none: another database, or a forged value."""
+    request = await desk.fulfilment.ledger.get(press.request_id)
+    if request is None:
+        raise Refusal("The bot has no record of this request. Please ask again with the command.")
+    return request
+
+
+async def pressed_in_vain(desk: Desk, press: Press) -> None:
+    """Say who was first, or that it is too late, and bring the card up to date."""
+    fulfilment = desk.fulfilment
+    if (ending := await fulfilment.ledger.expire(press)) is not None:
+        fulfilment.tasks.start(fulfilment.tell(ending))
+    else:
+        fulfilment.tasks.start(fulfilment.redraw(press.request_id, press))
+    answer = cards.too_late(await find(desk, press))
+    fulfilment.tasks.start(fulfilment.tell_privately(press.reply_url, answer))

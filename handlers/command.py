@@ -15,7 +15,9 @@ from bot.ledger import Asking
 from handlers import Desk
 
 # What people paste around an id: quotes, backticks, brackets, and characters that show nothing.
-CLUTTER = re.compile("[\"'`´<>()\\[\\]{}*_~.,;:\u2018\u2019\u201a\u201c\u201d\u201e\u00ab\u00bb\u200b-\u200f\u2060\ufeff\u00ad]")
+CLUTTER = re.compile(
+    "[\"'`<>()\\[\\]{}*_~.,;:\u2018\u2019\u201a\u201c\u201d\u201e\u00ab\u00bb\u200b-\u200f\u2060\ufeff\u00ad]"
+)
 NUMBER_ID = re.compile(r"[0-9a-f]{24}")
 LONGEST_ECHO = 100
 

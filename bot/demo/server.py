@@ -1,0 +1,37 @@
+"""A web server on loopback with faults that can be asked for: what both stand-ins stand on."""
+
+from __future__ import annotations
+
+import asyncio
+
+from aiohttp import web
+
+
+class Server:
+    """Serves `app` on 127.0.0.1; `url` is known after `start`."""
+
+    def __init__(self, app: web.Application) -> None:
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2, handler_cancellation=True)
+        self.url = ""
+
+    async def start(self, port: int = 0) -> None:
+        """Listen; on any free port where `port` is 0."""
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", port, backlog=4096).start()
+        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+
+    async def stop(self) -> None:
+        """Stop listening and drop what hangs."""
+        await self._runner.cleanup()
+
+
+def drop(request: web.Request) -> None:
+    """Break the connection in the middle: the client gets no answer."""
+    if request.transport is not None:
+        request.transport.abort()
+
+
+async def hang() -> web.Response:
+    """Never answer."""
+    await asyncio.Event().wait()
+    return web.Response()

@@ -1,0 +1,451 @@
+"""A stand-in Slack workspace that holds the bot to Slack's rules.
+
+It signs what it sends, expects the ack within 3 s, counts the uses of a response_url, lets the bot change only its own
+messages, and refuses blocks that Slack would refuse. What the bot did against a rule stands in `broken_rules`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import json
+import secrets
+import time
+from collections import defaultdict, deque
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+from urllib.parse import urlencode
+
+import aiohttp
+from aiohttp import web
+from slack_sdk.signature import SignatureVerifier
+
+from bot.demo import blocks as block_kit
+from bot.demo.server import Server, drop, hang
+
+BOT_USER, TEAM, APP = "U0BOT", "T0HOME", "A0APP"
+ACK_SECONDS = 3.0
+URL_USES, URL_SECONDS = 5, 1800
+COMMAND = "/unsubscribe-number"
+
+
+@dataclass(frozen=True)
+class Channel:
+    """A channel; `bot` is whether the bot is a member, `private` whether it is hidden from who is none."""
+
+    id: str
+    name: str
+    bot: bool = True
+    private: bool = False
+    archived: bool = False
+
+
+@dataclass(frozen=True)
+class Note:
+    """A message as the channel shows it; `to` is set where only that person sees it."""
+
+    ts: str
+    channel: str
+    author: str
+    text: str
+    blocks: list[dict[str, Any]] = field(default_factory=list)
+    to: str | None = None
+    edited: bool = False
+
+    @property
+    def buttons(self) -> dict[str, dict[str, Any]]:
+        """The buttons by their labels."""
+        found = [e for b in self.blocks if b["type"] == "actions" for e in b["elements"]]
+        return {e["text"]["text"]: e for e in found}
+
+
+@dataclass(frozen=True)
+class Ack:
+    """How the bot answered a request: HTTP status (200 on the socket, 0 where it came too late), body, seconds."""
+
+    status: int
+    body: str
+    seconds: float
+
+
+@dataclass
+class ReplyUrl:
+    """A response_url: whom it belongs to and how often it was used; `ts` is the message that was clicked on."""
+
+    channel: str
+    user: str
+    made_at: float
+    ts: str | None = None
+    uses: int = 0
+
+
+class NotThere(LookupError):
+    """The message or button that a person would press is not there."""
+
+
+class Workspace:
+    """The stand-in's server and its channels. `now` tells seconds since the epoch."""
+
+    def __init__(
+        self,
+        people: dict[str, str],
+        channels: list[Channel],
+        *,
+        token: str,
+        signing_secret: str,
+        app_token: str = "",
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self.people = people
+        self.channels = {c.id: c for c in channels}
+        self.notes: list[Note] = []
+        self.broken_rules: list[str] = []
+        self.api_calls: list[str] = []
+        # Faults to come, by API method or "response_url": "429", "500", "hang", "drop_before", "drop_after",
+        # "garbage", or an error code of Slack.
+        self.faults: dict[str, deque[str]] = defaultdict(deque)
+        self.retry_after = 1
+        self.bot_url = ""
+        self.now = now
+        self.sent: list[dict[str, Any]] = []
+        self.acks: list[Ack] = []
+        self._token, self._app_token = token, app_token
+        self._verifier = SignatureVerifier(signing_secret)
+        self._urls: dict[str, ReplyUrl] = {}
+        self._changed = asyncio.Condition()
+        self._listeners: list[Callable[[Note], None]] = []
+        self._count = itertools.count(1)
+        self._sockets: list[web.WebSocketResponse] = []
+        self._tickets: set[str] = set()
+        self._envelopes: dict[str, asyncio.Future[Any]] = {}
+        app = web.Application()
+        app.router.add_post("/api/{method}", self._api)
+        app.router.add_post("/response/{secret}", self._respond)
+        app.router.add_get("/socket/{ticket}", self._socket)
+        self._server = Server(app)
+
+    async def start(self) -> None:
+        """Listen on a free port."""
+        await self._server.start()
+        self._client = aiohttp.ClientSession()
+
+    async def stop(self) -> None:
+        """Stop listening."""
+        for socket in self._sockets:
+            await socket.close()
+        await self._client.close()
+        await self._server.stop()
+
+    @property
+    def api_url(self) -> str:
+        """What SLACK_API_URL is to be."""
+        return f"{self._server.url}/api/"
+
+    # What a person sees and does
+
+    def seen_by(self, user: str, channel: str) -> list[Note]:
+        """What a person sees in a channel."""
+        return [n for n in self.notes if n.channel == channel and n.to in (None, user)]
+
+    def watch(self, listener: Callable[[Note], None]) -> None:
+        """Tell `listener` of every message that comes or changes."""
+        self._listeners.append(listener)
+
+    async def until(self, holds: Callable[[], Any], seconds: float = 10.0) -> Any:
+        """Wait until something holds in the workspace, and return it. Raises TimeoutError."""
+        async with asyncio.timeout(seconds), self._changed:
+            await self._changed.wait_for(holds)
+        return holds()
+
+    async def command(self, user: str, channel: str, text: str, team: str = TEAM) -> Ack:
+        """A person types the command."""
+        fields = {
+            "token": "old",
+            "team_id": team,
+            "team_domain": "stand-in",
+            "channel_id": channel,
+            "channel_name": self.channels[channel].name,
+            "user_id": user,
+            "user_name": self.people.get(user, user),
+            "command": COMMAND,
+            "text": text,
+            "api_app_id": APP,
+            "is_enterprise_install": "false",
+            "response_url": self._reply_url(channel, user, None),
+            "trigger_id": secrets.token_hex(8),
+        }
+        ack = await self.send("slash_commands", fields)
+        await self._show_answer(ack, user, channel)
+        return ack
+
+    def press_payload(self, user: str, note: Note, label: str, team: str = TEAM) -> dict[str, Any]:
+        """What Slack sends when a person presses a button. Raises NotThere where there is none of this label."""
+        if label not in note.buttons:
+            raise NotThere(f"no button {label!r} on {note.text!r}")
+        button = note.buttons[label]
+        return {
+            "type": "block_actions",
+            "team": {"id": TEAM, "domain": "stand-in"},
+            "user": {"id": user, "username": self.people.get(user, user), "team_id": team},
+            "api_app_id": APP,
+            "token": "old",
+            "container": {"type": "message", "message_ts": note.ts, "channel_id": note.channel, "is_ephemeral": False},
+            "trigger_id": secrets.token_hex(8),
+            "channel": {"id": note.channel, "name": self.channels[note.channel].name},
+            "message": {"type": "message", "user": BOT_USER, "ts": note.ts, "text": note.text, "blocks": note.blocks},
+            "state": {"values": {}},
+            "response_url": self._reply_url(note.channel, user, note.ts),
+            "actions": [
+                {
+                    "action_id": button["action_id"],
+                    "block_id": "b1",
+                    "text": button["text"],
+                    "value": button["value"],
+                    "type": "button",
+                    "action_ts": self._ts(),
+                }
+            ],
+        }
+
+    async def press(self, user: str, note: Note, label: str, team: str = TEAM) -> Ack:
+        """A person presses a button of a message."""
+        return await self.send("interactive", self.press_payload(user, note, label, team))
+
+    async def send(self, kind: str, payload: dict[str, Any]) -> Ack:
+        """Send a payload as Slack does, over HTTP or the socket, and note how it was acknowledged."""
+        self.sent.append(payload)
+        began = time.monotonic()
+        try:
+            async with asyncio.timeout(ACK_SECONDS):
+                status, body = await (self._by_socket(kind, payload) if self._sockets else self._by_http(kind, payload))
+        except (TimeoutError, aiohttp.ClientError):
+            status, body = 0, ""
+        ack = Ack(status, body, time.monotonic() - began)
+        self.acks.append(ack)
+        if status != 200:
+            self.broken_rules.append(f"{kind}: acknowledged with status {status} after {ack.seconds:.1f} s")
+        return ack
+
+    async def _by_http(self, kind: str, payload: dict[str, Any]) -> tuple[int, str]:
+        body = urlencode(payload if kind == "slash_commands" else {"payload": json.dumps(payload)})
+        return await self.send_raw(body.encode())
+
+    async def send_raw(self, body: bytes, **headers: str) -> tuple[int, str]:
+        """Send a signed body over HTTP; `headers` replace the right ones."""
+        timestamp = str(int(time.time()))
+        signature = self._verifier.generate_signature(timestamp=timestamp, body=body.decode("utf-8", "ignore")) or ""
+        right = {
+            "Content-Type": "application/x-www-form-urlencoded",
+            "X-Slack-Request-Timestamp": timestamp,
+            "X-Slack-Signature": signature,
+        }
+        async with self._client.post(f"{self.bot_url}/slack/events", data=body, headers=right | headers) as answer:
+            return answer.status, await answer.text()
+
+    async def _by_socket(self, kind: str, payload: dict[str, Any]) -> tuple[int, str]:
+        envelope = secrets.token_hex(8)
+        self._envelopes[envelope] = asyncio.get_running_loop().create_future()
+        await self._sockets[-1].send_json(
+            {"type": kind, "envelope_id": envelope, "accepts_response_payload": True, "payload": payload}
+        )
+        answer = await self._envelopes.pop(envelope)
+        return 200, json.dumps(answer) if answer else ""
+
+    async def _show_answer(self, ack: Ack, user: str, channel: str) -> None:
+        if ack.status != 200:
+            await self._add(channel, "slackbot", f'{COMMAND} failed with the error "operation_timeout"', to=user)
+        elif ack.body:
+            said: dict[str, Any] = json.loads(ack.body) if ack.body.startswith("{") else {"text": ack.body}
+            to = None if said.get("response_type") == "in_channel" else user
+            await self._add(channel, BOT_USER, said.get("text", ""), said.get("blocks") or [], to=to)
+
+    # What the bot does
+
+    async def _api(self, request: web.Request) -> web.StreamResponse:
+        method = request.match_info["method"]
+        self.api_calls.append(method)
+        is_json = request.content_type == "application/json"
+        given: dict[str, Any] = await request.json() if is_json else dict(await request.post())
+        fault = self.faults[method].popleft() if self.faults[method] else ""
+        if (broken := await self._broken(request, fault)) is not None:
+            return broken
+        answer = await self._answer(method, request.headers.get("Authorization", ""), given)
+        if fault == "drop_after":
+            drop(request)
+        return web.json_response(answer)
+
+    async def _broken(self, request: web.Request, fault: str) -> web.StreamResponse | None:
+        match fault:
+            case "" | "drop_after":
+                return None
+            case "429":
+                headers = {"Retry-After": str(self.retry_after)}
+                return web.json_response({"ok": False, "error": "ratelimited"}, status=429, headers=headers)
+            case "500":
+                return web.Response(status=500, text="<html>oops</html>", content_type="text/html")
+            case "hang":
+                return await hang()
+            case "drop_before":
+                drop(request)
+                return web.Response()
+            case "garbage":
+                return web.Response(text='[1, "ok', content_type="application/json")
+            case code:
+                return web.json_response({"ok": False, "error": code})
+
+    async def _answer(self, method: str, authorization: str, given: dict[str, Any]) -> dict[str, Any]:
+        wanted = self._app_token if method == "apps.connections.open" else self._token
+        if authorization != f"Bearer {wanted}":
+            return {"ok": False, "error": "invalid_auth"}
+        match method:
+            case "auth.test":
+                return {
+                    "ok": True,
+                    "url": "https://stand-in.slack.example/",
+                    "team": "Stand-in",
+                    "user": "cellcast",
+                    "team_id": TEAM,
+                    "user_id": BOT_USER,
+                    "bot_id": "B0BOT",
+                }
+            case "apps.connections.open":
+                ticket = secrets.token_hex(8)
+                self._tickets.add(ticket)
+                return {"ok": True, "url": f"{self._server.url.replace('http', 'ws', 1)}/socket/{ticket}"}
+            case "chat.postMessage":
+                return await self._post_message(given)
+            case "chat.update":
+                return await self._update(given)
+            case "chat.getPermalink":
+                channel, ts = given["channel"], given["message_ts"]
+                refused = self._refusal(channel) or ("" if self._own(channel, ts) else "message_not_found")
+                link = f"https://stand-in.slack.example/archives/{channel}/p{ts.replace('.', '')}"
+                return {"ok": False, "error": refused} if refused else {"ok": True, "permalink": link}
+        return {"ok": False, "error": "unknown_method"}
+
+    def _refusal(self, channel_id: str) -> str:
+        channel = self.channels.get(channel_id)
+        if channel is None or (channel.private and not channel.bot):
+            return "channel_not_found"
+        if channel.archived:
+            return "is_archived"
+        return "" if channel.bot else "not_in_channel"
+
+    def _refused_blocks(self, given: dict[str, Any]) -> bool:
+        found = block_kit.faults(given.get("text"), given.get("blocks"))
+        self.broken_rules += found
+        return bool(found)
+
+    async def _post_message(self, given: dict[str, Any]) -> dict[str, Any]:
+        channel = given["channel"]
+        if channel in self.people:  # a direct message with the bot
+            channel = f"D0{channel}"
+            self.channels.setdefault(channel, Channel(channel, "directmessage", private=True))
+        if refused := self._refusal(channel):
+            return {"ok": False, "error": refused}
+        if self._refused_blocks(given):
+            return {"ok": False, "error": "invalid_blocks"}
+        note = await self._add(channel, BOT_USER, given["text"], given["blocks"])
+        return {"ok": True, "channel": channel, "ts": note.ts, "message": {"text": note.text}}
+
+    async def _update(self, given: dict[str, Any]) -> dict[str, Any]:
+        if refused := self._refusal(given["channel"]):
+            return {"ok": False, "error": refused}
+        note = self._own(given["channel"], given["ts"])
+        if note is None:
+            return {"ok": False, "error": "message_not_found"}
+        if self._refused_blocks(given):
+            return {"ok": False, "error": "invalid_blocks"}
+        await self._change(note, given["text"], given["blocks"])
+        return {"ok": True, "channel": note.channel, "ts": note.ts, "text": note.text}
+
+    def _own(self, channel: str, ts: str) -> Note | None:
+        found = [n for n in self.notes if n.ts == ts and n.channel == channel and n.author == BOT_USER and n.to is None]
+        return found[0] if found else None
+
+    async def _respond(self, request: web.Request) -> web.StreamResponse:
+        url = self._urls[request.match_info["secret"]]
+        given = await request.json()
+        fault = self.faults["response_url"].popleft() if self.faults["response_url"] else ""
+        if (broken := await self._broken(request, fault)) is not None:
+            return broken
+        if url.uses >= URL_USES or self.now() - url.made_at > URL_SECONDS:
+            error = "used_url" if url.uses >= URL_USES else "expired_url"
+            self.broken_rules += [error] if url.uses >= URL_USES else []
+            return web.json_response({"ok": False, "error": error}, status=404)
+        url.uses += 1
+        if self._refused_blocks(given):
+            return web.json_response({"ok": False, "error": "invalid_blocks"}, status=400)
+        clicked = None if url.ts is None else self._own(url.channel, url.ts)
+        if given.get("replace_original") and clicked is not None:
+            await self._change(clicked, given["text"], given["blocks"])
+        else:
+            to = None if given.get("response_type") == "in_channel" else url.user
+            await self._add(url.channel, BOT_USER, given["text"], given["blocks"], to=to)
+        if fault == "drop_after":
+            drop(request)
+        return web.json_response({"ok": True})
+
+    async def _socket(self, request: web.Request) -> web.WebSocketResponse:
+        if request.match_info["ticket"] not in self._tickets:
+            raise web.HTTPForbidden
+        self._tickets.discard(request.match_info["ticket"])
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        self._sockets.append(socket)
+        await socket.send_json({"type": "hello", "num_connections": len(self._sockets)})
+        await self._tell_all(None)
+        async for message in socket:
+            answer = json.loads(message.data)
+            waiting = self._envelopes.get(answer["envelope_id"])
+            if waiting is not None and not waiting.done():
+                waiting.set_result(answer.get("payload"))
+        self._sockets.remove(socket)
+        return socket
+
+    @property
+    def connected(self) -> int:
+        """How many sockets the bot holds open."""
+        return len(self._sockets)
+
+    # The channel
+
+    def _ts(self) -> str:
+        return f"{int(time.time())}.{next(self._count):06d}"
+
+    def _reply_url(self, channel: str, user: str, ts: str | None) -> str:
+        secret = secrets.token_hex(8)
+        self._urls[secret] = ReplyUrl(channel, user, self.now(), ts)
+        return f"{self._server.url}/response/{secret}"
+
+    async def say(self, user: str, channel: str, text: str) -> Note:
+        """A person writes something."""
+        return await self._add(channel, user, text)
+
+    async def delete(self, note: Note) -> None:
+        """Somebody deletes a message."""
+        self.notes.remove(note)
+        await self._tell_all(None)
+
+    async def _add(
+        self, channel: str, author: str, text: str, blocks: list[dict[str, Any]] | None = None, to: str | None = None
+    ) -> Note:
+        note = Note(self._ts(), channel, author, text, blocks or [], to)
+        self.notes.append(note)
+        await self._tell_all(note)
+        return note
+
+    async def _change(self, note: Note, text: str, blocks: list[dict[str, Any]]) -> None:
+        changed = replace(note, text=text, blocks=blocks, edited=True)
+        self.notes[self.notes.index(note)] = changed
+        await self._tell_all(changed)
+
+    async def _tell_all(self, note: Note | None) -> None:
+        if note is not None:
+            for listener in self._listeners:
+                with contextlib.suppress(asyncio.QueueFull):
+                    listener(note)
+        async with self._changed:
+            self._changed.notify_all()

@@ -1,0 +1,177 @@
+"""The bot as shipped, started in a stand-in workspace with a stand-in Cellcast, over real sockets."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bot import logs
+from bot.app import Bot
+from bot.demo.cellcast import Cellcast
+from bot.demo.workspace import Channel, Note, Workspace
+from bot.settings import Settings
+
+KEY = "stand-in-key-4f3a9b"
+TOKEN = "xoxb-stand-in-token"
+APP_TOKEN = "xapp-stand-in-token"
+SIGNING_SECRET = "0123456789abcdef0123456789abcdef"
+SECRETS = [KEY, TOKEN, APP_TOKEN, SIGNING_SECRET]
+NUMBER = "66ea98514f0c1a121c76ec17"
+OTHER = "66ea98514f0c1a121c76ec18"
+ANA, BEN, GIL = "U0ANA", "U0BEN", "U0GIL"
+NUMBERS, QUIET, SECRET, DIRECT = "C0NUMBERS", "C0QUIET", "G0SECRET", "D0DIRECT"
+
+
+class Clock:
+    """The time as the bot and the workspace are told it."""
+
+    def __init__(self) -> None:
+        self.ahead = 0.0
+
+    def __call__(self) -> float:
+        """Seconds since the epoch."""
+        return time.time() + self.ahead
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass at once."""
+        self.ahead += seconds
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No test sees the settings, or the .env, of the machine it runs on."""
+    for name in Settings.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """A clock that a test can advance."""
+    return Clock()
+
+
+@pytest.fixture
+async def workspace(clock: Clock) -> AsyncIterator[Workspace]:
+    """A workspace with a channel of each sort; the bot must have broken none of Slack's rules in the end."""
+    channels = [
+        Channel(NUMBERS, "numbers"),
+        Channel(QUIET, "quiet", bot=False),
+        Channel(SECRET, "secret", bot=False, private=True),
+        Channel(DIRECT, "directmessage", bot=False, private=True),
+    ]
+    people = {ANA: "Ana", BEN: "Ben", GIL: "Gil"}
+    space = Workspace(people, channels, token=TOKEN, app_token=APP_TOKEN, signing_secret=SIGNING_SECRET, now=clock)
+    await space.start()
+    yield space
+    await space.stop()
+    assert space.broken_rules == []
+
+
+@pytest.fixture
+async def cellcast() -> AsyncIterator[Cellcast]:
+    """A Cellcast that counts."""
+    stand_in = Cellcast(KEY)
+    await stand_in.start()
+    yield stand_in
+    await stand_in.stop()
+
+
+@pytest.fixture
+def environment(workspace: Workspace, cellcast: Cellcast, tmp_path: Path) -> dict[str, str]:
+    """The settings of the bot under test, as its environment would hold them."""
+    return {
+        "SLACK_BOT_TOKEN": TOKEN,
+        "SLACK_SIGNING_SECRET": SIGNING_SECRET,
+        "CELLCAST_API_KEY": KEY,
+        "ALLOWED_USERS": f"{ANA},{BEN}",
+        "CELLCAST_TIMEOUT_SECONDS": "1",
+        "DATABASE_URL": os.environ.get("TEST_DATABASE_URL") or f"sqlite:///{tmp_path}/ledger.db",
+        "PORT": "0",
+        "SLACK_API_URL": workspace.api_url,
+        "CELLCAST_BASE_URL": cellcast.url,
+        "LOG_FORMAT": "json",
+    }
+
+
+Start = Callable[..., AbstractAsyncContextManager[Bot]]
+
+
+@pytest.fixture
+def start(environment: dict[str, str], workspace: Workspace, clock: Clock) -> Start:
+    """Start a bot with settings that differ from `environment`; it sweeps only when the test says so.
+
+    When it stops, its log must hold no secret.
+    """
+
+    @contextlib.asynccontextmanager
+    async def started(sweep_every: float = 3600, **changes: Any) -> AsyncIterator[Bot]:
+        given = {k.lower(): v for k, v in environment.items()} | changes
+        settings = Settings(_env_file=None, **given)
+        log = io.StringIO()
+        logs.configure(settings, log)
+        bot = Bot(settings, now=clock)
+        await bot.start(sweep_every)
+        workspace.bot_url = f"http://127.0.0.1:{bot.port}"
+        try:
+            yield bot
+        finally:
+            await bot.stop()
+            said = log.getvalue()
+            print(said)  # noqa: T201 - shown where the test fails
+            assert not [secret for secret in SECRETS if secret in said]
+            assert '"unexpected"' not in said
+
+    return started
+
+
+@pytest.fixture
+async def bot(start: Start) -> AsyncIterator[Bot]:
+    """A bot with the usual settings."""
+    async with start() as running:
+        yield running
+
+
+def text_of(note: Note) -> str:
+    """All that a note's blocks say."""
+    parts: list[str] = []
+    for block in note.blocks:
+        texts = [block.get("text"), *(block.get("elements", []) if block["type"] == "context" else [])]
+        parts += [part["text"] for part in texts if part is not None]
+    return "\n".join(parts)
+
+
+async def ask(workspace: Workspace, user: str = ANA, channel: str = NUMBERS, text: str = NUMBER) -> Note:
+    """Ask for a number, and return its card."""
+    before = len(workspace.notes)
+    await workspace.command(user, channel, text)
+    found: Note = await workspace.until(lambda: next((n for n in workspace.notes[before:] if n.buttons), None))
+    return found
+
+
+def current(workspace: Workspace, note: Note) -> Note:
+    """A note as it stands now."""
+    return next(n for n in workspace.notes if n.ts == note.ts)
+
+
+async def settled(bot: Bot) -> None:
+    """Wait until the bot has nothing left to do."""
+    assert await bot.tasks.drain(10) == 0
+
+
+def public(workspace: Workspace, channel: str = NUMBERS) -> list[Note]:
+    """What stands in the channel for everybody."""
+    return [n for n in workspace.notes if n.channel == channel and n.to is None]
+
+
+def private(workspace: Workspace, user: str) -> list[str]:
+    """The private lines that a person got."""
+    return [n.text for n in workspace.notes if n.to == user]

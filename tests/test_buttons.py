@@ -1,0 +1,254 @@
+"""The buttons: who may press, what a press does, and that one yes makes one call."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+
+from bot.app import Bot
+from bot.demo.cellcast import ANSWERS, Cellcast
+from bot.demo.workspace import Workspace
+from tests.conftest import (
+    ANA,
+    BEN,
+    GIL,
+    NUMBERS,
+    QUIET,
+    Clock,
+    Start,
+    ask,
+    current,
+    private,
+    public,
+    settled,
+)
+
+
+async def test_person_who_may_not_press(bot: Bot, workspace: Workspace, cellcast: Cellcast) -> None:
+    """Who may not gets a private line with who may; the card stays."""
+    card = await ask(workspace)
+    for label in card.buttons:
+        await workspace.press(GIL, card, label)
+    await settled(bot)
+    assert private(workspace, GIL) == [
+        f"You may not unsubscribe numbers. <@{ANA}>, <@{BEN}> may do so: ask one of them."
+    ] * 2
+    assert public(workspace) == [card]
+    assert cellcast.calls == []
+
+
+async def test_member_of_another_company_presses(start: Start, workspace: Workspace, cellcast: Cellcast) -> None:
+    """A member of another company in a shared channel can press, and nothing happens."""
+    async with start(allowed_users="*") as bot:
+        card = await ask(workspace)
+        await workspace.press(ANA, card, "Unsubscribe Number", team="T0OTHER")
+        await settled(bot)
+        assert "Only members" in private(workspace, ANA)[0]
+        assert public(workspace) == [card]
+    assert cellcast.calls == []
+
+
+async def test_keep(bot: Bot, workspace: Workspace, cellcast: Cellcast) -> None:
+    """Keep Number closes the card with who and when, and calls nobody."""
+    card = await ask(workspace)
+    await workspace.press(BEN, card, "Keep Number")
+    await settled(bot)
+    (closed,) = public(workspace)
+    assert closed.text.startswith("*Kept: virtual number")
+    assert f"Kept by <@{BEN}> <!date^" in closed.text
+    assert not closed.buttons
+    assert cellcast.calls == []
+    assert await ask(workspace)
+
+
+async def test_card_says_that_the_call_is_under_way(bot: Bot, workspace: Workspace, cellcast: Cellcast) -> None:
+    """After the yes the buttons go at once, before Cellcast has answered."""
+    cellcast.hold = asyncio.Event()
+    card = await ask(workspace)
+    await workspace.press(BEN, card, "Unsubscribe Number")
+    await workspace.until(lambda: not current(workspace, card).buttons)
+    assert "*Unsubscribing virtual number" in current(workspace, card).text
+    assert f"Confirmed by <@{BEN}>" in current(workspace, card).text
+    assert len(public(workspace)) == 1
+    cellcast.hold.set()
+
+
+async def test_press_after_the_time(bot: Bot, workspace: Workspace, cellcast: Cellcast, clock: Clock) -> None:
+    """A press after the time closes the card as expired and says so; nobody is called."""
+    card = await ask(workspace)
+    clock.advance(901)
+    await workspace.press(BEN, card, "Unsubscribe Number")
+    await settled(bot)
+    (closed,) = public(workspace)
+    assert closed.text.startswith("*Expired: virtual number")
+    assert not closed.buttons
+    assert "The time to confirm was over" in private(workspace, BEN)[0]
+    assert cellcast.calls == []
+
+
+async def test_card_closes_by_itself(bot: Bot, workspace: Workspace, clock: Clock) -> None:
+    """Without a press the card closes when its time is over, and not before."""
+    card = await ask(workspace)
+    clock.advance(890)
+    await bot.fulfilment.sweep()
+    await settled(bot)
+    assert public(workspace) == [card]
+    clock.advance(11)
+    await bot.fulfilment.sweep()
+    await settled(bot)
+    (closed,) = public(workspace)
+    assert "Nobody confirmed in time. Nothing was sent to Cellcast." in closed.text
+    assert not closed.buttons
+
+
+async def test_card_that_cannot_be_changed_expires_with_a_message(
+    bot: Bot, workspace: Workspace, clock: Clock, cellcast: Cellcast
+) -> None:
+    """Where the bot cannot change the card, a message says that it expired; a press on it then closes it."""
+    card = await ask(workspace, channel=QUIET)
+    clock.advance(901)
+    await bot.fulfilment.sweep()
+    await settled(bot)
+    assert public(workspace, QUIET)[1].text.startswith("*Expired: ")
+    await workspace.press(ANA, card, "Unsubscribe Number")
+    await settled(bot)
+    assert not current(workspace, card).buttons
+    assert "Ask again" in private(workspace, ANA)[0]
+    assert cellcast.calls == []
+
+
+async def test_ten_presses_at_once(bot: Bot, workspace: Workspace, cellcast: Cellcast) -> None:
+    """Of many presses at the same moment one makes the call; the others learn who did."""
+    card = await ask(workspace)
+    payloads = [workspace.press_payload(user, card, "Unsubscribe Number") for user in (ANA, BEN) * 5]
+    await asyncio.gather(*(workspace.send("interactive", p) for p in payloads))
+    await settled(bot)
+    assert len(cellcast.calls) == 1
+    assert len(public(workspace)) == 2
+    assert len(private(workspace, ANA) + private(workspace, BEN)) == 9
+    assert "Unsubscribed:" in current(workspace, card).text
+
+
+async def test_keep_and_unsubscribe_at_once(bot: Bot, workspace: Workspace, cellcast: Cellcast) -> None:
+    """Of a yes and a no at the same moment one counts, and the card tells which."""
+    card = await ask(workspace)
+    await asyncio.gather(workspace.press(ANA, card, "Keep Number"), workspace.press(BEN, card, "Unsubscribe Number"))
+    await settled(bot)
+    kept = "Kept" in current(workspace, card).text
+    assert len(cellcast.calls) == (0 if kept else 1)
+
+
+async def test_the_same_press_delivered_again(bot: Bot, workspace: Workspace, cellcast: Cellcast) -> None:
+    """A payload that Slack sends again, or that somebody replays later, makes no second call."""
+    cellcast.next.append(ANSWERS["server error"])
+    card = await ask(workspace)
+    payload = workspace.press_payload(BEN, card, "Unsubscribe Number")
+    for _ in range(3):
+        await workspace.send("interactive", payload)
+        await settled(bot)
+    assert len(cellcast.calls) == 1
+    assert "Try Again" in current(workspace, card).buttons
+
+
+@pytest.mark.parametrize(
+    ("first", "says"),
+    [
+        ("Unsubscribe Number", "and it is done"),
+        ("Keep Number", "has pressed Keep Number already"),
+    ],
+)
+async def test_press_on_a_closed_card(bot: Bot, workspace: Workspace, first: str, says: str) -> None:
+    """A press on a card that an outdated client still shows learns who decided."""
+    card = await ask(workspace)
+    await workspace.press(BEN, card, first)
+    await settled(bot)
+    before = public(workspace)
+    await workspace.press(ANA, card, "Unsubscribe Number")
+    await settled(bot)
+    (line,) = private(workspace, ANA)
+    assert f"<@{BEN}>" in line
+    assert says in line
+    assert [n.text for n in public(workspace)] == [n.text for n in before]
+
+
+async def test_press_while_the_call_runs(bot: Bot, workspace: Workspace, cellcast: Cellcast) -> None:
+    """A press during the call learns that it is under way."""
+    cellcast.hold = asyncio.Event()
+    card = await ask(workspace)
+    await workspace.press(BEN, card, "Unsubscribe Number")
+    await workspace.press(ANA, card, "Keep Number")
+    await workspace.until(lambda: private(workspace, ANA))
+    assert "has confirmed this already. Cellcast's answer will follow." in private(workspace, ANA)[0]
+    cellcast.hold.set()
+    await settled(bot)
+    assert len(cellcast.calls) == 1
+
+
+@pytest.mark.parametrize("value", ["", "0" * 32 + ":0", "nonsense", "0" * 32 + ":99999999", None])
+async def test_forged_button(bot: Bot, workspace: Workspace, cellcast: Cellcast, value: str | None) -> None:
+    """A button value that the bot never made is answered, and does nothing."""
+    card = await ask(workspace)
+    for label in card.buttons:
+        payload = workspace.press_payload(BEN, card, label)
+        if value is None:
+            del payload["actions"][0]["value"]
+        else:
+            payload["actions"][0]["value"] = value
+        await workspace.send("interactive", payload)
+    await settled(bot)
+    assert len(private(workspace, BEN)) == 2
+    assert "ask again with the command" in private(workspace, BEN)[0]
+    assert public(workspace) == [card]
+    assert cellcast.calls == []
+
+
+async def test_confirming_a_value_ahead_of_its_attempt(bot: Bot, workspace: Workspace, cellcast: Cellcast) -> None:
+    """A value that claims attempts which never were confirms nothing, and the card stays."""
+    card = await ask(workspace)
+    payload = workspace.press_payload(BEN, card, "Unsubscribe Number")
+    payload["actions"][0]["value"] = payload["actions"][0]["value"].replace(":0", ":1")
+    await workspace.send("interactive", payload)
+    await settled(bot)
+    assert "This card has changed" in private(workspace, BEN)[0]
+    assert current(workspace, card).buttons
+    assert cellcast.calls == []
+
+
+async def test_second_person(start: Start, workspace: Workspace, cellcast: Cellcast) -> None:
+    """With REQUIRE_SECOND_PERSON who asked can keep but not confirm, and the card says so."""
+    async with start(require_second_person="true") as bot:
+        card = await ask(workspace, ANA)
+        assert f"Another person than <@{ANA}> must confirm." in card.text
+        await workspace.press(ANA, card, "Unsubscribe Number")
+        await settled(bot)
+        assert "another person must confirm" in private(workspace, ANA)[0]
+        assert public(workspace) == [card]
+        assert cellcast.calls == []
+        await workspace.press(BEN, card, "Unsubscribe Number")
+        await settled(bot)
+        assert len(cellcast.calls) == 1
+        kept = await ask(workspace, ANA)
+        await workspace.press(ANA, kept, "Keep Number")
+        await settled(bot)
+        assert "Kept" in current(workspace, kept).text
+
+
+async def test_unexpected_error_gives_a_reference(workspace: Workspace, start: Start, cellcast: Cellcast) -> None:
+    """What nobody expected gives the person a reference number, and the log the same; the card stays."""
+    with pytest.raises(AssertionError, match="unexpected"):  # the log holds one, which every other test forbids
+        async with start() as bot:
+            card = await ask(workspace)
+            payload = workspace.press_payload(BEN, card, "Keep Number")
+            del payload["user"]["team_id"]
+            ack = await workspace.send("interactive", payload)
+            assert ack.status == 200
+            fields = {"command": "/unsubscribe-number", "text": "x", "user_id": BEN, "channel_id": NUMBERS}
+            answer = await workspace.send("slash_commands", fields)
+            assert "reference" in json.loads(answer.body)["text"]
+            await settled(bot)
+    (line,) = private(workspace, BEN)
+    assert "Please give an administrator the reference" in line
+    assert public(workspace) == [card]
+    assert cellcast.calls == []

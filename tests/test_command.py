@@ -1,0 +1,258 @@
+"""/unsubscribe-number: what people type, who may, and where the card stands."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from bot.app import Bot
+from bot.demo.cellcast import Cellcast
+from bot.demo.workspace import Workspace
+from tests.conftest import (
+    ANA,
+    BEN,
+    DIRECT,
+    GIL,
+    NUMBER,
+    NUMBERS,
+    OTHER,
+    QUIET,
+    SECRET,
+    Clock,
+    Start,
+    ask,
+    private,
+    public,
+    settled,
+    text_of,
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(NUMBER, id="plain"),
+        pytest.param(NUMBER.upper(), id="upper case"),
+        pytest.param(f"  {NUMBER}\t", id="spaces"),
+        pytest.param(f"`{NUMBER}`", id="backticks"),
+        pytest.param(f"“{NUMBER}”", id="smart quotes"),
+        pytest.param(f"'{NUMBER}'.", id="quotes and a full stop"),
+        pytest.param(f"\u00a0{NUMBER}\u00a0", id="no-break spaces"),
+        pytest.param(f"\u200b{NUMBER}\ufeff", id="characters that show nothing"),
+        pytest.param(f"<{NUMBER}>", id="angle brackets"),
+        pytest.param(f"*{NUMBER}*", id="bold"),
+    ],
+)
+async def test_id_is_taken_with_clutter(bot: Bot, workspace: Workspace, text: str) -> None:
+    """The id is found in what people paste, and the card names it in lower case."""
+    card = await ask(workspace, text=text)
+    assert f"`{NUMBER}`" in card.text
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        pytest.param("hello", "This is not the id of a virtual number: hello\n", id="a word"),
+        pytest.param(NUMBER[:-1], "This is not the id", id="23 digits"),
+        pytest.param(NUMBER + "0", "This is not the id", id="25 digits"),
+        pytest.param("g" * 24, "This is not the id", id="no hexadecimal digits"),
+        pytest.param("１" * 24, "This is not the id", id="full-width digits"),
+        pytest.param(f"{NUMBER} {OTHER}", "One number at a time", id="two ids"),
+        pytest.param(f"{NUMBER},{OTHER}", "One number at a time", id="two ids and a comma"),
+        pytest.param(f"{NUMBER} {NUMBER}", "One number at a time", id="an id twice"),
+        pytest.param(f"{NUMBER} now", "There is more than an id in this", id="an id and a word"),
+        pytest.param("<!channel> & co", "&lt;!channel&gt; &amp; co", id="would alert everyone"),
+        pytest.param("x" * 500, "x" * 100 + "…\n", id="very long"),
+        pytest.param("payload", "This is not the id of a virtual number: payload", id="the word payload"),
+    ],
+)
+async def test_wrong_text_is_told_privately(bot: Bot, workspace: Workspace, text: str, says: str) -> None:
+    """What is wrong is told privately, harmlessly echoed, with an example; the channel shows nothing."""
+    await workspace.command(ANA, NUMBERS, text)
+    (line,) = private(workspace, ANA)
+    assert says in line
+    assert "Example: `/unsubscribe-number 66ea98514f0c1a121c76ec17`" in line
+    assert "<!" not in line
+    assert public(workspace) == []
+
+
+@pytest.mark.parametrize("text", ["", "  ", "help", "Help", "`help`"])
+async def test_help_is_private(bot: Bot, workspace: Workspace, text: str) -> None:
+    """No text or `help` answers with what the command does, an example, and who may use it; anyone may read it."""
+    await workspace.command(GIL, NUMBERS, text)
+    (line,) = private(workspace, GIL)
+    assert "unsubscribes one virtual number at Cellcast" in line
+    assert "Example: `/unsubscribe-number 66ea" in line
+    assert f"<@{ANA}>, <@{BEN}> may do so: ask one of them." in line
+    assert public(workspace) == []
+
+
+async def test_person_who_may_not_ask(bot: Bot, workspace: Workspace) -> None:
+    """Who is not allowed learns so privately, with whom to ask; nothing appears in the channel."""
+    await workspace.command(GIL, NUMBERS, NUMBER)
+    assert private(workspace, GIL) == [
+        f"You may not unsubscribe numbers. <@{ANA}>, <@{BEN}> may do so: ask one of them."
+    ]
+    assert public(workspace) == []
+
+
+async def test_channel_where_it_may_not_be_used(start: Start, workspace: Workspace) -> None:
+    """In a channel that is not allowed nothing appears, and the line says where it may be used."""
+    async with start(allowed_channels=NUMBERS, allowed_users="*"):
+        await workspace.command(ANA, DIRECT, NUMBER)
+        assert private(workspace, ANA) == [
+            f"Numbers cannot be unsubscribed in this channel. Everyone in the workspace may do so, in <#{NUMBERS}>."
+        ]
+        assert public(workspace, DIRECT) == []
+        assert await ask(workspace, GIL)
+
+
+async def test_long_lists_are_cut(start: Start, workspace: Workspace) -> None:
+    """A refusal names ten people and counts the others."""
+    users = ",".join(f"U{n:05d}" for n in range(13))
+    async with start(allowed_users=users, allowed_channels=f"{NUMBERS},{QUIET}"):
+        await workspace.command(GIL, NUMBERS, NUMBER)
+    (line,) = private(workspace, GIL)
+    assert "<@U00009> and 3 more people may do so, in <#C0NUMBERS>, <#C0QUIET>: ask one of them there." in line
+
+
+async def test_member_of_another_company(start: Start, workspace: Workspace) -> None:
+    """A member of another workspace may not ask, whatever the user id."""
+    async with start(allowed_users="*"):
+        await workspace.command(ANA, NUMBERS, NUMBER, team="T0OTHER")
+        assert "Only members of this bot's own workspace" in private(workspace, ANA)[0]
+    async with start(allowed_teams="T0OTHER"):
+        await workspace.command(ANA, NUMBERS, NUMBER, team="T0OTHER")
+        await workspace.until(lambda: public(workspace))
+
+
+async def test_card(bot: Bot, workspace: Workspace) -> None:
+    """The card says what, by whom, until when, and that it may not be undoable; the text says all of it."""
+    card = await ask(workspace)
+    assert card.text == text_of(card)
+    assert card.text.startswith(f"*Unsubscribe virtual number `{NUMBER}`?*")
+    assert f"Asked by <@{ANA}>. It can be confirmed until <!date^" in card.text
+    assert "This may not be undoable" in card.text
+    unsubscribe, keep = card.buttons["Unsubscribe Number"], card.buttons["Keep Number"]
+    assert unsubscribe["style"] == "danger"
+    assert NUMBER in unsubscribe["confirm"]["text"]["text"]
+    assert "style" not in keep
+    assert "confirm" not in keep
+
+
+@pytest.mark.parametrize("channel", [QUIET, SECRET, DIRECT])
+async def test_card_where_the_bot_is_no_member(
+    bot: Bot, workspace: Workspace, cellcast: Cellcast, channel: str
+) -> None:
+    """Where the bot is no member the whole round goes by response_url: card, under way, end, toast."""
+    card = await ask(workspace, channel=channel)
+    await workspace.press(BEN, card, "Unsubscribe Number")
+    await settled(bot)
+    shown, toast = public(workspace, channel)
+    assert "Unsubscribed:" in shown.text
+    assert not shown.buttons
+    assert "successfully" in toast.text
+    assert len(cellcast.calls) == 1
+
+
+async def test_second_asking_points_to_the_open_card(bot: Bot, workspace: Workspace) -> None:
+    """A second asking for a number gets a link to its open card, and no other card."""
+    card = await ask(workspace)
+    await settled(bot)
+    await workspace.command(BEN, NUMBERS, NUMBER)
+    await settled(bot)
+    (line,) = private(workspace, BEN)
+    assert f"<https://stand-in.slack.example/archives/{NUMBERS}/p{card.ts.replace('.', '')}|Go to the card>" in line
+    assert f"<@{ANA}> asked" in line
+    assert "waiting for confirmation" in line
+    assert public(workspace) == [card]
+
+
+async def test_second_asking_while_the_call_runs(bot: Bot, workspace: Workspace, cellcast: Cellcast) -> None:
+    """While the call runs a second asking learns who confirmed."""
+    cellcast.hold = asyncio.Event()
+    card = await ask(workspace)
+    await workspace.press(BEN, card, "Unsubscribe Number")
+    await workspace.command(ANA, NUMBERS, NUMBER)
+    await workspace.until(lambda: private(workspace, ANA))
+    assert f"was confirmed by <@{BEN}> and is under way" in private(workspace, ANA)[0]
+    cellcast.hold.set()
+
+
+async def test_second_asking_where_no_link_can_be_had(bot: Bot, workspace: Workspace) -> None:
+    """Where Slack gives no link, the channel is named instead."""
+    card = await ask(workspace)
+    await settled(bot)
+    workspace.faults["chat.getPermalink"].append("channel_not_found")
+    await workspace.command(BEN, QUIET, NUMBER)
+    await settled(bot)
+    assert f"Look for the card in <#{NUMBERS}>" in private(workspace, BEN)[0]
+    assert public(workspace) == [card]
+
+
+async def test_two_people_ask_at_once(bot: Bot, workspace: Workspace) -> None:
+    """Of askings at the same moment one posts the card."""
+    await asyncio.gather(*(workspace.command(user, NUMBERS, NUMBER) for user in (ANA, BEN) * 5))
+    await settled(bot)
+    assert len(public(workspace)) == 1
+
+
+@pytest.mark.parametrize("fault", ["drop_after", "hang", "500", "garbage", "internal_error"])
+async def test_card_whose_posting_nobody_knows_of(
+    bot: Bot, workspace: Workspace, cellcast: Cellcast, fault: str
+) -> None:
+    """If the answer to the post got lost, the person is told to ask again; that posts a fresh card for the request.
+
+    Both cards may stand then: one yes on either makes one call, and the other card closes when it is pressed.
+    """
+    workspace.faults["chat.postMessage"].append(fault)
+    await workspace.command(ANA, NUMBERS, NUMBER)
+    await settled(bot)
+    assert "Slack did not say whether it took the card" in private(workspace, ANA)[0]
+    fresh = await ask(workspace, BEN)
+    await settled(bot)
+    cards = public(workspace)
+    assert len(cards) == (2 if fault == "drop_after" else 1)
+    assert len({card.buttons["Keep Number"]["value"] for card in cards}) == 1
+    await workspace.press(ANA, fresh, "Unsubscribe Number")
+    await settled(bot)
+    for card in cards[:-1]:
+        await workspace.press(BEN, card, "Unsubscribe Number")
+    await settled(bot)
+    assert len(cellcast.calls) == 1
+    assert not any(note.buttons for note in public(workspace))
+
+
+@pytest.mark.parametrize("fault", ["429", "invalid_auth"])
+async def test_card_that_slack_refuses(bot: Bot, workspace: Workspace, fault: str) -> None:
+    """A card that Slack surely did not take is told so, and the next asking posts it."""
+    workspace.faults["chat.postMessage"].append(fault)
+    await workspace.command(ANA, NUMBERS, NUMBER)
+    await settled(bot)
+    assert "Slack did not take the card" in private(workspace, ANA)[0]
+    assert public(workspace) == []
+    assert await ask(workspace)
+
+
+async def test_card_while_slack_refuses_all(bot: Bot, workspace: Workspace) -> None:
+    """Where even the private line is not taken, nothing happens, and the next asking works."""
+    workspace.faults["chat.postMessage"].append("is_archived")
+    workspace.faults["response_url"] += ["429", "drop_before"]
+    await workspace.command(ANA, NUMBERS, NUMBER)
+    await settled(bot)
+    assert workspace.notes == []
+    assert await ask(workspace)
+
+
+async def test_asking_again_after_the_time(bot: Bot, workspace: Workspace, clock: Clock) -> None:
+    """An asking after the open card's time gets a fresh request, before any sweep has come by."""
+    first = await ask(workspace)
+    clock.advance(901)
+    second = await ask(workspace)
+    await bot.fulfilment.sweep()
+    await settled(bot)
+    old, new = public(workspace)
+    assert (old.ts, new.ts) == (first.ts, second.ts)
+    assert "Expired" in old.text
+    assert new.buttons

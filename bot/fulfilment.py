@@ -99,7 +99,7 @@ class Fulfilment:
         self._running.add(press.request_id)
         try:
             request = await self._get(press.request_id)
-            drawing = self.tasks.start(self._draw(request.id))
+            drawing = self.tasks.start(self.redraw(request.id))
             outcome = await self._call(request)
             log.info("call_ended", request=request.id, attempt=request.attempt, kind=outcome.kind)
             ending = await self._write_down(request, outcome)
@@ -173,11 +173,18 @@ class Fulfilment:
         except NotTaken as error:
             if error.passing:
                 raise
-            if request.reply_url is not None:
-                with contextlib.suppress(NotTaken):
-                    await self.slack.respond(request.reply_url, message)
-                    return
-            await self.slack.post(ending.decided_by or request.asked_by, message)
+            await self._post_without_channel(request, ending, message)
+
+    async def _post_without_channel(self, request: Request, ending: Ending, message: Message) -> None:
+        if request.reply_url is not None:
+            try:
+                await self.slack.respond(request.reply_url, message)
+            except NotTaken as error:
+                if error.passing:
+                    raise
+            else:
+                return
+        await self.slack.post(ending.decided_by or request.asked_by, message)
 
     async def _draw(self, request_id: str, pressed: Press | None = None) -> bool:
         """Bring the card to what the ledger says; False where this card cannot be changed (any more).

@@ -32,9 +32,10 @@ async def test_person_who_may_not_press(bot: Bot, workspace: Workspace, cellcast
     for label in card.buttons:
         await workspace.press(GIL, card, label)
     await settled(bot)
-    assert private(workspace, GIL) == [
-        f"You may not unsubscribe numbers. <@{ANA}>, <@{BEN}> may do so: ask one of them."
-    ] * 2
+    assert (
+        private(workspace, GIL)
+        == [f"You may not unsubscribe numbers. <@{ANA}>, <@{BEN}> may do so: ask one of them."] * 2
+    )
     assert public(workspace) == [card]
     assert cellcast.calls == []
 

@@ -1,0 +1,242 @@
+"""The ledger as a state machine: whatever several connections do at once, one of them changes a request."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import tempfile
+from collections.abc import AsyncIterator, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from bot.errors import LedgerError, NewerLedger
+from bot.ledger import LEASE, Asking, Ending, Ledger, Press, Request
+from bot.outcome import Kind, Outcome, State
+
+WITHIN, CALL = 100.0, 10.0
+NUMBERS = ["a" * 24, "b" * 24]
+OUTCOMES = [Outcome(kind) for kind in Kind if kind not in (Kind.KEPT, Kind.EXPIRED)]
+
+
+@pytest.fixture
+async def ledger(tmp_path: Path) -> AsyncIterator[Ledger]:
+    """A fresh ledger on SQLite."""
+    found = Ledger(f"sqlite:///{tmp_path}/ledger.db")
+    await found.open()
+    yield found
+    found.close()
+
+
+def asking(now: float = 0.0, number: str = NUMBERS[0], by: str = "U1") -> Asking:
+    """Somebody asks."""
+    return Asking(number_id=number, channel="C1", asked_by=by, now=now, within=WITHIN)
+
+
+async def test_newer_schema_is_refused(ledger: Ledger, tmp_path: Path) -> None:
+    """A bot that meets a newer ledger refuses with a plain line, and opens its own again and again."""
+    await ledger.open()
+    with sqlite3.connect(tmp_path / "ledger.db") as db:
+        db.execute("UPDATE ledger_version SET version = 2")
+    db.close()
+    with pytest.raises(NewerLedger, match="newer version of this bot"):
+        await ledger.open()
+
+
+async def test_every_write_is_durable(ledger: Ledger) -> None:
+    """SQLite runs with a write-ahead log, and a commit is on the disk before it returns."""
+    with ledger._read() as db:
+        assert db.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+        assert db.exec_driver_sql("PRAGMA synchronous").scalar() == 2
+
+
+async def test_locked_database_changes_nothing(ledger: Ledger, tmp_path: Path) -> None:
+    """While somebody else holds the database a change says so within the time of an ack, and nothing is done."""
+    request, _ = await ledger.ask(asking())
+    await ledger.check()
+    other = sqlite3.connect(tmp_path / "ledger.db")
+    other.execute("BEGIN IMMEDIATE")
+    began = asyncio.get_running_loop().time()
+    with pytest.raises(LedgerError, match="not recorded and nothing was done"):
+        await ledger.confirm(Press(request.id, 0, "U1", 1.0), 11.0, not_by_asker=False)
+    assert asyncio.get_running_loop().time() - began < 2.9
+    assert (await ledger.get(request.id)) == request
+    other.rollback()
+    other.close()
+    assert await ledger.confirm(Press(request.id, 0, "U1", 1.0), 11.0, not_by_asker=False)
+
+
+async def test_telling_is_claimed_once(ledger: Ledger) -> None:
+    """Of sweeps at the same moment one gets an ending to tell; another may only after the lease."""
+    request, _ = await ledger.ask(asking())
+    found = await asyncio.gather(*(ledger.sweep(WITHIN, WITHIN) for _ in range(8)))
+    (ending,) = [e for swept in found for e in swept.endings]
+    assert (ending.request_id, ending.kind, ending.tellings) == (request.id, Kind.EXPIRED, 1)
+    assert (await ledger.sweep(WITHIN + LEASE - 1, WITHIN)).endings == []
+    (again,) = (await ledger.sweep(WITHIN + LEASE, WITHIN)).endings
+    await ledger.told(again, WITHIN + LEASE)
+    assert (await ledger.sweep(WITHIN * 9, WITHIN)).endings == []
+
+
+async def test_second_person_holds_in_the_database(ledger: Ledger) -> None:
+    """The one who asked cannot confirm where a second person must, whatever was looked at before."""
+    request, _ = await ledger.ask(asking())
+    assert not await ledger.confirm(Press(request.id, 0, "U1", 1.0), 11.0, not_by_asker=True)
+    assert await ledger.confirm(Press(request.id, 0, "U2", 1.0), 11.0, not_by_asker=True)
+
+
+async def test_request_that_vanishes_meanwhile(ledger: Ledger) -> None:
+    """Nothing is known of a request that was never made."""
+    assert await ledger.get("0" * 32) is None
+    assert await ledger.keep(Press("0" * 32, 0, "U1", 0.0)) is None
+
+
+class Promises(RuleBasedStateMachine):
+    """Several connections ask, press, end, sweep and stop, in any order and at once; the promises hold throughout.
+
+    Who wins a race is chance, so no rule's drawing depends on what is in the ledger: hypothesis can repeat a run.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._folder = tempfile.TemporaryDirectory()
+        self._ledgers = [Ledger(f"sqlite:///{self._folder.name}/ledger.db") for _ in range(3)]
+        self._loop = asyncio.new_event_loop()
+        self._loop.set_default_executor(ThreadPoolExecutor(1))
+        for ledger in self._ledgers:
+            self._run(ledger.open())
+        self.now = 0.0
+        self.requests: dict[str, Request] = {}
+        self.yes: dict[tuple[str, int], None] = {}  # confirmations that were recorded: each is one call
+        self.endings: dict[tuple[str, int], Kind] = {}
+        self.told: set[tuple[str, int]] = set()
+        self.due: list[Ending] = []
+
+    def _run(self, work: Coroutine[Any, Any, Any]) -> Any:
+        return self._loop.run_until_complete(work)
+
+    def _all(self, works: list[Coroutine[Any, Any, Any]]) -> list[Any]:
+        async def together() -> list[Any]:
+            return await asyncio.gather(*works)
+
+        return list(self._run(together()))
+
+    def teardown(self) -> None:
+        """Close the connections."""
+        for ledger in self._ledgers:
+            ledger.close()
+        self._loop.run_until_complete(self._loop.shutdown_default_executor())
+        self._loop.close()
+        self._folder.cleanup()
+
+    def _ended(self, endings: list[Ending | None]) -> None:
+        for ending in endings:
+            if ending is not None:
+                key = (ending.request_id, ending.attempt)
+                assert self.endings.setdefault(key, ending.kind) is ending.kind
+                assert key not in self.told
+                self.due.append(ending)
+
+    @rule(number=st.sampled_from(NUMBERS))
+    def ask(self, number: str) -> None:
+        """All copies are asked for one number at once: one card at the most."""
+        found = self._all([ledger.ask(asking(self.now, number)) for ledger in self._ledgers])
+        assert sum(fresh for _, fresh in found) <= 1
+        assert len({request.id for request, _ in found}) == 1
+        for request, fresh in found:
+            self.requests[request.id] = request
+            if fresh:
+                self._run(self._ledgers[0].card_posted(request.id, "1.0"))
+
+    @rule(which=st.integers(0, 9), attempt=st.integers(0, 2))
+    def confirm(self, which: int, attempt: int) -> None:
+        """The same press reaches all copies at once: one of them at the most makes the call."""
+        if not self.requests:
+            return
+        request_id = list(self.requests)[which % len(self.requests)]
+        before = self._run(self._ledgers[0].get(request_id))
+        press = Press(request_id, attempt, "U2", self.now, "1.0")
+        won = self._all([ledger.confirm(press, self.now + CALL, not_by_asker=False) for ledger in self._ledgers])
+        assert sum(won) <= 1
+        if any(won):
+            assert (request_id, attempt + 1) not in self.yes
+            assert before.open_until > self.now
+            assert before.attempt == attempt
+            self.yes[request_id, attempt + 1] = None
+
+    @rule(which=st.integers(0, 9))
+    def keep_and_expire(self, which: int) -> None:
+        """Keep, expire and confirm race: one of them wins."""
+        if not self.requests:
+            return
+        request_id = list(self.requests)[which % len(self.requests)]
+        press = Press(request_id, 0, "U3", self.now, "1.0")
+        one, two, three = self._ledgers
+        confirming = three.confirm(press, self.now + CALL, not_by_asker=False)
+        kept, expired, won = self._all([one.keep(press), two.expire(press), confirming])
+        assert (kept is not None) + (expired is not None) + won <= 1
+        if won:
+            self.yes[request_id, 1] = None
+        self._ended([kept, expired])
+
+    @rule(which=st.integers(0, 9), outcome=st.sampled_from(OUTCOMES))
+    def finish(self, which: int, outcome: Outcome) -> None:
+        """An answer is written by one copy, and never over an ending that is there."""
+        if not self.yes:
+            return
+        request_id, attempt = list(self.yes)[which % len(self.yes)]
+        request = self._run(self._ledgers[0].get(request_id))
+        running = request.state is State.CONFIRMED and request.attempt == attempt
+        if request.attempt == attempt:
+            found = self._all([led.finish(request, outcome, self.now, WITHIN) for led in self._ledgers])
+            assert sum(ending is not None for ending in found) == running
+            self._ended(found)
+
+    @rule()
+    def sweep(self) -> None:
+        """All copies sweep at once: each due ending is handed to one of them."""
+        found = self._all([ledger.sweep(self.now, WITHIN) for ledger in self._ledgers])
+        claimed = [(e.request_id, e.attempt) for swept in found for e in swept.endings]
+        assert len(claimed) == len(set(claimed))
+        self._ended([e for swept in found for e in swept.endings])
+
+    @rule(taken=st.booleans())
+    def tell(self, taken: bool) -> None:
+        """Slack takes a message, or does not."""
+        if not self.due:
+            return
+        ending = self.due.pop()
+        if taken:
+            self._run(self._ledgers[1].told(ending, self.now))
+            self.told.add((ending.request_id, ending.attempt))
+        else:
+            self._run(self._ledgers[2].tell_later(ending, self.now + 1))
+
+    @rule(seconds=st.sampled_from([0.5, 5.0, LEASE, CALL, WITHIN]))
+    def wait(self, seconds: float) -> None:
+        """Time passes; who held a claim may have died."""
+        self.now += seconds
+
+    @invariant()
+    def one_ending_for_one_yes(self) -> None:
+        """Each call has one ending or is under way, and nothing ended that nobody knows of."""
+        for request_id in self.requests:
+            request = self._run(self._ledgers[0].get(request_id))
+            attempts = sorted(n for r, n in self.yes if r == request_id)
+            assert attempts == list(range(1, request.attempt + 1))
+            if request.state in (State.PENDING, State.CONFIRMED):
+                assert request.ending is None
+                assert request.open_number == request.number_id
+            else:
+                assert request.ending.kind.state is request.state
+
+
+TestPromises = Promises.TestCase
+TestPromises.settings = settings(
+    max_examples=40, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+)

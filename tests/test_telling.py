@@ -1,0 +1,198 @@
+"""Every ending is told: repeated until Slack has taken it, by whatever way is left, after a restart too."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from bot.app import Bot
+from bot.demo.cellcast import SUCCESS, Cellcast
+from bot.demo.workspace import Channel, Workspace
+from bot.fulfilment import wait_before
+from bot.ledger import Press
+from tests.conftest import ANA, BEN, NUMBERS, QUIET, Clock, Start, ask, current, public, settled
+
+
+def toasts(workspace: Workspace, channel: str = NUMBERS) -> list[str]:
+    """The toasts of success that stand in a channel."""
+    return [n.text for n in public(workspace, channel) if n.text.startswith(SUCCESS)]
+
+
+async def test_waits_double_up_to_a_minute() -> None:
+    """A failed telling is repeated after a second, then doubling up to a minute."""
+    assert [wait_before(n) for n in range(1, 9)] == [1, 2, 4, 8, 16, 32, 60, 60]
+    assert wait_before(10_000) == 60
+
+
+@pytest.mark.parametrize("fault", ["429", "500", "drop_before", "garbage", "invalid_auth", "internal_error"])
+async def test_telling_is_repeated_until_slack_takes_it(
+    bot: Bot, workspace: Workspace, cellcast: Cellcast, clock: Clock, fault: str
+) -> None:
+    """A toast that Slack did not take comes a second, two and four seconds later, and stands once in the end."""
+    card = await ask(workspace)
+    await settled(bot)
+    workspace.faults["chat.postMessage"] += [fault] * 3
+    await workspace.press(BEN, card, "Unsubscribe Number")
+    await settled(bot)
+    for wait in (1, 2, 4):
+        assert toasts(workspace) == []
+        clock.advance(wait - 0.7)
+        await bot.fulfilment.sweep()
+        await settled(bot)
+        assert toasts(workspace) == []
+        clock.advance(0.7)
+        await bot.fulfilment.sweep()
+        await settled(bot)
+    assert len(toasts(workspace)) == 1
+    assert len(cellcast.calls) == 1
+
+
+async def test_retry_after_is_obeyed(bot: Bot, workspace: Workspace, clock: Clock) -> None:
+    """Where Slack asks to wait longer, the bot does."""
+    card = await ask(workspace)
+    await settled(bot)
+    workspace.retry_after = 30
+    workspace.faults["chat.postMessage"].append("429")
+    await workspace.press(BEN, card, "Unsubscribe Number")
+    await settled(bot)
+    for wait, there in ((25, 0), (6, 1)):
+        clock.advance(wait)
+        await bot.fulfilment.sweep()
+        await settled(bot)
+        assert len(toasts(workspace)) == there
+
+
+async def test_card_that_could_not_be_closed_is_closed_later(bot: Bot, workspace: Workspace, clock: Clock) -> None:
+    """The toast is not repeated only because the card could not be changed; the card is closed later."""
+    card = await ask(workspace)
+    await settled(bot)
+    workspace.faults["chat.update"] += ["500", "500"]
+    await workspace.press(BEN, card, "Unsubscribe Number")
+    await settled(bot)
+    assert current(workspace, card).buttons
+    clock.advance(1.1)
+    await bot.fulfilment.sweep()
+    await settled(bot)
+    assert not current(workspace, card).buttons
+    assert len(toasts(workspace)) == 1
+
+
+async def test_message_deleted(bot: Bot, workspace: Workspace) -> None:
+    """Where somebody deleted the card meanwhile, the toast comes all the same."""
+    card = await ask(workspace)
+    payload = workspace.press_payload(BEN, card, "Unsubscribe Number")
+    await workspace.delete(card)
+    await workspace.send("interactive", payload)
+    await settled(bot)
+    assert toasts(workspace)
+
+
+async def test_channel_archived(bot: Bot, workspace: Workspace) -> None:
+    """Where the channel was archived during the call, the toast comes by the press's response_url."""
+    card = await ask(workspace)
+    await settled(bot)
+    workspace.channels[NUMBERS] = Channel(NUMBERS, "numbers", archived=True)
+    await workspace.press(BEN, card, "Unsubscribe Number")
+    await settled(bot)
+    assert len(toasts(workspace)) == 1
+
+
+async def test_response_url_over(bot: Bot, workspace: Workspace, cellcast: Cellcast, clock: Clock) -> None:
+    """Where no way to the channel is left, who confirmed gets the toast as a direct message."""
+    cellcast.hold = asyncio.Event()
+    card = await ask(workspace, channel=QUIET)
+    await workspace.press(BEN, card, "Unsubscribe Number")
+    await workspace.until(lambda: "Unsubscribing" in current(workspace, card).text)
+    clock.advance(1801)
+    cellcast.hold.set()
+    await settled(bot)
+    assert toasts(workspace, QUIET) == []
+    assert len(toasts(workspace, f"D0{BEN}")) == 1
+
+
+async def test_expiry_where_no_way_is_left(bot: Bot, workspace: Workspace, clock: Clock) -> None:
+    """An expiry that can stand nowhere in the channel is told to who asked."""
+    await ask(workspace, channel=QUIET)
+    clock.advance(1801)
+    await bot.fulfilment.sweep()
+    await settled(bot)
+    (line,) = public(workspace, f"D0{ANA}")
+    assert line.text.startswith("*Expired: ")
+
+
+@pytest.mark.parametrize("fault", ["429", "drop_before", "500"])
+async def test_response_url_fails_for_a_while(bot: Bot, workspace: Workspace, clock: Clock, fault: str) -> None:
+    """Where the response_url does not work at the moment, it is tried again; the toast stands once."""
+    card = await ask(workspace, channel=QUIET)
+    await settled(bot)
+    workspace.faults["response_url"] += [fault] * 3
+    await workspace.press(BEN, card, "Unsubscribe Number")
+    await settled(bot)
+    assert toasts(workspace, QUIET) == []
+    for _ in range(2):
+        clock.advance(3)
+        await bot.fulfilment.sweep()
+        await settled(bot)
+    assert len(toasts(workspace, QUIET)) == 1
+    assert not current(workspace, card).buttons
+
+
+async def test_told_after_a_restart(start: Start, workspace: Workspace, cellcast: Cellcast, clock: Clock) -> None:
+    """An ending that Slack did not take before the bot stopped is told by the next start."""
+    async with start() as bot:
+        card = await ask(workspace)
+        await settled(bot)
+        workspace.faults["chat.postMessage"].append("drop_before")
+        await workspace.press(BEN, card, "Unsubscribe Number")
+    assert toasts(workspace) == []
+    clock.advance(16)
+    async with start() as bot:
+        await bot.fulfilment.sweep()
+        await settled(bot)
+    assert len(toasts(workspace)) == 1
+    assert len(cellcast.calls) == 1
+
+
+async def test_orphan_becomes_unknown(start: Start, workspace: Workspace, cellcast: Cellcast, clock: Clock) -> None:
+    """A confirmed request whose bot is gone becomes unknown when its call must have ended, and not before."""
+    async with start() as bot:
+        card = await ask(workspace)
+        await settled(bot)
+        request_id = card.buttons["Keep Number"]["value"].partition(":")[0]
+        press = Press(request_id, 0, BEN, clock(), card.ts)
+        # The yes is in the ledger, and the bot stops before anything else.
+        assert await bot.ledger.confirm(press, bot.fulfilment.call_ends_by(press.now), not_by_asker=False)
+    for wait, unknown in ((5.5, False), (1, True)):
+        clock.advance(wait)
+        async with start() as bot:
+            await bot.fulfilment.sweep()
+            await settled(bot)
+        assert ("Outcome unknown" in current(workspace, card).text) is unknown
+    assert "The bot was stopped during the call" in public(workspace)[-1].text
+    assert "Try Again" in current(workspace, card).buttons
+    assert cellcast.calls == []
+
+
+async def test_running_call_is_not_taken_for_an_orphan(
+    bot: Bot, workspace: Workspace, cellcast: Cellcast, clock: Clock
+) -> None:
+    """A sweep leaves alone the call that this very bot still holds."""
+    cellcast.hold = asyncio.Event()
+    card = await ask(workspace)
+    await workspace.press(BEN, card, "Unsubscribe Number")
+    await workspace.until(lambda: "Unsubscribing" in current(workspace, card).text)
+    clock.advance(7)
+    await bot.fulfilment.sweep()
+    cellcast.hold.set()
+    await settled(bot)
+    assert len(toasts(workspace)) == 1
+
+
+async def test_sweep_runs_by_itself(start: Start, workspace: Workspace, clock: Clock) -> None:
+    """The sweep comes by without being asked, also after one that failed."""
+    async with start(sweep_every=0.01) as bot:
+        card = await ask(workspace)
+        clock.advance(901)
+        await workspace.until(lambda: "Expired" in current(workspace, card).text)
+        await settled(bot)

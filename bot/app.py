@@ -109,6 +109,8 @@ class Bot:
         self.port = runner.addresses[0][1]
 
     async def _dispatch(self, body: dict[str, Any]) -> BoltResponse:
+        if self._stopping:  # on a connection that was open before: nothing is recorded, another copy may take it
+            return BoltResponse(status=503, body="")
         # The signature is verified: from here on a request is the same as one that came by the socket.
         request = AsyncBoltRequest(body=body, mode="socket_mode")
         return await self._acks.start(self.bolt.async_dispatch(request))
@@ -143,6 +145,8 @@ class Bot:
 
     async def stop(self) -> None:
         """Take no new work, let running calls end and be told, close; within CELLCAST_TIMEOUT_SECONDS + 5."""
+        if self._stopping:
+            return
         self._stopping = True
         log.info("stopping")
         if self._site is not None:

@@ -20,7 +20,7 @@ from slack_sdk.webhook.async_client import AsyncWebhookClient
 from bot.errors import NotKnown, NotTaken
 
 # One call to Slack, connect to last byte.
-SECONDS = 4.0
+SECONDS = 5.0
 # Errors that say nothing of the message itself: it can be taken later, or once an administrator has mended the app.
 PASSING = frozenset(
     {

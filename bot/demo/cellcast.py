@@ -12,7 +12,7 @@ from typing import Any
 
 from aiohttp import web
 
-from bot.demo.server import Server, drop, hang
+from bot.demo.server import Server, Step, drop, hang, nothing
 
 SUCCESS = "Virtual number has been unsubscribed successfully."
 STACK = "ApiError-stack-of-the-server at /srv/app/number.js:42"
@@ -87,6 +87,7 @@ class Cellcast:
         self.calls: list[Call] = []
         self.next: deque[Answer] = deque()
         self.on_call: Callable[[], None] = lambda: None
+        self.on_step: Step = nothing
         self.hold: asyncio.Event | None = None  # where set, an answer waits for it
         app = web.Application()
         app.router.add_put(ROUTE, self._unsubscribe)
@@ -114,6 +115,7 @@ class Cellcast:
             return _reply(ANSWERS["expired key"])
         if not re.fullmatch("[0-9a-f]{24}", request.match_info["id"]):
             return _reply(Answer(400, failure(400, "Invalid id")))
+        await self.on_step("before the call")
         answer = self.next.popleft() if self.next else ANSWERS["fine"]
         if self.hold is not None:
             await self.hold.wait()
@@ -127,6 +129,7 @@ class Cellcast:
             await half.write(answer.payload[: len(answer.payload) // 2])
             drop(request)
             return half
+        await self.on_step("after the call")
         return _reply(answer)
 
     def _knows(self, request: web.Request) -> bool:

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 from aiohttp import web
+
+Step = Callable[[str], Awaitable[None]]
+
+
+async def nothing(_step: str) -> None:
+    """What is done at a step unless a test says otherwise."""
 
 
 class Server:
     """Serves `app` on 127.0.0.1; `url` is known after `start`."""
 
     def __init__(self, app: web.Application) -> None:
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2, handler_cancellation=True)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
         self.url = ""
 
     async def start(self, port: int = 0) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import itertools
 import json
 import secrets
@@ -23,7 +24,7 @@ from aiohttp import web
 from slack_sdk.signature import SignatureVerifier
 
 from bot.demo import blocks as block_kit
-from bot.demo.server import Server, drop, hang
+from bot.demo.server import Server, Step, drop, hang, nothing
 
 BOT_USER, TEAM, APP = "U0BOT", "T0HOME", "A0APP"
 ACK_SECONDS = 3.0
@@ -107,6 +108,7 @@ class Workspace:
         # "garbage", or an error code of Slack.
         self.faults: dict[str, deque[str]] = defaultdict(deque)
         self.retry_after = 1
+        self.on_step: Step = nothing  # awaited before and after each thing that the bot does here
         self.bot_url = ""
         self.now = now
         self.sent: list[dict[str, Any]] = []
@@ -241,7 +243,9 @@ class Workspace:
             "X-Slack-Request-Timestamp": timestamp,
             "X-Slack-Signature": signature,
         }
-        async with self._client.post(f"{self.bot_url}/slack/events", data=body, headers=right | headers) as answer:
+        async with self._client.post(
+            f"{self.bot_url}/slack/events", data=io.BytesIO(body), headers=right | headers
+        ) as answer:
             return answer.status, await answer.text()
 
     async def _by_socket(self, kind: str, payload: dict[str, Any]) -> tuple[int, str]:
@@ -250,7 +254,7 @@ class Workspace:
         await self._sockets[-1].send_json(
             {"type": kind, "envelope_id": envelope, "accepts_response_payload": True, "payload": payload}
         )
-        answer = await self._envelopes.pop(envelope)
+        answer = await self._envelopes[envelope]
         return 200, json.dumps(answer) if answer else ""
 
     async def _show_answer(self, ack: Ack, user: str, channel: str) -> None:
@@ -269,9 +273,11 @@ class Workspace:
         is_json = request.content_type == "application/json"
         given: dict[str, Any] = await request.json() if is_json else dict(await request.post())
         fault = self.faults[method].popleft() if self.faults[method] else ""
+        await self.on_step(f"before {method}")
         if (broken := await self._broken(request, fault)) is not None:
             return broken
         answer = await self._answer(method, request.headers.get("Authorization", ""), given)
+        await self.on_step(f"after {method}")
         if fault == "drop_after":
             drop(request)
         return web.json_response(answer)
@@ -392,6 +398,9 @@ class Workspace:
         if request.match_info["ticket"] not in self._tickets:
             raise web.HTTPForbidden
         self._tickets.discard(request.match_info["ticket"])
+        if self.faults["socket"]:
+            self.faults["socket"].popleft()
+            await hang()
         socket = web.WebSocketResponse()
         await socket.prepare(request)
         self._sockets.append(socket)

@@ -1,0 +1,83 @@
+"""The bot as a process of its own: started, asked, stopped and killed as an operator's machine does."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+
+from bot.demo.workspace import Workspace
+
+ROOT = Path(__file__).parent.parent
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+def clean_environment(settings: dict[str, str]) -> dict[str, str]:
+    """What a process needs of this machine, and the bot's settings."""
+    kept = {k: v for k, v in os.environ.items() if k in ("PATH", "HOME") or k.startswith("COVERAGE")}
+    return kept | {"PYTHONPATH": str(ROOT)} | settings
+
+
+async def run_bot(*arguments: str, settings: dict[str, str], cwd: Path) -> tuple[int, str, str]:
+    """Run `python -m bot` to its end; exit code, stdout, stderr."""
+    process = await spawn(*arguments, settings=settings, cwd=cwd)
+    out, err = await asyncio.wait_for(process.communicate(), 30)
+    return process.returncode or 0, out.decode(), err.decode()
+
+
+async def spawn(*arguments: str, settings: dict[str, str], cwd: Path) -> asyncio.subprocess.Process:
+    """Start `python -m bot`."""
+    pipe = asyncio.subprocess.PIPE
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "bot",
+        *arguments,
+        env=clean_environment(settings),
+        cwd=cwd,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=pipe,
+        stderr=pipe,
+    )
+
+
+@contextlib.asynccontextmanager
+async def running(
+    workspace: Workspace, settings: dict[str, str], cwd: Path
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """A bot process that is ready; killed at the end if it still runs."""
+    port = free_port()
+    process = await spawn(settings=settings | {"PORT": str(port)}, cwd=cwd)
+    workspace.bot_url = f"http://127.0.0.1:{port}"
+    try:
+        await healthy(process, workspace.bot_url)
+        yield process
+    finally:
+        if process.returncode is None:
+            process.send_signal(signal.SIGKILL)
+        await process.communicate()
+
+
+async def healthy(process: asyncio.subprocess.Process, url: str) -> None:
+    """Wait until /healthz is fine."""
+    async with aiohttp.ClientSession() as client, asyncio.timeout(30):
+        while process.returncode is None:
+            with contextlib.suppress(aiohttp.ClientError):
+                async with client.get(f"{url}/healthz") as answer:
+                    if answer.status == 200:
+                        return
+            await asyncio.sleep(0.02)  # a process that starts sends no event
+    raise AssertionError((await process.communicate())[1].decode())

@@ -1,0 +1,172 @@
+"""python -m bot: what starts it, what stops it, and the plain lines where it cannot start."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import sqlite3
+import sys
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from bot.__main__ import main
+from bot.demo.cellcast import SUCCESS, Answer, Cellcast
+from bot.demo.workspace import Workspace
+from tests.conftest import APP_TOKEN, BEN, KEY, SECRETS, ask, public
+from tests.process import run_bot, running
+
+
+async def test_settings_are_told_together(tmp_path: Path) -> None:
+    """One message lists every missing variable with what it should be and where to get it; exit code 2."""
+    code, out, err = await run_bot(settings={"CELLCAST_TIMEOUT_SECONDS": "soon"}, cwd=tmp_path)
+    assert code == 2
+    assert out == ""
+    for name in ("SLACK_BOT_TOKEN", "SLACK_SIGNING_SECRET", "CELLCAST_API_KEY", "ALLOWED_USERS"):
+        assert f"  {name} is missing" in err
+    assert "CELLCAST_TIMEOUT_SECONDS is not what it should be" in err
+    assert "api.slack.com/apps > your app > OAuth & Permissions" in err
+    assert "Traceback" not in err
+
+
+async def test_dotenv_is_read(tmp_path: Path, environment: dict[str, str]) -> None:
+    """`.env` is read, and a real environment variable wins."""
+    lines = [f"{k}={v}" for k, v in environment.items()] + ["SLACK_BOT_TOKEN=xoxb-wrong"]
+    (tmp_path / ".env").write_text("\n".join(lines))
+    code, out, _ = await run_bot("check", settings={}, cwd=tmp_path)
+    assert code == 1
+    assert "FAIL  Slack bot token: Slack does not accept SLACK_BOT_TOKEN (invalid_auth)." in out
+    code, out, _ = await run_bot("check", settings={"SLACK_BOT_TOKEN": environment["SLACK_BOT_TOKEN"]}, cwd=tmp_path)
+    assert code == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        pytest.param({"SLACK_BOT_TOKEN": "xoxb-other"}, "Slack does not accept SLACK_BOT_TOKEN (invalid_auth)", id="bot"),
+        pytest.param({"SLACK_APP_TOKEN": "xapp-other"}, "Slack does not accept SLACK_APP_TOKEN (invalid_auth)", id="app"),
+        pytest.param({"SLACK_API_URL": "http://127.0.0.1:9/api/"}, "Slack cannot be reached", id="Slack is away"),
+        pytest.param({"DATABASE_URL": "sqlite:////nowhere/x.db"}, "unable to open database file", id="database"),
+        pytest.param({"HOST": "203.0.113.1"}, "The web server cannot listen on 203.0.113.1", id="address"),
+        pytest.param({"DATABASE_URL": "sqlite:///newer.db"}, "written by a newer version of this bot", id="newer ledger"),
+    ],
+)  # fmt: skip
+async def test_start_that_fails(
+    tmp_path: Path, environment: dict[str, str], changes: dict[str, str], says: str
+) -> None:
+    """Whatever stands in the way of a start is one plain line and exit code 1."""
+    with contextlib.closing(sqlite3.connect(tmp_path / "newer.db")) as db:
+        db.execute("CREATE TABLE ledger_version (version INTEGER PRIMARY KEY)")
+        db.execute("INSERT INTO ledger_version VALUES (999)")
+        db.commit()
+    code, _, err = await run_bot(settings=environment | changes, cwd=tmp_path)
+    assert code == 1
+    assert says in err.splitlines()[-1]
+    assert "Traceback" not in err
+    assert not [secret for secret in SECRETS if secret in err]
+
+
+@pytest.mark.parametrize("mode", ["http", "socket"])
+@pytest.mark.parametrize("name", [signal.SIGTERM, signal.SIGINT])
+async def test_stop_lets_the_running_call_end(
+    tmp_path: Path, environment: dict[str, str], workspace: Workspace, cellcast: Cellcast, name: int, mode: str
+) -> None:
+    """On SIGTERM and Ctrl-C the running call ends and is told, no new work is taken, and the exit code is 0."""
+    app_token = {"SLACK_APP_TOKEN": APP_TOKEN} if mode == "socket" else {}
+    settings = environment | {"CELLCAST_TIMEOUT_SECONDS": "10"} | app_token
+    reached = asyncio.Event()
+    cellcast.hold, cellcast.on_call = asyncio.Event(), reached.set
+    async with running(workspace, settings, tmp_path) as process:
+        card = await ask(workspace)
+        await workspace.press(BEN, card, "Unsubscribe Number")
+        await reached.wait()
+        process.send_signal(name)
+        assert process.stderr is not None
+        async with asyncio.timeout(5):
+            while b"stopping" not in await process.stderr.readline():
+                pass
+        if mode == "http":
+            assert (await workspace.send_raw(b""))[0] == 503  # on a connection that is open since before
+        cellcast.hold.set()
+        await asyncio.wait_for(process.wait(), 8)
+        assert process.returncode == 0
+    assert public(workspace)[-1].text.startswith(SUCCESS)
+
+
+async def test_stop_does_not_wait_without_end(
+    tmp_path: Path, environment: dict[str, str], workspace: Workspace, cellcast: Cellcast
+) -> None:
+    """A call that hangs ends as unknown and is told within CELLCAST_TIMEOUT_SECONDS + 5."""
+    cellcast.next.append(Answer(fault="hang"))
+    reached = asyncio.Event()
+    cellcast.on_call = reached.set
+    async with running(workspace, environment, tmp_path) as process:
+        card = await ask(workspace)
+        await workspace.press(BEN, card, "Unsubscribe Number")
+        await reached.wait()
+        process.terminate()
+        await asyncio.wait_for(process.wait(), 6)
+        assert process.returncode == 0
+    assert "Outcome unknown" in public(workspace)[-1].text
+
+
+async def test_check_proves_a_set_up(tmp_path: Path, environment: dict[str, str]) -> None:
+    """`check` says of each part that it works, with the account's name and balance; exit code 0."""
+    code, out, err = await run_bot("check", settings=environment | {"SLACK_APP_TOKEN": APP_TOKEN}, cwd=tmp_path)
+    assert (code, err) == (0, "")
+    assert out.splitlines() == [
+        "ok    Slack bot token: cellcast in Stand-in (T0HOME)",
+        "ok    Slack app token: a socket can be opened",
+        "ok    Cellcast key: Token verified successfully!",
+        "ok    Cellcast account: Stand-in Pty Ltd, SMS balance 9972.2, MMS 10000",
+        "ok    Database: can be read and written",
+    ]
+    assert not [secret for secret in SECRETS if secret in out]
+
+
+async def test_check_tells_every_fault(tmp_path: Path, environment: dict[str, str], cellcast: Cellcast) -> None:
+    """`check` goes on after a fault, names each with the cure, and exits with 1."""
+    wrong = {"SLACK_BOT_TOKEN": "xoxb-other", "CELLCAST_API_KEY": "other-key", "DATABASE_URL": "sqlite:////no/x.db"}
+    code, out, _ = await run_bot("check", settings=environment | wrong, cwd=tmp_path)
+    assert code == 1
+    lines = out.splitlines()
+    assert [line[:4] for line in lines] == ["FAIL", "ok  ", "FAIL", "FAIL", "FAIL"]
+    assert "Cellcast does not accept CELLCAST_API_KEY (Token expired)" in lines[2]
+    assert "other-key" not in out
+    code, out, _ = await run_bot(
+        "check", settings=environment | {"CELLCAST_BASE_URL": "http://127.0.0.1:9"}, cwd=tmp_path
+    )
+    assert code == 1
+    assert "FAIL  Cellcast key: Cellcast cannot be reached (ConnectError)" in out
+
+
+async def test_health(tmp_path: Path, environment: dict[str, str], workspace: Workspace) -> None:
+    """/healthz tells that the sweep is alive and, in Socket Mode, that the socket is open."""
+    settings = environment | {"SLACK_APP_TOKEN": APP_TOKEN}
+    async with running(workspace, settings, tmp_path), aiohttp.ClientSession() as client:
+        async with client.get(f"{workspace.bot_url}/healthz") as answer:
+            assert await answer.json() == {"ok": True, "sweep": True, "socket": True, "stopping": False}
+        async with client.post(f"{workspace.bot_url}/slack/events") as answer:
+            assert answer.status == 404
+
+
+def test_help_and_wrong_words(capsys: pytest.CaptureFixture[str]) -> None:
+    """The command line explains itself."""
+    with pytest.raises(SystemExit) as ended:
+        main(["--help"])
+    assert ended.value.code == 0
+    assert "run | check | demo" in capsys.readouterr().out
+    with pytest.raises(SystemExit) as ended:
+        main(["dance"])
+    assert ended.value.code == 2
+
+
+async def test_key_in_the_environment_is_no_argument(tmp_path: Path, environment: dict[str, str]) -> None:
+    """A wrong value is never shown: it may be a secret pasted into the wrong line."""
+    code, _, err = await run_bot(settings=environment | {"SLACK_BOT_TOKEN": KEY}, cwd=tmp_path)
+    assert code == 2
+    assert "SLACK_BOT_TOKEN does not look like one (it begins with xoxb-)" in err
+    assert KEY not in err
+    assert sys.version_info >= (3, 11)

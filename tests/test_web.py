@@ -1,0 +1,63 @@
+"""The web server: only what Slack signed is heard, and nothing that is sent makes it fail."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from bot.app import Bot
+from bot.demo.workspace import Workspace
+from tests.conftest import Start
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        pytest.param({"X-Slack-Signature": "v0=" + "0" * 64}, id="wrong signature"),
+        pytest.param({"X-Slack-Signature": ""}, id="no signature"),
+        pytest.param({"X-Slack-Signature": "v0=ü"}, id="no ASCII"),
+        pytest.param({"X-Slack-Request-Timestamp": "soon"}, id="no number"),
+        pytest.param({"X-Slack-Request-Timestamp": ""}, id="no time"),
+        pytest.param({"X-Slack-Request-Timestamp": str(int(time.time()) - 600)}, id="ten minutes old"),
+    ],
+)
+async def test_unsigned_request(bot: Bot, workspace: Workspace, headers: dict[str, str]) -> None:
+    """What Slack did not sign, or signed long ago, is refused."""
+    status, _ = await workspace.send_raw(b"command=/unsubscribe-number", **headers)
+    assert status == 401
+
+
+async def test_body_that_is_no_text(bot: Bot, workspace: Workspace) -> None:
+    """Bytes that are no UTF-8 are refused."""
+    assert (await workspace.send_raw(b"\xff\xfe"))[0] == 401
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "expected"),
+    [
+        (b"payload=nonsense", "application/x-www-form-urlencoded", 400),
+        (b"payload=[1]", "application/x-www-form-urlencoded", 400),
+        (b"{", "application/json", 400),
+        (b"[" * 50_000, "application/json", 400),
+        (b'{"type": "url_verification", "challenge": "c"}', "application/json", 200),
+        (b"ssl_check=1", "application/x-www-form-urlencoded", 200),
+        (b"", "application/x-www-form-urlencoded", 404),
+    ],
+)
+async def test_signed_body(bot: Bot, workspace: Workspace, body: bytes, kind: str, expected: int) -> None:
+    """Signed bodies that are not Slack's are told apart from Slack's own."""
+    assert (await workspace.send_raw(body, **{"Content-Type": kind}))[0] == expected
+
+
+async def test_huge_body(bot: Bot, workspace: Workspace) -> None:
+    """A body beyond a megabyte is refused, not read."""
+    assert (await workspace.send_raw(b"x" * 1_048_577))[0] == 413
+
+
+async def test_health_tells_that_the_sweep_is_dead(start: Start, workspace: Workspace) -> None:
+    """Without a sweep nothing expires and nothing is told again: the bot is not healthy then."""
+    async with start() as bot:
+        assert (await bot.health())["ok"]
+        bot.fulfilment.swept_at -= 20
+        assert (await bot.health()) == {"ok": False, "sweep": False, "stopping": False}

@@ -76,8 +76,8 @@ class Round:
         async with running(self.workspace, settings, self.folder) as self.process:
             await self.people()
             async with asyncio.timeout(40):
-                while not self.told():
-                    await asyncio.sleep(0.05)  # another process writes the ledger and sends no event
+                while not self.told():  # noqa: ASYNC110 - another process writes the ledger and sends no event
+                    await asyncio.sleep(0.05)
 
     async def people(self) -> None:
         """Ask where no card is, press where there are buttons, and watch until the toast stands."""
@@ -132,7 +132,7 @@ async def test_kill_at_every_moment(tmp_path: Path) -> None:
     gate = asyncio.Semaphore(AT_ONCE)
 
     async def one(moment: str) -> None:
-        (tmp_path / moment.replace(" ", "_")).mkdir()  # noqa: ASYNC240 - a folder on the local disk
+        (tmp_path / moment.replace(" ", "_")).mkdir()
         async with gate:
             try:
                 endings, calls, toasts = await kill_at(moment, tmp_path / moment.replace(" ", "_"))

@@ -90,7 +90,7 @@ def test_postgres_needs_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     """A PostgreSQL address is taken where psycopg is installed; else the line says what to install."""
     url = "postgresql+psycopg://u:p@h/d"
     assert settings.load(**GOOD, database_url=url).database_url == url
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
     with pytest.raises(SettingsError, match="needs the extra postgres"):
         settings.load(**GOOD, database_url=url)
 

@@ -1,0 +1,203 @@
+"""python -m bot demo: the job seen done without Slack, Cellcast, tokens or network; and its page."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import signal
+import webbrowser
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from bot.__main__ import main
+from bot.app import Bot
+from bot.demo import blocks, play
+from bot.demo.cellcast import SUCCESS, Cellcast
+from bot.demo.page import Page
+from bot.demo.workspace import NotThere, Workspace
+from bot.errors import StartError
+from tests.conftest import ANA, BEN, GIL, NUMBER, NUMBERS, TOKEN, ask, current, private, settled
+from tests.process import free_port, run_bot, spawn
+
+
+async def test_once(tmp_path: Path) -> None:
+    """`demo --once` plays the round with nothing in the environment, prints it, and exits with 0."""
+    (tmp_path / ".env").write_text("SLACK_BOT_TOKEN=xoxb-of-a-real-workspace\nHTTP_PROXY=http://127.0.0.1:9")
+    code, out, err = await run_bot("demo", "--once", settings={"HTTP_PROXY": "http://127.0.0.1:9"}, cwd=tmp_path)
+    assert (code, err) == (0, "")
+    assert re.search(rf"Unsubscribe virtual number `{NUMBER}`\?\n.*\n.*\n    \[ Unsubscribe Number \]", out)
+    assert "Ben presses Unsubscribe Number" in out
+    assert SUCCESS in out
+    assert "xoxb" not in out
+
+
+def test_once_where_the_toast_does_not_come(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where the toast does not come, `demo --once` says so and exits with 1."""
+    monkeypatch.setattr(play, "ROUND_SECONDS", 0.001)
+    assert main(["demo", "--once"]) == 1
+    assert "The toast did not come." in capsys.readouterr().err
+
+
+def test_bot_that_does_not_start(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """A demo whose bot does not start ends with a plain line."""
+    monkeypatch.setattr(play, "START_SECONDS", 0.0)
+    assert main(["demo", "--once"]) == 1
+    assert "The bot of the demo did not start" in capsys.readouterr().err
+
+
+async def test_goes_on_until_it_is_stopped(tmp_path: Path) -> None:
+    """The demo serves its page after the round, until Ctrl-C."""
+    process = await spawn("demo", "--port", "0", "--no-browser", settings={}, cwd=tmp_path)
+    assert process.stdout is not None
+    async with asyncio.timeout(30):
+        while not (found := re.search(rb"http://127\.0\.0\.1:\d+/", await process.stdout.readline())):
+            pass
+    async with aiohttp.ClientSession() as client:
+        for path, holds in (("", "<title>"), ("app.js", "EventSource"), ("style.css", "--danger")):
+            async with client.get(found[0].decode() + path) as answer:
+                assert holds in await answer.text()
+    process.send_signal(signal.SIGINT)
+    await asyncio.wait_for(process.communicate(), 10)
+    assert process.returncode == 0
+
+
+async def test_port_that_is_taken(workspace: Workspace, cellcast: Cellcast) -> None:
+    """A page that cannot be served is told with the way out."""
+    port = free_port()
+    first, second = (Page(workspace, cellcast, NUMBERS, {ANA}) for _ in range(2))
+    await first.start(port)
+    with pytest.raises(StartError, match="Try --port 0"):
+        await play._serve(second, port)
+    await first.stop()
+    await second.stop()
+
+
+async def test_browser_is_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without --no-browser the page is opened."""
+    opened: list[str] = []
+
+    def open_page(url: str) -> bool:
+        opened.append(url)
+        signal.raise_signal(signal.SIGTERM)
+        return True
+
+    monkeypatch.setattr(webbrowser, "open", open_page)
+    assert await play.demo(once=False, port=0, browser=True) == 0
+    assert opened[0].startswith("http://127.0.0.1:")
+
+
+@pytest.fixture
+async def page(workspace: Workspace, cellcast: Cellcast) -> AsyncIterator[Page]:
+    """The page of the test's workspace."""
+    found = Page(workspace, cellcast, NUMBERS, {ANA, BEN})
+    await found.start(0)
+    yield found
+    await found.stop()
+
+
+async def post(page: Page, what: str, **body: Any) -> int:
+    """Do something on the page."""
+    async with aiohttp.ClientSession() as client, client.post(page.url + what, json=body) as answer:
+        return answer.status
+
+
+async def test_page_does_what_a_person_does(bot: Bot, workspace: Workspace, cellcast: Cellcast, page: Page) -> None:
+    """Typing, pressing and choosing an answer on the page reach the bot and Cellcast; the page shows what came."""
+    await post(page, "type", user=ANA, text="hello")
+    await post(page, "next", user=ANA, answer="expired key")
+    await post(page, "type", user=ANA, text=f"/unsubscribe-number {NUMBER}")
+    card = await workspace.until(lambda: next((n for n in workspace.notes if n.buttons), None))
+    async with aiohttp.ClientSession() as client, client.get(page.url + "events") as stream:
+        line = await stream.content.readline()
+        state = json.loads(line.removeprefix(b"data: "))
+        assert [person["may"] for person in state["people"]] == [True, True, False]
+        assert (state["next"], state["calls"]) == ("expired key", 0)
+        assert state["notes"][-1]["text"] == card.text
+        assert await post(page, "press", user=BEN, ts=card.ts, label="Unsubscribe Number") == 204
+        await settled(bot)
+        assert "Token expired" in workspace.notes[-1].text
+        await stream.content.readuntil(b"Token expired")
+    assert await post(page, "press", user=BEN, ts=card.ts, label="Unsubscribe Number") == 409
+    assert await post(page, "press", user=BEN, ts="0", label="Keep Number") == 409
+
+
+async def test_terminal_shows_who_sees_what(bot: Bot, workspace: Workspace) -> None:
+    """The terminal tells private lines and edited messages from others, and shows names and buttons."""
+    card = await ask(workspace)
+    await workspace.press(GIL, card, "Keep Number")
+    await workspace.press(BEN, card, "Keep Number")
+    await settled(bot)
+    note = next(n for n in workspace.notes if n.to == GIL)
+    assert "Cellcast Bot (only Gil sees this)\n    You may not unsubscribe numbers. @Ana, @Ben may" in play.in_terminal(
+        note
+    )
+    assert "Cellcast Bot (edited)\n    Kept: virtual number" in play.in_terminal(current(workspace, card))
+    assert "    [ Keep Number ]" in play.in_terminal(card)
+    assert private(workspace, BEN) == []
+
+
+@pytest.mark.parametrize(
+    ("block", "fault"),
+    [
+        ({"type": "divider"}, "unknown type divider"),
+        ({"type": "section"}, "section text is missing"),
+        ({"type": "section", "text": {"type": "mrkdwn", "text": "x" * 3001}}, "section text has 3001 of 3000"),
+        ({"type": "section", "text": {"type": "html", "text": "x"}}, "section text is html"),
+        ({"type": "context", "elements": []}, "1 to 10 context elements"),
+        ({"type": "actions", "elements": []}, "1 to 25 elements"),
+        ({"type": "actions", "elements": [{"type": "select", "action_id": "a"}]}, "a button with an action_id"),
+    ],
+)
+def test_stand_in_refuses_what_slack_refuses(block: dict[str, Any], fault: str) -> None:
+    """The stand-in holds the bot to Block Kit's limits."""
+    assert any(fault in found for found in blocks.faults("text", [block]))
+
+
+def test_stand_in_refuses_wrong_buttons() -> None:
+    """Button limits, and an action_id that stands twice."""
+    text = {"type": "plain_text", "text": "x" * 76}
+    button = {"type": "button", "action_id": "a", "text": text, "value": "v" * 2001, "style": "loud"}
+    found = " ".join(blocks.faults("", [{"type": "actions", "elements": [button, button]}]))
+    for fault in ("top-level text", "value over 2000", "style", "button text has 76 of 75", "an action_id twice"):
+        assert fault in found
+    assert "1 to 50 blocks" in blocks.faults("x", [])[0]
+
+
+async def test_stand_in_holds_the_bot_to_its_rules(workspace: Workspace, bot: Bot) -> None:
+    """The stand-in refuses a wrong token, others' messages, unknown methods, and a response_url used up."""
+    card = await ask(workspace)
+    said = await workspace.say(ANA, NUMBERS, "hello")
+    with pytest.raises(NotThere):
+        workspace.press_payload(ANA, card, "Dance")
+    await settled(bot)
+    async with aiohttp.ClientSession() as client:
+
+        async def call(method: str, token: str = TOKEN, **body: Any) -> Any:
+            headers = {"Authorization": f"Bearer {token}"}
+            async with client.post(workspace.api_url + method, json=body, headers=headers) as answer:
+                return await answer.json()
+
+        assert (await call("auth.test", "xoxb-other"))["error"] == "invalid_auth"
+        assert (await call("chat.delete"))["error"] == "unknown_method"
+        fields: dict[str, Any] = {"channel": NUMBERS, "text": "x", "blocks": card.blocks}
+        assert (await call("chat.update", ts=said.ts, **fields))["error"] == "message_not_found"
+        assert (await call("chat.getPermalink", channel=NUMBERS, message_ts="0"))["error"] == "message_not_found"
+        fields["blocks"] = []
+        assert (await call("chat.update", ts=card.ts, **fields))["error"] == "invalid_blocks"
+        assert (await call("chat.postMessage", **fields))["error"] == "invalid_blocks"
+        url = workspace.sent[-1]["response_url"]
+        for expected in [400] * 5 + [404]:
+            async with client.post(url, json={"text": "x", "blocks": []}) as answer:
+                assert answer.status == expected
+        ws = workspace.api_url.replace("/api/", "/socket/nothing")
+        async with client.get(ws) as answer:
+            assert answer.status == 403
+    assert workspace.broken_rules.pop() == "used_url"
+    workspace.broken_rules.clear()

@@ -1,0 +1,104 @@
+"""Log lines: in which form, and that no secret stands in one."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import logging
+
+import pytest
+import structlog
+
+from bot import errors, logs
+from bot.settings import Settings, load
+from bot.tasks import Tasks
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        """Yes."""
+        return True
+
+
+@pytest.fixture
+def settings() -> Settings:
+    """Settings with a secret of every sort."""
+    return load(
+        slack_bot_token="xoxb-secret-1",
+        slack_app_token="xapp-secret-2",
+        slack_signing_secret="3" * 32,
+        cellcast_api_key="secret-4-of-cellcast",
+        allowed_users="*",
+        database_url="postgresql+psycopg://u:secret-5@h/d",
+    )
+
+
+def test_every_secret_is_masked(settings: Settings) -> None:
+    """Whatever holds a secret, a nested value or a traceback, the line does not."""
+    assert len(logs.secrets(settings)) == 5
+    out = io.StringIO()
+    logs.configure(settings, out)
+    for secret in logs.secrets(settings):
+        structlog.get_logger("bot").info("said", nested={"deep": [secret]})
+        logging.getLogger("other").warning("plain %s", secret)
+        errors.report(ValueError(f"about {secret}"))
+    for secret in logs.secrets(settings):
+        assert secret not in out.getvalue()
+    assert out.getvalue().count(logs.MASK) >= 15
+
+
+def test_json_where_there_is_no_terminal(settings: Settings) -> None:
+    """Each line is JSON with its event, level and time; what libraries tell below a warning is left out."""
+    out = io.StringIO()
+    logs.configure(settings, out)
+    structlog.get_logger("bot").info("told", request="r1")
+    structlog.get_logger("bot").debug("not shown")
+    logging.getLogger("slack_sdk").info("not shown")
+    (line,) = out.getvalue().splitlines()
+    found = json.loads(line)
+    assert (found["event"], found["request"], found["level"], found["logger"]) == ("told", "r1", "info", "bot")
+
+
+def test_text_on_a_terminal(settings: Settings) -> None:
+    """On a terminal the lines are text, unless LOG_FORMAT says otherwise."""
+    out = Terminal()
+    logs.configure(settings, out)
+    structlog.get_logger("bot").info("told", request="r1")
+    assert "told" in out.getvalue()
+    assert not out.getvalue().startswith("{")
+    out = Terminal()
+    logs.configure(settings.model_copy(update={"log_format": "json"}), out)
+    structlog.get_logger("bot").info("told")
+    assert out.getvalue().startswith("{")
+
+
+async def test_background_errors_are_logged(settings: Settings) -> None:
+    """An expected error of background work is a line; an unexpected one has a reference and a traceback."""
+    out = io.StringIO()
+    logs.configure(settings, out)
+    tasks = Tasks()
+
+    async def fail(error: Exception) -> None:
+        raise error
+
+    tasks.start(fail(errors.NotTaken("is_archived")))
+    tasks.start(fail(ZeroDivisionError("what")))
+    assert await tasks.drain(1) == 0
+    expected, unexpected = (json.loads(line) for line in out.getvalue().splitlines())
+    assert expected["error"] == "Slack did not take the message (is_archived)."
+    assert unexpected["event"] == "unexpected"
+    assert len(unexpected["reference"]) == 8
+    assert "ZeroDivisionError: what" in unexpected["exception"]
+
+
+async def test_drain_does_not_wait_without_end() -> None:
+    """What does not end in time is counted, not waited for."""
+    tasks = Tasks()
+    event = asyncio.Event()
+    waiting = tasks.start(event.wait())
+    assert await tasks.drain(0.01) == 1
+    waiting.cancel()
+    assert await tasks.drain(1) == 0

@@ -42,8 +42,7 @@ def _run(_given: argparse.Namespace) -> int:
 
     found = settings.load()
     logs.configure(found)
-    asyncio.run(app.run(found))
-    return 0
+    return asyncio.run(app.run(found))
 
 
 def _check(_given: argparse.Namespace) -> int:

@@ -22,7 +22,7 @@ from slack_sdk.socket_mode.async_client import AsyncBaseSocketModeClient
 from slack_sdk.socket_mode.request import SocketModeRequest
 
 import handlers
-from bot import web
+from bot import errors, web
 from bot.access import Access
 from bot.cellcast import Cellcast
 from bot.errors import LedgerError, NewerLedger, NotKnown, NotTaken, StartError
@@ -60,8 +60,8 @@ class Bot:
         self._closing = contextlib.AsyncExitStack()
         self._stopping = False
         self._socket: AsyncSocketModeHandler | None = None
-        self._site: aiohttp_web.TCPSite | None = None
-        self._sweep: asyncio.Task[None] | None = None
+        self._site: aiohttp_web.TCPSite
+        self.sweep: asyncio.Task[None]
 
     async def start(self, sweep_every: float = 1.0) -> None:
         """Start everything. Raises StartError or LedgerError with a plain sentence where that is not possible."""
@@ -87,7 +87,7 @@ class Bot:
         await self._serve()
         if settings.slack_app_token is not None:
             await self._connect(settings.slack_app_token.get_secret_value())
-        self._sweep = asyncio.create_task(self.fulfilment.sweep_forever(sweep_every))
+        self.sweep = asyncio.create_task(self.fulfilment.sweep_forever(sweep_every))
         mode = "socket" if settings.socket_mode else "http"
         log.info("started", workspace=me.get("team"), port=self.port, mode=mode, dry_run=settings.dry_run)
 
@@ -149,11 +149,9 @@ class Bot:
             return
         self._stopping = True
         log.info("stopping")
-        if self._site is not None:
-            await self._site.stop()
-        if self._sweep is not None:
-            self._sweep.cancel()
-            await asyncio.wait([self._sweep])
+        await self._site.stop()
+        self.sweep.cancel()
+        await asyncio.wait([self.sweep])
         await self._acks.drain(2.0)
         left = await self.tasks.drain(self.settings.cellcast_timeout_seconds + GRACE - 3.0)
         await self._closing.aclose()
@@ -222,13 +220,19 @@ def _start_error(error: NotTaken | NotKnown, variable: str, page: str) -> StartE
     return StartError(f"Slack cannot be reached ({error}). Check the network of this machine, and SLACK_API_URL.")
 
 
-async def run(settings: Settings) -> None:
-    """Run the bot until SIGTERM or Ctrl-C."""
+async def run(settings: Settings) -> int:
+    """Run the bot until SIGTERM or Ctrl-C, then the exit code is 0. Raises StartError where it cannot go on."""
     bot = Bot(settings)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, stop.set)
     await bot.start()
-    await stop.wait()
+    stopped = asyncio.create_task(stop.wait())
+    await asyncio.wait([stopped, bot.sweep], return_when=asyncio.FIRST_COMPLETED)
     await bot.stop()
+    if stopped.done():
+        return 0
+    stopped.cancel()
+    why = errors.report(bot.sweep.exception() or RuntimeError("the sweep ended"))
+    raise StartError(f"The bot has stopped, for nothing would be expired or told again any more. {why}")

@@ -80,11 +80,9 @@ def usage(who_may: str) -> Message:
 
 def card(request: Request, *, second_person: bool = False) -> Message:
     """The card of a request as it stands."""
-    if request.state is State.PENDING:
-        return _pending(request, second_person)
-    if request.state is State.CONFIRMED:
-        return _under_way(request)
-    return _ended(request, second_person)
+    if request.ending is not None:
+        return _ended(request, request.ending, second_person)
+    return _pending(request, second_person) if request.state is State.PENDING else _under_way(request)
 
 
 def _pending(request: Request, second_person: bool) -> Message:
@@ -105,10 +103,7 @@ def _under_way(request: Request) -> Message:
     return _message([*lines, *_rules(request, False)])
 
 
-def _ended(request: Request, second_person: bool) -> Message:
-    ending = request.ending
-    if ending is None:  # every ending is written with the state that it brings
-        raise LookupError(f"request {request.id} has ended without an ending")
+def _ended(request: Request, ending: Ending, second_person: bool) -> Message:
     can_try = request.open_until is not None
     lines = [_headline(request, ending)]
     if ending.kind is not Kind.SUCCEEDED:

@@ -17,7 +17,8 @@ from bot.outcome import Kind, Outcome
 MOST_BYTES = 65_536
 # A message longer than this is cut: Slack takes no more in one section (3000).
 LONGEST_MESSAGE = 2_500
-CONNECT_TRIES = 3
+# Seconds before a failed connect is repeated: twice, for provably nothing was sent.
+CONNECT_AGAIN_AFTER = (0.5, 1.0)
 CUT = " … (cut)"
 
 
@@ -51,16 +52,19 @@ class Cellcast:
         sending = _Sending()
         try:
             async with asyncio.timeout(seconds):
-                for wait in [0.5 * 2**i for i in range(CONNECT_TRIES - 1)] + [None]:
-                    try:
-                        return await self._put(number_id, sending)
-                    except httpx.RequestError:
-                        if sending.began:
-                            return Outcome(Kind.BROKEN)
-                        if wait is not None:
-                            await asyncio.sleep(wait)
+                return await self._send(number_id, sending)
         except TimeoutError:
             return Outcome(Kind.TIMEOUT if sending.began else Kind.NOT_CONNECTED)
+
+    async def _send(self, number_id: str, sending: _Sending) -> Outcome:
+        for wait in (*CONNECT_AGAIN_AFTER, None):
+            try:
+                return await self._put(number_id, sending)
+            except httpx.RequestError:
+                if sending.began:
+                    return Outcome(Kind.BROKEN)
+            if wait is not None:
+                await asyncio.sleep(wait)
         return Outcome(Kind.NOT_CONNECTED)
 
     async def _put(self, number_id: str, sending: _Sending) -> Outcome:

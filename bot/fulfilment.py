@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import structlog
 
-from bot import cards, errors
+from bot import cards
 from bot.cellcast import Cellcast
 from bot.errors import LedgerError, NotTaken, SlackError
 from bot.ledger import LEASE, Ending, Ledger, Press, Request
@@ -94,17 +94,16 @@ class Fulfilment:
         """The moment by which a call that is confirmed now has ended, whatever happens."""
         return now + self.settings.cellcast_timeout_seconds + GRACE
 
-    async def carry_out(self, press: Press) -> None:
+    async def carry_out(self, request: Request) -> None:
         """Make the one call of a confirmed request, write down what came of it, and tell."""
-        self._running.add(press.request_id)
+        self._running.add(request.id)
         try:
-            request = await self._get(press.request_id)
             drawing = self.tasks.start(self.redraw(request.id))
             outcome = await self._call(request)
             log.info("call_ended", request=request.id, attempt=request.attempt, kind=outcome.kind)
             ending = await self._write_down(request, outcome)
         finally:
-            self._running.discard(press.request_id)
+            self._running.discard(request.id)
         await asyncio.wait([drawing])
         if ending is not None:
             await self.tell(ending)
@@ -166,7 +165,7 @@ class Fulfilment:
 
     async def _post_ending(self, ending: Ending) -> None:
         """Post the message of an ending: in the channel, by the response_url, or to the person who decided."""
-        request = await self._get(ending.request_id)
+        request = await self.ledger.require(ending.request_id)
         message = cards.toast(request, ending)
         try:
             await self.slack.post(request.channel, message)
@@ -194,7 +193,7 @@ class Fulfilment:
         lock = self._drawing.setdefault(request_id, asyncio.Lock())
         try:
             async with lock:
-                request = await self._get(request_id)
+                request = await self.ledger.require(request_id)
                 if pressed is not None and pressed.card_ts != request.card_ts:
                     # An older card of this request, whose posting nobody could be sure of.
                     request = replace(request, card_ts=None, reply_url=pressed.reply_url, reply_replaces=True)
@@ -231,12 +230,6 @@ class Fulfilment:
         except SlackError as error:
             log.warning("card_not_redrawn", request=request_id, error=str(error))
 
-    async def _get(self, request_id: str) -> Request:
-        request = await self.ledger.get(request_id)
-        if request is None:  # nothing in the bot deletes a row
-            raise LookupError(f"request {request_id} is not in the ledger")
-        return request
-
     def _card(self, request: Request) -> Message:
         return cards.card(request, second_person=self.settings.require_second_person)
 
@@ -253,12 +246,10 @@ class Fulfilment:
             self.tasks.start(self.redraw(request.id))
 
     async def sweep_forever(self, every: float = SWEEP_EVERY) -> None:
-        """Sweep at least every 5 seconds, also after a sweep that failed."""
+        """Sweep at least every 5 seconds, also after one that found the database away."""
         while True:
             try:
                 await self.sweep()
             except LedgerError as error:
                 log.error("sweep_failed", error=str(error.__cause__))
-            except Exception as error:  # noqa: BLE001 - reported; the next sweep must still come
-                errors.report(error)
             await asyncio.sleep(every)

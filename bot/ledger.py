@@ -14,13 +14,14 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial, wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import sqlalchemy as sa
+from sqlalchemy.engine import make_url
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from bot.errors import LedgerError, NewerLedger
@@ -197,7 +198,10 @@ class Ledger:
             sa.event.listen(self._engine, "connect", _prepare_sqlite)
             sa.event.listen(self._engine, "begin", _begin_sqlite)
         else:
-            self._engine = sa.create_engine(url, connect_args={"connect_timeout": 2}, pool_pre_ping=True, **options)
+            limits = f"-c statement_timeout={BUSY_SECONDS * 1000:.0f} -c lock_timeout={BUSY_SECONDS * 1000:.0f}"
+            options_given = make_url(url).query.get("options", "")
+            arguments = {"connect_timeout": 2, "tcp_user_timeout": 2500, "options": f"{options_given} {limits}"}
+            self._engine = sa.create_engine(url, connect_args=arguments, pool_pre_ping=True, **options)
 
     def _read(self) -> sa.Connection:
         return self._engine.connect()
@@ -241,7 +245,8 @@ class Ledger:
         """
         with self._write() as db, db.begin():
             past = sa.and_(_requests.c.open_number == asking.number_id, _requests.c.open_until <= asking.now)
-            _close_overdue(db, past, asking.now, asking.within)
+            overdue = db.execute(sa.select(_requests).where(past).with_for_update()).all()
+            _close(db, overdue, asking.now, asking.within)
             values = {
                 "channel": asking.channel,
                 "asked_by": asking.asked_by,
@@ -291,14 +296,20 @@ class Ledger:
             db.execute(_requests.update().where(_requests.c.id == request_id).values(posting_until=0.0))
 
     @_on_thread
+    def require(self, request_id: str) -> Request:
+        """The request as it stands, of an id that the ledger itself gave out: nothing deletes a row."""
+        with self._read() as db:
+            return _only(db, _requests.c.id == request_id)
+
+    @_on_thread
     def get(self, request_id: str) -> Request | None:
         """The request as it stands, None if there is none of this id."""
         with self._read() as db:
             return _find(db, _requests.c.id == request_id)
 
     @_on_thread
-    def confirm(self, press: Press, call_ends_by: float, *, not_by_asker: bool) -> bool:
-        """Confirm the request, or try it again; True for the one press that did.
+    def confirm(self, press: Press, call_ends_by: float, *, not_by_asker: bool) -> Request | None:
+        """Confirm the request, or try it again; the confirmed request for the one press that did.
 
         `call_ends_by` is the moment by which the call has ended: a request still confirmed then was orphaned.
         """
@@ -320,7 +331,9 @@ class Ledger:
         if not_by_asker:
             can.append(_requests.c.asked_by != press.by)
         with self._write() as db, db.begin():
-            return db.execute(_requests.update().where(*can).values(**values)).rowcount == 1
+            if db.execute(_requests.update().where(*can).values(**values)).rowcount == 0:
+                return None
+            return _only(db, _requests.c.id == press.request_id)
 
     @_on_thread
     def keep(self, press: Press) -> Ending | None:
@@ -356,16 +369,12 @@ class Ledger:
             if not _anything_due(db, now):
                 return Swept([], [])
         with self._write() as db, db.begin():
-            over = _close_overdue(db, _overdue(now), now, within, running)
-            endings = []
-            due = sa.and_(_endings.c.told_at.is_(None), _endings.c.tell_after <= now)
-            found = sa.select(_endings).where(due).order_by(_endings.c.tell_after).limit(20)
-            for row in db.execute(found).mappings().all():
-                claim = {"tell_after": now + LEASE, "tellings": row["tellings"] + 1}
-                if db.execute(
-                    _endings.update().where(_same(row["request_id"], row["attempt"]), due).values(**claim)
-                ).rowcount:
-                    endings.append(replace(_ending(row), **claim))
+            # What another copy holds at this moment it closes itself; SQLite has one writer anyway.
+            locked = sa.select(_requests).where(_overdue(now)).with_for_update(skip_locked=True)
+            over = _close(db, db.execute(locked).all(), now, within, running)
+            due = sa.select(_endings).where(_endings.c.told_at.is_(None), _endings.c.tell_after <= now)
+            first = due.order_by(_endings.c.tell_after).limit(20).with_for_update(skip_locked=True)
+            endings = [_claim(db, _ending(row), now + LEASE) for row in db.execute(first).mappings().all()]
             return Swept(endings, over)
 
     @_on_thread
@@ -476,16 +485,19 @@ def _anything_due(db: sa.Connection, now: float) -> bool:
     )
 
 
-def _close_overdue(
+def _close(
     db: sa.Connection,
-    which: sa.ColumnElement[bool],
+    overdue: Sequence[sa.Row[Any]],
     now: float,
     within: float,
     running: frozenset[str] = frozenset(),
 ) -> list[Request]:
-    """Expire what is past its time, rescue what a crash orphaned, withdraw old offers; the last are returned."""
+    """Expire what is past its time, rescue what a crash orphaned, withdraw old offers; the last are returned.
+
+    The rows are locked by this transaction.
+    """
     over = []
-    for row in db.execute(sa.select(_requests).where(which)).all():
+    for row in overdue:
         if row.state == State.PENDING:
             _end(db, row.id, 0, Outcome(Kind.EXPIRED), now, _overdue(now), {}, claim=False)
         elif row.state == State.CONFIRMED:
@@ -493,11 +505,18 @@ def _close_overdue(
                 lost = Outcome(Kind.LOST)
                 _end(db, row.id, row.attempt, lost, now, _overdue(now), _offer(lost, now, within), claim=False)
         else:
-            same = [_requests.c.id == row.id, _requests.c.attempt == row.attempt, _requests.c.open_until <= now]
-            closed = _requests.update().where(*same).values(open_number=None, open_until=None)
-            if db.execute(closed).rowcount:
-                over.append(_only(db, _requests.c.id == row.id))
+            closed = _requests.update().where(_requests.c.id == row.id).values(open_number=None, open_until=None)
+            db.execute(closed)
+            over.append(_only(db, _requests.c.id == row.id))
     return over
+
+
+def _claim(db: sa.Connection, ending: Ending, until: float) -> Ending:
+    """Take the telling of an ending whose row is locked here: until then nobody else tells it."""
+    claimed = replace(ending, tell_after=until, tellings=ending.tellings + 1)
+    values = {"tell_after": claimed.tell_after, "tellings": claimed.tellings}
+    db.execute(_endings.update().where(_same(ending.request_id, ending.attempt)).values(**values))
+    return claimed
 
 
 def _ending(row: sa.RowMapping) -> Ending:
@@ -506,16 +525,15 @@ def _ending(row: sa.RowMapping) -> Ending:
 
 def _find(db: sa.Connection, which: sa.ColumnElement[bool]) -> Request | None:
     row = db.execute(sa.select(_requests).where(which)).mappings().one_or_none()
-    if row is None:
-        return None
+    return None if row is None else _request(db, row)
+
+
+def _request(db: sa.Connection, row: sa.RowMapping) -> Request:
     ending = db.execute(sa.select(_endings).where(_same(row["id"], row["attempt"]))).mappings().one_or_none()
     request = Request(**{**row, "state": State(row["state"])})
     return request if ending is None else replace(request, ending=_ending(ending))
 
 
 def _only(db: sa.Connection, which: sa.ColumnElement[bool]) -> Request:
-    """The request that must be there; another copy may have changed it a moment ago, then it is to be asked again."""
-    request = _find(db, which)
-    if request is None:
-        raise LedgerError
-    return request
+    """The one request; a LedgerError where another copy has changed it a moment ago: then it is to be asked again."""
+    return _request(db, db.execute(sa.select(_requests).where(which)).mappings().one())

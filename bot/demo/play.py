@@ -106,8 +106,8 @@ async def _ready(process: asyncio.subprocess.Process, url: str) -> None:
         while process.returncode is None and time.monotonic() < deadline:
             with contextlib.suppress(aiohttp.ClientError):
                 async with client.get(url) as answer:
-                    if answer.status == 200:
-                        return
+                    answer.raise_for_status()
+                    return
             await asyncio.sleep(0.05)
     raise StartError("The bot of the demo did not start; what it said stands above.")
 

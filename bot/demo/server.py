@@ -34,11 +34,10 @@ class Server:
 
 def drop(request: web.Request) -> None:
     """Break the connection in the middle: the client gets no answer."""
-    if request.transport is not None:
-        request.transport.abort()
+    request.protocol.force_close()
 
 
 async def hang() -> web.Response:
     """Never answer."""
-    await asyncio.Event().wait()
-    return web.Response()
+    never: asyncio.Future[web.Response] = asyncio.get_running_loop().create_future()
+    return await never

@@ -135,8 +135,6 @@ class Workspace:
 
     async def stop(self) -> None:
         """Stop listening."""
-        for socket in self._sockets:
-            await socket.close()
         await self._client.close()
         await self._server.stop()
 
@@ -146,10 +144,6 @@ class Workspace:
         return f"{self._server.url}/api/"
 
     # What a person sees and does
-
-    def seen_by(self, user: str, channel: str) -> list[Note]:
-        """What a person sees in a channel."""
-        return [n for n in self.notes if n.channel == channel and n.to in (None, user)]
 
     def watch(self, listener: Callable[[Note], None]) -> None:
         """Tell `listener` of every message that comes or changes."""
@@ -408,9 +402,8 @@ class Workspace:
         await self._tell_all(None)
         async for message in socket:
             answer = json.loads(message.data)
-            waiting = self._envelopes.get(answer["envelope_id"])
-            if waiting is not None and not waiting.done():
-                waiting.set_result(answer.get("payload"))
+            with contextlib.suppress(asyncio.InvalidStateError):  # it came too late
+                self._envelopes[answer["envelope_id"]].set_result(answer.get("payload"))
         self._sockets.remove(socket)
         return socket
 
@@ -454,7 +447,6 @@ class Workspace:
     async def _tell_all(self, note: Note | None) -> None:
         if note is not None:
             for listener in self._listeners:
-                with contextlib.suppress(asyncio.QueueFull):
-                    listener(note)
+                listener(note)
         async with self._changed:
             self._changed.notify_all()

@@ -1,0 +1,176 @@
+"""What breaks underneath: the database away at each step, other copies that were faster, a sweep that dies."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from bot.app import Bot
+from bot.demo.cellcast import SUCCESS, Cellcast
+from bot.demo.workspace import Channel, Workspace
+from bot.ledger import Ledger
+from tests.conftest import ANA, BEN, GIL, NUMBER, NUMBERS, Clock, Start, ask, current, private, public, settled
+from tests.process import running
+
+
+@contextlib.contextmanager
+def locked(database: str) -> Iterator[None]:
+    """While somebody else holds every row of the database."""
+    other = Ledger(database)
+    with other._write() as db, db.begin() as transaction:
+        db.execute(sa.text("UPDATE requests SET reason = 'held'"))
+        db.execute(sa.text("UPDATE endings SET message = 'held'"))
+        yield
+        transaction.rollback()
+    other.close()
+
+
+async def test_press_while_the_database_is_locked(
+    bot: Bot, workspace: Workspace, cellcast: Cellcast, database: str
+) -> None:
+    """The person learns in time that nothing was recorded; the next press works."""
+    card = await ask(workspace)
+    await settled(bot)
+    with locked(database):
+        ack = await workspace.press(BEN, card, "Unsubscribe Number")
+    await settled(bot)
+    assert ack.status == 200
+    assert "not recorded and nothing was done" in private(workspace, BEN)[0]
+    assert current(workspace, card).buttons
+    assert cellcast.calls == []
+    await workspace.press(BEN, card, "Unsubscribe Number")
+    await settled(bot)
+    assert len(cellcast.calls) == 1
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+async def test_asking_while_the_database_is_locked(bot: Bot, workspace: Workspace, database: str) -> None:
+    """An asking that cannot be recorded says so in time, and no card appears."""
+    with locked(database):
+        ack = await workspace.command(ANA, NUMBERS, NUMBER)
+    assert ack.status == 200
+    assert "not recorded and nothing was done" in private(workspace, ANA)[0]
+    assert public(workspace) == []
+
+
+async def test_answer_while_the_database_is_locked(
+    bot: Bot, workspace: Workspace, cellcast: Cellcast, database: str
+) -> None:
+    """What Cellcast answered is not lost while the database is away: it is written and told when it is back."""
+    cellcast.hold = asyncio.Event()
+    card = await ask(workspace)
+    await settled(bot)
+    await workspace.press(BEN, card, "Unsubscribe Number")
+    await workspace.until(lambda: "Unsubscribing" in current(workspace, card).text)
+    with locked(database):
+        cellcast.hold.set()
+        await asyncio.sleep(2.5)  # longer than the ledger waits for a lock
+        assert len(public(workspace)) == 1
+    await settled(bot)
+    assert public(workspace)[-1].text.startswith(SUCCESS)
+    assert len(cellcast.calls) == 1
+
+
+async def test_answer_after_another_copy_gave_up(
+    bot: Bot, workspace: Workspace, cellcast: Cellcast, clock: Clock, database: str
+) -> None:
+    """Where another copy has called the request unknown already, that stays its one ending."""
+    cellcast.hold = asyncio.Event()
+    card = await ask(workspace)
+    await settled(bot)
+    await workspace.press(BEN, card, "Unsubscribe Number")
+    await workspace.until(lambda: "Unsubscribing" in current(workspace, card).text)
+    other = Ledger(database)
+    swept = await other.sweep(clock() + 7, 900)
+    assert len(swept.endings) == 1
+    other.close()
+    cellcast.hold.set()
+    await settled(bot)
+    assert len(public(workspace)) == 1
+    clock.advance(30)
+    await bot.fulfilment.sweep()
+    await settled(bot)
+    assert "Outcome unknown" in public(workspace)[-1].text
+
+
+async def test_sweep_survives_a_locked_database(
+    start: Start, workspace: Workspace, clock: Clock, database: str
+) -> None:
+    """A sweep that finds the database locked is followed by one that works."""
+    async with start(sweep_every=0.05) as bot:
+        card = await ask(workspace)
+        await settled(bot)
+        if database.startswith("sqlite"):
+            with locked(database):
+                clock.advance(901)
+                await asyncio.sleep(2.5)  # longer than the ledger waits for a lock
+                assert current(workspace, card).buttons
+        clock.advance(901)
+        await workspace.until(lambda: "Expired" in current(workspace, card).text)
+        await settled(bot)
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+async def test_bot_whose_sweep_dies_ends(tmp_path: Path, environment: dict[str, str], workspace: Workspace) -> None:
+    """Without its sweep the bot would tell nothing again: the process ends with a plain line, to be started anew."""
+    async with running(workspace, environment, tmp_path) as process:
+        await ask(workspace)
+        ledger = Ledger(environment["DATABASE_URL"])
+        with ledger._write() as db, db.begin():
+            db.execute(sa.text("UPDATE requests SET state = 'nonsense', open_until = 1"))
+        ledger.close()
+        assert process.stderr is not None
+        said = await asyncio.wait_for(process.stderr.read(), 10)
+        assert await process.wait() == 1
+    assert said.decode().splitlines()[-1].startswith("The bot has stopped")
+    assert "ValueError: 'nonsense'" in said.decode()
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+async def test_stray_variables_of_bolt(
+    tmp_path: Path, environment: dict[str, str], workspace: Workspace, cellcast: Cellcast
+) -> None:
+    """SLACK_CLIENT_ID and SLACK_CLIENT_SECRET in the environment do not switch the bot to OAuth."""
+    stray = {"SLACK_CLIENT_ID": "1.2", "SLACK_CLIENT_SECRET": "x", "SLACK_VERIFICATION_TOKEN": "y"}
+    async with running(workspace, environment | stray, tmp_path) as process:
+        card = await ask(workspace)
+        await workspace.press(BEN, card, "Unsubscribe Number")
+        await workspace.until(lambda: workspace.notes[-1].text.startswith(SUCCESS))
+        process.terminate()
+        _, said = await process.communicate()
+    assert said.count(b"ignored_variable") == 2
+    assert len(cellcast.calls) == 1
+
+
+async def test_press_without_a_response_url(bot: Bot, workspace: Workspace) -> None:
+    """A press that brings no response_url cannot be answered privately, and is refused all the same."""
+    card = await ask(workspace)
+    payload = workspace.press_payload(GIL, card, "Unsubscribe Number")
+    del payload["response_url"]
+    await workspace.send("interactive", payload)
+    await settled(bot)
+    assert private(workspace, GIL) == []
+
+
+async def test_round_without_any_response_url(bot: Bot, workspace: Workspace, cellcast: Cellcast) -> None:
+    """Where Slack gave no response_url at all and the channel is gone, who confirmed gets the toast directly."""
+    await ask(workspace)
+    await settled(bot)
+    (card,) = public(workspace)
+    await workspace.press(BEN, card, "Keep Number")
+    fields = {k: v for k, v in workspace.sent[0].items() if k != "response_url"}
+    await workspace.send("slash_commands", fields)
+    await settled(bot)
+    card = public(workspace)[-1]
+    payload = workspace.press_payload(BEN, card, "Unsubscribe Number")
+    del payload["response_url"]
+    workspace.channels[NUMBERS] = Channel(NUMBERS, "numbers", archived=True)
+    await workspace.send("interactive", payload)
+    await settled(bot)
+    assert public(workspace, f"D0{BEN}")[0].text.startswith(SUCCESS)
+    assert len(cellcast.calls) == 1

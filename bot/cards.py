@@ -21,8 +21,9 @@ Block = dict[str, Any]
 _LOOK = "Look in Cellcast whether the number is still there."
 _UNKNOWN = "The number may or may not be unsubscribed."
 
-# What happened, for each kind of ending that is not plain success.
+# What happened, for each kind of ending.
 _WHAT = {
+    Kind.SUCCEEDED: "Cellcast reports success; its own message stands in the channel, word for word.",
     Kind.DRY_RUN: "This was a dry run: nothing was sent to Cellcast.",
     Kind.UNAUTHORIZED: "Cellcast no longer accepts the bot's API key. Nothing was changed.",
     Kind.NOT_FOUND: "Cellcast knows no virtual number with this id. Nothing was changed.",
@@ -181,6 +182,15 @@ def _headline(request: Request, ending: Ending) -> str:
         State.KEPT: f"*Kept: {number}*",
         State.EXPIRED: f"*Expired: {number} was not unsubscribed*",
     }.get(ending.kind.state, f"*Not unsubscribed: {number}*")
+
+
+def explain(kind: Kind) -> tuple[str, str]:
+    """What a kind of ending means, and what to do, in the words of the messages: for the README's table."""
+    then = _NEXT.get(kind, _LOOK if kind.state is State.UNKNOWN else "")
+    if kind.state in (State.REFUSED, State.UNKNOWN):
+        again = "press Try Again." if kind.can_try_again else "ask again."
+        then = f"{then} Then {again}" if then else "Wait as it says, then press Try Again."
+    return _WHAT[kind], "Ask again." if kind is Kind.EXPIRED else then.strip()
 
 
 def _what(ending: Ending) -> str:

@@ -1,0 +1,22 @@
+FROM python:3.12-slim AS packages
+WORKDIR /app
+COPY requirements.lock ./
+RUN python -m venv /venv \
+    && /venv/bin/pip install --no-cache-dir --require-hashes --no-deps -r requirements.lock
+
+FROM python:3.12-slim
+ENV PATH=/venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 \
+    HOST=0.0.0.0 DATABASE_URL=sqlite:////data/unsubscribe.db
+RUN useradd --system --uid 10001 --home-dir /app --shell /usr/sbin/nologin bot \
+    && install -d -o bot -g bot /data
+WORKDIR /app
+COPY --from=packages /venv /venv
+COPY bot ./bot
+COPY handlers ./handlers
+USER bot
+VOLUME /data
+EXPOSE 3000
+HEALTHCHECK --interval=15s --timeout=5s --start-period=20s --retries=3 \
+    CMD ["python", "-c", "import os, urllib.request as u; u.urlopen(f\"http://127.0.0.1:{os.environ.get('PORT', '3000')}/healthz\", timeout=4)"]
+# The exec form: SIGTERM reaches the bot, which lets a running call end and tells it.
+ENTRYPOINT ["python", "-m", "bot"]

@@ -1,0 +1,77 @@
+"""Writes the generated parts of the documents, from what the code says; `--check` only compares.
+
+A part stands between `<!-- generated: NAME -->` and `<!-- end -->`.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+from pydantic_core import PydanticUndefined
+
+from bot import cards
+from bot.outcome import Kind
+from bot.settings import Settings
+
+ROOT = Path(__file__).parent.parent
+DOCUMENTS = ["README.md"]
+
+
+def variables() -> str:
+    """Every variable of the environment."""
+    rows = ["| variable | what it should be | default |", "| --- | --- | --- |"]
+    for name, field in Settings.model_fields.items():
+        rows.append(
+            f"| `{name.upper()}` | {(field.description or '').replace('|', '&#124;')} | {_default(field.default)} |"
+        )
+    return "\n".join(rows)
+
+
+def _default(value: object) -> str:
+    if value is PydanticUndefined:
+        return "required"
+    if value is None or value == frozenset():
+        return "unset"
+    shown = ",".join(sorted(value)) if isinstance(value, frozenset) else str(value)
+    return f"`{shown.lower() if isinstance(value, bool) else shown}`"
+
+
+def endings() -> str:
+    """Every way in which a request can end, with what people read and the next step."""
+    rows = ["| how it ended | what happened | what to do |", "| --- | --- | --- |"]
+    for kind in Kind:
+        what, then = cards.explain(kind)
+        rows.append(f"| {kind.state} | {what} | {then or 'Nothing.'} |")
+    return "\n".join(rows)
+
+
+PARTS = {"variables": variables, "endings": endings}
+
+
+def fresh(text: str) -> str:
+    """The document with its generated parts as they should be."""
+
+    def part(match: re.Match[str]) -> str:
+        return f"{match[1]}\n{PARTS[match[2]]()}\n{match[3]}"
+
+    return re.sub(r"(<!-- generated: (\w+) -->)\n.*?\n(<!-- end -->)", part, text, flags=re.DOTALL)
+
+
+def main(arguments: list[str]) -> int:
+    """Write, or compare; the exit code is 1 where a document is out of date."""
+    stale = 0
+    for name in DOCUMENTS:
+        path = ROOT / name
+        text = path.read_text(encoding="utf-8")
+        if fresh(text) != text:
+            stale = 1
+            print(f"{name} is out of date: run python scripts/docs.py")
+            if "--check" not in arguments:
+                path.write_text(fresh(text), encoding="utf-8")
+    return stale if "--check" in arguments else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

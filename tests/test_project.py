@@ -1,0 +1,89 @@
+"""What stands in the project's files is what the code says."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import tomllib
+
+import pytest
+
+from bot import __version__, cards
+from bot.settings import Settings
+from tests.process import ROOT
+
+
+def read(name: str) -> str:
+    """A file of the project."""
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+PROJECT = tomllib.loads(read("pyproject.toml"))["project"]
+
+
+def test_env_example_names_every_variable() -> None:
+    """`.env.example` holds each variable once, with its default where there is one, and no secret."""
+    found = dict(re.findall(r"^#?([A-Z_]+)=(.*)$", read(".env.example"), re.MULTILINE))
+    assert set(found) == {name.upper() for name in Settings.model_fields}
+    assert len(found) == len(re.findall(r"^#?[A-Z_]+=", read(".env.example"), re.MULTILINE))
+    for name, field in Settings.model_fields.items():
+        if found[name.upper()]:
+            shown = ",".join(field.default) if isinstance(field.default, frozenset) else str(field.default)
+            assert found[name.upper()] in (shown, shown.lower())
+
+
+def test_generated_documents_are_up_to_date() -> None:
+    """The README's tables are what the code says now."""
+    checked = subprocess.run([sys.executable, "scripts/docs.py", "--check"], cwd=ROOT, capture_output=True, check=False)
+    assert checked.returncode == 0, checked.stdout
+
+
+def test_manifest_fits_the_bot() -> None:
+    """The manifest has the bot's command, its buttons, and the scopes that it uses."""
+    manifest = json.loads(read("manifest.json"))
+    (command,) = manifest["features"]["slash_commands"]
+    assert command["command"] == cards.COMMAND
+    assert manifest["settings"]["interactivity"]["is_enabled"]
+    assert manifest["settings"]["socket_mode_enabled"]
+    assert manifest["oauth_config"]["scopes"]["bot"] == ["commands", "chat:write", "chat:write.public"]
+    # https://docs.slack.dev/reference/app-manifest: lengths that the page "create an app" refuses beyond.
+    assert len(manifest["display_information"]["name"]) <= 35
+    assert len(manifest["display_information"]["description"]) <= 140
+
+
+def test_lock_holds_every_package_with_hashes() -> None:
+    """Each runtime package is pinned with its hashes, and no registry's address stands in the lock."""
+    lock = read("requirements.lock")
+    pinned = re.findall(r"^([a-z0-9_.-]+)==\S+(?: ; .+?)? \\\n    --hash=sha256:", lock, re.MULTILINE)
+    assert len(pinned) == len(re.findall(r"^[a-z]", lock, re.MULTILINE))
+    for wanted in PROJECT["dependencies"]:
+        assert re.split(r"[>=\[]", wanted)[0] in pinned
+    assert "://" not in lock
+    assert "index-url" not in lock
+
+
+def test_versions_agree() -> None:
+    """The package and the code have one version."""
+    assert PROJECT["version"] == __version__
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "python3 -m venv .venv && .venv/bin/pip install -e . && .venv/bin/python -m bot demo",
+        "python3 -m venv .venv && .venv/bin/pip install -e '.[test]' && .venv/bin/python -m pytest",
+    ],
+)
+def test_readme_has_the_two_commands(command: str) -> None:
+    """Both commands stand in the README, each complete."""
+    assert f"```sh\n{command}\n```" in read("README.md")
+
+
+def test_image_runs_without_rights_and_hears_signals() -> None:
+    """The image has a user of its own, the volume, a health check, and an entry point in the exec form."""
+    dockerfile = read("Dockerfile")
+    for line in ("USER bot", "VOLUME /data", 'ENTRYPOINT ["python", "-m", "bot"]', "HOST=0.0.0.0", "/healthz"):
+        assert line in dockerfile
+    assert "--require-hashes" in dockerfile

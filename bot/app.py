@@ -58,7 +58,7 @@ class Bot:
         self.port = settings.port
         self._acks = Tasks()  # requests of Slack being answered: Bolt and aiohttp keep no hold of them
         self._closing = contextlib.AsyncExitStack()
-        self._stopping = False
+        self._started = self._stopping = False
         self._socket: AsyncSocketModeHandler | None = None
         self._site: aiohttp_web.TCPSite
         self.sweep: asyncio.Task[None]
@@ -88,6 +88,7 @@ class Bot:
         if settings.slack_app_token is not None:
             await self._connect(settings.slack_app_token.get_secret_value())
         self.sweep = asyncio.create_task(self.fulfilment.sweep_forever(sweep_every))
+        self._started = True
         mode = "socket" if settings.socket_mode else "http"
         log.info("started", workspace=me.get("team"), port=self.port, mode=mode, dry_run=settings.dry_run)
 
@@ -137,10 +138,14 @@ class Bot:
     async def health(self) -> dict[str, Any]:
         """What /healthz tells: `ok` only while the bot could do its job."""
         age = self.now() - self.fulfilment.swept_at
-        state: dict[str, Any] = {"sweep": age < SWEEP_DEAD_AFTER, "stopping": self._stopping}
+        state: dict[str, Any] = {
+            "started": self._started,
+            "sweep": age < SWEEP_DEAD_AFTER,
+            "stopping": self._stopping,
+        }
         if self._socket is not None:
             state["socket"] = await self._socket.client.is_connected()
-        state["ok"] = state["sweep"] and state.get("socket", True) and not self._stopping
+        state["ok"] = self._started and state["sweep"] and state.get("socket", True) and not self._stopping
         return state
 
     async def stop(self) -> None:

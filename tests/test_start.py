@@ -147,7 +147,13 @@ async def test_health(tmp_path: Path, environment: dict[str, str], workspace: Wo
     settings = environment | {"SLACK_APP_TOKEN": APP_TOKEN}
     async with running(workspace, settings, tmp_path), aiohttp.ClientSession() as client:
         async with client.get(f"{workspace.bot_url}/healthz") as answer:
-            assert await answer.json() == {"ok": True, "sweep": True, "socket": True, "stopping": False}
+            assert await answer.json() == {
+                "ok": True,
+                "started": True,
+                "sweep": True,
+                "socket": True,
+                "stopping": False,
+            }
         async with client.post(f"{workspace.bot_url}/slack/events") as answer:
             assert answer.status == 404
 

@@ -60,4 +60,4 @@ async def test_health_tells_that_the_sweep_is_dead(start: Start, workspace: Work
     async with start() as bot:
         assert (await bot.health())["ok"]
         bot.fulfilment.swept_at -= 20
-        assert (await bot.health()) == {"ok": False, "sweep": False, "stopping": False}
+        assert (await bot.health()) == {"ok": False, "started": True, "sweep": False, "stopping": False}

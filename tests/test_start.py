@@ -19,6 +19,12 @@ from tests.conftest import APP_TOKEN, BEN, KEY, SECRETS, ask, public
 from tests.process import run_bot, running
 
 
+@pytest.fixture
+def database(tmp_path: Path) -> str:
+    """Nothing here depends on the sort of the database."""
+    return f"sqlite:///{tmp_path}/ledger.db"
+
+
 async def test_settings_are_told_together(tmp_path: Path) -> None:
     """One message lists every missing variable with what it should be and where to get it; exit code 2."""
     code, out, err = await run_bot(settings={"CELLCAST_TIMEOUT_SECONDS": "soon"}, cwd=tmp_path)

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import pytest
 
 from bot.app import Bot
 from bot.demo.workspace import Workspace
 from tests.conftest import Start
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> str:
+    """Nothing here depends on the sort of the database."""
+    return f"sqlite:///{tmp_path}/ledger.db"
 
 
 @pytest.mark.parametrize(

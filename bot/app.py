@@ -12,17 +12,18 @@ from typing import Any
 
 import structlog
 from aiohttp import web as aiohttp_web
-from slack_bolt.adapter.socket_mode.aiohttp import AsyncSocketModeHandler
+from slack_bolt.adapter.socket_mode.async_internals import send_async_response
 from slack_bolt.async_app import AsyncApp
 from slack_bolt.authorization import AuthorizeResult
 from slack_bolt.request.async_request import AsyncBoltRequest
 from slack_bolt.response import BoltResponse
 from slack_sdk.signature import SignatureVerifier
+from slack_sdk.socket_mode.aiohttp import SocketModeClient
 from slack_sdk.socket_mode.async_client import AsyncBaseSocketModeClient
 from slack_sdk.socket_mode.request import SocketModeRequest
 
 import handlers
-from bot import errors, web
+from bot import cards, errors, web
 from bot.access import Access
 from bot.cellcast import Cellcast
 from bot.errors import LedgerError, NewerLedger, NotKnown, NotTaken, StartError
@@ -31,6 +32,7 @@ from bot.ledger import Ledger
 from bot.settings import APP_PAGE, Settings
 from bot.slack import Slack
 from bot.tasks import Tasks
+from handlers import payloads
 
 log = structlog.get_logger("bot.app")
 
@@ -59,7 +61,7 @@ class Bot:
         self._acks = Tasks()  # requests of Slack being answered: Bolt and aiohttp keep no hold of them
         self._closing = contextlib.AsyncExitStack()
         self._started = self._stopping = False
-        self._socket: AsyncSocketModeHandler | None = None
+        self._socket: SocketModeClient | None = None
         self._site: aiohttp_web.TCPSite
         self.sweep: asyncio.Task[None]
 
@@ -112,16 +114,25 @@ class Bot:
     async def _dispatch(self, body: dict[str, Any]) -> BoltResponse:
         if self._stopping:  # on a connection that was open before: nothing is recorded, another copy may take it
             return BoltResponse(status=503, body="")
-        # The signature is verified: from here on a request is the same as one that came by the socket.
-        request = AsyncBoltRequest(body=body, mode="socket_mode")
-        return await self._acks.start(self.bolt.async_dispatch(request))
+        return await self._acks.start(self._answer(body))
+
+    async def _answer(self, body: dict[str, Any]) -> BoltResponse:
+        """Hand a request to Bolt; from here on it is the same whether it was signed or came by the socket."""
+        try:
+            request = AsyncBoltRequest(body=payloads.read(body), mode="socket_mode")
+        except payloads.Unreadable as error:
+            log.warning("unreadable_request")
+            line = cards.private(payloads.SENTENCE)
+            self.tasks.start(self.fulfilment.tell_privately(error.response_url, line))
+            return error.answer
+        return await self.bolt.async_dispatch(request)
 
     async def _connect(self, app_token: str) -> None:
         url = await open_socket(self.slack, app_token)
-        self._socket = AsyncSocketModeHandler(self.bolt, app_token, ping_interval=PING_EVERY)
-        client = self._socket.client
-        client.socket_mode_request_listeners = [self._hear]
+        client = SocketModeClient(app_token, web_client=self.slack.client, ping_interval=PING_EVERY)
+        client.socket_mode_request_listeners.append(self._hear)
         client.wss_uri = url
+        self._socket = client
         self._closing.push_async_callback(client.close)
         connecting: Coroutine[Any, Any, None] = client.connect()  # type: ignore[no-untyped-call]  # slack_sdk's own
         try:
@@ -132,8 +143,9 @@ class Bot:
             ) from None
 
     async def _hear(self, client: AsyncBaseSocketModeClient, request: SocketModeRequest) -> None:
-        if self._socket is not None and not self._stopping:  # unanswered, Slack sends it to another copy
-            await self._acks.start(self._socket.handle(client, request))  # type: ignore[arg-type]  # its own client
+        if not self._stopping:  # unanswered, Slack sends it to another copy
+            answer = await self._acks.start(self._answer(request.payload))
+            await send_async_response(client, request, answer, time.time())
 
     async def health(self) -> dict[str, Any]:
         """What /healthz tells: `ok` only while the bot could do its job."""
@@ -144,7 +156,7 @@ class Bot:
             "stopping": self._stopping,
         }
         if self._socket is not None:
-            state["socket"] = await self._socket.client.is_connected()
+            state["socket"] = await self._socket.is_connected()
         state["ok"] = self._started and state["sweep"] and state.get("socket", True) and not self._stopping
         return state
 

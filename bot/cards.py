@@ -18,6 +18,8 @@ EXAMPLE = f"{COMMAND} 66ea98514f0c1a121c76ec17"
 UNSUBSCRIBE, KEEP, TRY_AGAIN = "unsubscribe_number", "keep_number", "try_again"
 Block = dict[str, Any]
 
+STRANGE_BUTTON = "This button is not one that the bot knows any more. Please ask again with the command."
+
 _LOOK = "Look in Cellcast whether the number is still there."
 _UNKNOWN = "The number may or may not be unsubscribed."
 

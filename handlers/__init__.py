@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,7 @@ from slack_bolt.response import BoltResponse
 
 from bot import cards, errors
 from bot.access import Access
-from bot.errors import BotError
+from bot.errors import BotError, Refusal
 from bot.fulfilment import Fulfilment
 
 
@@ -28,6 +29,14 @@ def register(app: AsyncApp, desk: Desk) -> None:
 
     command.register(app, desk)
     buttons.register(app, desk)
+
+    @app.command(re.compile(""))
+    async def other_command() -> None:
+        raise Refusal(f"The bot knows the command `{cards.COMMAND}` only.")
+
+    @app.action(re.compile(""))
+    async def other_button() -> None:
+        raise Refusal(cards.STRANGE_BUTTON)
 
     async def to_words(error: Exception, body: dict[str, Any]) -> BoltResponse:
         """Answer the person: with the sentence of an expected error, or with a reference number."""

@@ -61,7 +61,7 @@ def read(desk: Desk, body: dict[str, Any], action: dict[str, Any]) -> Press:
     desk.access.check(Person(user["id"], user["team_id"]), body["channel"]["id"])
     value = VALUE.fullmatch(action.get("value", ""))
     if value is None:
-        raise Refusal("This button is not one that the bot knows any more. Please ask again with the command.")
+        raise Refusal(cards.STRANGE_BUTTON)
     return Press(
         request_id=value[1],
         attempt=int(value[2]),

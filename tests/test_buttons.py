@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import json
 
 import pytest
+import sqlalchemy as sa
 
 from bot.app import Bot
 from bot.demo.cellcast import ANSWERS, Cellcast
 from bot.demo.workspace import Workspace
+from bot.ledger import Ledger
 from tests.conftest import (
     ANA,
     BEN,
     GIL,
+    NUMBER,
     NUMBERS,
     QUIET,
     Clock,
@@ -238,20 +240,45 @@ async def test_second_person(start: Start, workspace: Workspace, cellcast: Cellc
         assert "Kept" in current(workspace, kept).text
 
 
-async def test_unexpected_error_gives_a_reference(workspace: Workspace, start: Start, cellcast: Cellcast) -> None:
+async def test_unexpected_error_gives_a_reference(
+    workspace: Workspace, start: Start, cellcast: Cellcast, database: str
+) -> None:
     """What nobody expected gives the person a reference number, and the log the same; the card stays."""
     with pytest.raises(AssertionError, match="unexpected"):  # the log holds one, which every other test forbids
         async with start() as bot:
             card = await ask(workspace)
-            payload = workspace.press_payload(BEN, card, "Keep Number")
-            del payload["user"]["team_id"]
-            ack = await workspace.send("interactive", payload)
-            assert ack.status == 200
-            fields = {"command": "/unsubscribe-number", "text": "x", "user_id": BEN, "channel_id": NUMBERS}
-            answer = await workspace.send("slash_commands", fields)
-            assert "reference" in json.loads(answer.body)["text"]
             await settled(bot)
-    (line,) = private(workspace, BEN)
-    assert "Please give an administrator the reference" in line
+            ledger = Ledger(database)
+            with ledger._write() as db, db.begin():
+                db.execute(sa.text("UPDATE requests SET state = 'nonsense'"))
+            ledger.close()
+            ack = await workspace.press(BEN, card, "Keep Number")
+            assert ack.status == 200
+            await workspace.command(BEN, NUMBERS, NUMBER)
+            await settled(bot)
+    for line in private(workspace, BEN):
+        assert "Please give an administrator the reference" in line
+    assert len(private(workspace, BEN)) == 2
     assert public(workspace) == [card]
+    assert cellcast.calls == []
+
+
+async def test_things_the_bot_does_not_know(bot: Bot, workspace: Workspace, cellcast: Cellcast) -> None:
+    """A button or command that is not the bot's, and a payload that cannot be read, are answered."""
+    card = await ask(workspace)
+    payload = workspace.press_payload(BEN, card, "Keep Number")
+    payload["actions"][0]["action_id"] = "dance"
+    await workspace.send("interactive", payload)
+    await workspace.send("interactive", payload | {"actions": []})
+    fields = workspace.sent[0] | {"command": "/dance"}
+    answer = await workspace.send("slash_commands", fields)
+    assert "The bot knows the command `/unsubscribe-number` only" in answer.body
+    answer = await workspace.send("slash_commands", {"command": "/unsubscribe-number"})
+    assert "could not read what Slack sent" in answer.body
+    await settled(bot)
+    assert sorted(line[:24] for line in private(workspace, BEN)) == [
+        "The bot could not read w",
+        "This button is not one t",
+    ]
+    assert current(workspace, card).buttons
     assert cellcast.calls == []

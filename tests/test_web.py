@@ -49,7 +49,8 @@ async def test_body_that_is_no_text(bot: Bot, workspace: Workspace) -> None:
         (b"[" * 50_000, "application/json", 400),
         (b'{"type": "url_verification", "challenge": "c"}', "application/json", 200),
         (b"ssl_check=1", "application/x-www-form-urlencoded", 200),
-        (b"", "application/x-www-form-urlencoded", 404),
+        (b"", "application/x-www-form-urlencoded", 400),
+        (b'payload={"type": "view_submission"}', "application/x-www-form-urlencoded", 400),
     ],
 )
 async def test_signed_body(bot: Bot, workspace: Workspace, body: bytes, kind: str, expected: int) -> None:

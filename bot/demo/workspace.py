@@ -155,9 +155,9 @@ class Workspace:
             await self._changed.wait_for(holds)
         return holds()
 
-    async def command(self, user: str, channel: str, text: str, team: str = TEAM) -> Ack:
-        """A person types the command."""
-        fields = {
+    def command_fields(self, user: str, channel: str, text: str, team: str = TEAM) -> dict[str, Any]:
+        """What Slack sends when a person types the command."""
+        return {
             "token": "old",
             "team_id": team,
             "team_domain": "stand-in",
@@ -172,7 +172,10 @@ class Workspace:
             "response_url": self._reply_url(channel, user, None),
             "trigger_id": secrets.token_hex(8),
         }
-        ack = await self.send("slash_commands", fields)
+
+    async def command(self, user: str, channel: str, text: str, team: str = TEAM) -> Ack:
+        """A person types the command."""
+        ack = await self.send("slash_commands", self.command_fields(user, channel, text, team))
         await self._show_answer(ack, user, channel)
         return ack
 

@@ -1,0 +1,122 @@
+"""What Slack sends, in the shape that the bot knows: anything else is answered before a listener sees it.
+
+Bolt is handed only fields that were looked at here, so nothing odd in a payload can trip a library over. Shapes:
+https://docs.slack.dev/interactivity/implementing-slash-commands and
+https://docs.slack.dev/reference/interaction-payloads/block_actions-payload.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field, StringConstraints, ValidationError
+from slack_bolt.response import BoltResponse
+
+from bot import cards
+
+Id = Annotated[str, StringConstraints(pattern=r"^[A-Z0-9]{2,32}$")]
+Url = Annotated[str, StringConstraints(pattern=r"^https?://[\x21-\x7e]{1,500}$")]
+Ts = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,12}\.[0-9]{1,12}$")]
+Short = Annotated[str, StringConstraints(max_length=255)]
+
+
+class Command(BaseModel):
+    """A slash command."""
+
+    command: Short
+    text: str = ""
+    user_id: Id
+    team_id: Id
+    channel_id: Id
+    response_url: Url | None = None
+
+
+class Owner(BaseModel):
+    """Something with an id."""
+
+    id: Id
+
+
+class User(Owner):
+    """Who pressed: in a shared channel the person's own team is another."""
+
+    team_id: Id
+
+
+class Container(BaseModel):
+    """Where the button stands."""
+
+    message_ts: Ts
+
+
+class Action(BaseModel):
+    """The button."""
+
+    type: Literal["button"]
+    action_id: Short
+    value: Annotated[str, StringConstraints(max_length=2000)] = ""
+
+
+class Press(BaseModel):
+    """A press of a button on a message."""
+
+    type: Literal["block_actions"]
+    user: User
+    team: Owner | None = None
+    channel: Owner
+    container: Container
+    actions: Annotated[list[Action], Field(min_length=1, max_length=1)]
+    response_url: Url | None = None
+
+
+class Handshake(BaseModel):
+    """Slack's own questions whether somebody listens: url_verification and ssl_check."""
+
+    type: Literal["url_verification", "ssl_check"]
+    challenge: Short = ""
+
+
+class Unreadable(Exception):
+    """Not one that the bot knows; `answer` is what Slack, and where possible the person, gets."""
+
+    def __init__(self, answer: BoltResponse, response_url: str | None) -> None:
+        super().__init__("unreadable request")
+        self.answer = answer
+        self.response_url = response_url
+
+
+SENTENCE = "The bot could not read what Slack sent. Nothing was done. Please try again with the command."
+
+
+def read(body: dict[str, Any]) -> dict[str, Any]:
+    """The fields that the bot knows of a request. Raises Unreadable."""
+    model: type[BaseModel] = Handshake
+    if "command" in body:
+        model = Command
+    elif body.get("type") == "block_actions":
+        model = Press
+    elif body.get("ssl_check") is not None:
+        body = {"type": "ssl_check"}
+    try:
+        found = model.model_validate(body, strict=True).model_dump(exclude_none=True)
+    except ValidationError:
+        raise _unreadable(body) from None
+    return found | ({"ssl_check": "1"} if found.get("type") == "ssl_check" else {})
+
+
+def _unreadable(body: dict[str, Any]) -> Unreadable:
+    line = cards.private(SENTENCE)
+    if "command" in body:
+        said = {"response_type": "ephemeral", "text": line.text, "blocks": line.blocks}
+        return Unreadable(BoltResponse(status=200, body=said), None)
+    try:
+        url = Owned.model_validate(body, strict=True).response_url
+    except ValidationError:
+        return Unreadable(BoltResponse(status=400, body={"error": "unreadable request"}), None)
+    return Unreadable(BoltResponse(status=200, body=""), url)
+
+
+class Owned(BaseModel):
+    """A payload of which at least the way to answer can be read."""
+
+    response_url: Url

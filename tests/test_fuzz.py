@@ -1,0 +1,161 @@
+"""Bad input of every sort: nothing makes the web server fail, nothing reaches Cellcast, people get an answer."""
+
+from __future__ import annotations
+
+import copy
+import json
+import string
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from bot import settings as bot_settings
+from bot.app import Bot
+from bot.demo.cellcast import SUCCESS, Answer, Cellcast, envelope
+from bot.demo.workspace import Workspace
+from bot.errors import SettingsError
+from tests.conftest import ANA, BEN, GIL, NUMBER, NUMBERS, ask, private, public, settled
+
+# The fixtures (one bot for all examples of a test) are meant to live through the examples.
+usual = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=30)
+VALUES = st.recursive(SCALARS, lambda v: st.lists(v, max_size=3) | st.dictionaries(st.text(max_size=8), v, max_size=3))
+NEAR_IDS = st.text(alphabet="0123456789abcdefABCDEF \u00a0`'\"\u200b<>|", min_size=20, max_size=60)
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> str:
+    """Nothing here depends on the sort of the database."""
+    return f"sqlite:///{tmp_path}/ledger.db"
+
+
+@given(text=st.text(max_size=300) | NEAR_IDS | st.text().map(lambda t: f"payload {t}"))
+@usual
+async def test_command_texts(bot: Bot, workspace: Workspace, cellcast: Cellcast, text: str) -> None:
+    """Any text is answered privately or makes a card for an id that stands in it; nobody is alerted or called."""
+    workspace.notes.clear()
+    ack = await workspace.command(ANA, NUMBERS, text)
+    assert ack.status == 200
+    await settled(bot)
+    lines = private(workspace, ANA)
+    for card in public(workspace):
+        assert card.text.split("`")[1] in "".join(text.lower().split())
+        await workspace.press(ANA, card, "Keep Number")
+        await settled(bot)
+    assert len(lines) + len(public(workspace)) == 1
+    assert not any("<!" in line for line in lines)
+    assert cellcast.calls == []
+
+
+@given(value=st.text(max_size=2000) | st.from_regex(r"[0-9a-f]{32}:[0-9]{1,9}", fullmatch=True))
+@usual
+async def test_button_values(bot: Bot, workspace: Workspace, cellcast: Cellcast, value: str) -> None:
+    """A value that the bot did not make is refused privately."""
+    workspace.notes.clear()
+    card = await ask(workspace)
+    payload = workspace.press_payload(BEN, card, "Unsubscribe Number")
+    payload["actions"][0]["value"] = value
+    assert (await workspace.send("interactive", payload)).status == 200
+    await settled(bot)
+    assert len(private(workspace, BEN)) == 1
+    assert cellcast.calls == []
+    await workspace.press(ANA, card, "Keep Number")
+    await settled(bot)
+
+
+def paths(value: Any, before: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """The ways to every field of a payload."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [p for key, v in inner for p in [(*before, key), *paths(v, (*before, key))]]
+
+
+@given(data=st.data(), who=st.sampled_from([GIL, BEN]), is_command=st.booleans(), faults=st.integers(1, 4))
+@usual
+async def test_whole_payloads(
+    bot: Bot, workspace: Workspace, cellcast: Cellcast, data: st.DataObject, who: str, is_command: bool, faults: int
+) -> None:
+    """Missing, added and wrongly typed fields are answered below 500, and lead to no call."""
+    if not public(workspace):
+        await ask(workspace, text=NUMBER)
+    card = public(workspace)[0]
+    payload = workspace.command_fields(who, NUMBERS, NUMBER)
+    if not is_command:
+        payload = copy.deepcopy(workspace.press_payload(who, card, "Unsubscribe Number"))
+        payload["actions"][0]["value"] = "0" * 32 + ":0"  # of no request: whatever stays whole makes no call
+    for _ in range(faults):
+        *way, last = data.draw(st.sampled_from(paths(payload)))
+        place: Any = payload
+        for key in way:
+            place = place[key]
+        if data.draw(st.booleans()):
+            place[last] = data.draw(VALUES)
+        elif isinstance(place, dict):
+            del place[last]
+        if not payload:
+            break
+    body = json.dumps(payload)
+    status, _ = await workspace.send_raw(body.encode(), **{"Content-Type": "application/json"})
+    assert status < 500
+    await settled(bot)
+    assert cellcast.calls == []
+
+
+@given(body=st.binary(max_size=500) | st.text(max_size=300).map(str.encode) | st.just(b"payload=" + b"x" * 900_000))
+@usual
+async def test_raw_bodies(bot: Bot, workspace: Workspace, cellcast: Cellcast, body: bytes) -> None:
+    """Signed bytes that are nothing are refused, up to a megabyte and beyond."""
+    for kind in ("application/json", "application/x-www-form-urlencoded", "text/plain"):
+        status, _ = await workspace.send_raw(body, **{"Content-Type": kind})
+        assert status in (200, 400, 401)
+    assert cellcast.calls == []
+
+
+HEADER = st.text(alphabet=[c for c in map(chr, range(32, 256)) if c != "\x7f"], max_size=80)
+
+
+@given(timestamp=HEADER | st.integers().map(str), signature=HEADER | st.just("v0=") | st.just("v0=" + "0" * 64))
+@usual
+async def test_signature_headers(bot: Bot, workspace: Workspace, timestamp: str, signature: str) -> None:
+    """Headers that Slack did not make are refused."""
+    headers = {"X-Slack-Request-Timestamp": timestamp.strip(), "X-Slack-Signature": signature.strip()}
+    status, _ = await workspace.send_raw(b"command=/unsubscribe-number", **headers)
+    assert status == 401
+
+
+NAMES = [name for name in bot_settings.Settings.model_fields if name != "database_url"]
+SOME = st.text(alphabet=string.printable, max_size=40) | st.sampled_from(
+    ["*", "true", "1", "xoxb-1", "U0ANA", "http://x"]
+)
+
+
+@given(
+    given=st.dictionaries(st.sampled_from(NAMES), SOME), url=SOME | st.sampled_from(["sqlite:///x", "postgresql://"])
+)
+@usual
+def test_settings(given: dict[str, str], url: str) -> None:
+    """Any settings are taken, or refused by name with what they should be."""
+    try:
+        bot_settings.load(**given, database_url=url)
+    except SettingsError as error:
+        told = [line.split()[0] for line in str(error).splitlines()[2::2]]
+        assert set(told) <= {name.upper() for name in bot_settings.Settings.model_fields}
+        assert len(told) == len(set(told))
+
+
+@given(
+    body=st.dictionaries(st.sampled_from(["status", "code", "message", "error", "data"]), VALUES), known=st.booleans()
+)
+@usual
+async def test_answers_of_cellcast(bot: Bot, cellcast: Cellcast, body: dict[str, Any], known: bool) -> None:
+    """Whatever Cellcast answers with 200, it is a success only with `status` exactly true and no `code`."""
+    answer = envelope() | body if known else body
+    cellcast.next.append(Answer(200, answer))
+    outcome = await bot.cellcast.unsubscribe(NUMBER, 5)
+    succeeded = answer.get("status") is True and "code" not in answer
+    assert (outcome.kind == "succeeded") is succeeded
+    assert "\x00" not in outcome.message
+    if known and "message" not in body:
+        assert outcome.message == SUCCESS

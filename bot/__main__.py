@@ -1,10 +1,11 @@
-"""python -m bot [run | check | demo]: the command line."""
+"""python -m bot [run | check | history | demo]: the command line."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
 import sys
+from datetime import UTC, datetime
 
 from bot import settings
 from bot.errors import BotError, SettingsError
@@ -14,7 +15,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Do what the command line says; the exit code: 0 fine, 1 it failed, 2 the settings are not right."""
     given = _parser().parse_args(arguments)
     try:
-        return {"run": _run, "check": _check, "demo": _demo}[given.do](given)
+        return {"run": _run, "check": _check, "history": _history, "demo": _demo}[given.do](given)
     except SettingsError as error:
         print(error, file=sys.stderr)
         return 2
@@ -26,15 +27,26 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bot", description="Unsubscribe Cellcast numbers from Slack.")
     parser.set_defaults(do="run")
-    commands = parser.add_subparsers(metavar="run | check | demo")
+    commands = parser.add_subparsers(metavar="run | check | history | demo")
     commands.add_parser("run", help="run the bot (the default)").set_defaults(do="run")
     commands.add_parser("check", help="prove tokens, key and database, a line each").set_defaults(do="check")
+    history = commands.add_parser("history", help="print the record of every request")
+    history.set_defaults(do="history")
+    history.add_argument("--json", action="store_true", help="one JSON object a line")
+    history.add_argument(
+        "--since", type=_date, default=0.0, metavar="DATE", help="asked since this day (UTC), 2026-01-31"
+    )
     demo = commands.add_parser("demo", help="try the bot in a web page, without Slack or Cellcast")
     demo.set_defaults(do="demo")
     demo.add_argument("--once", action="store_true", help="play one round, then exit: 0 if the toast came, else 1")
     demo.add_argument("--port", type=int, default=8080, help="the page's port (default 8080; 0: any free one)")
     demo.add_argument("--no-browser", action="store_true", help="do not open a browser")
     return parser
+
+
+def _date(text: str) -> float:
+    """The moment at which a day begins in UTC, as seconds since the epoch."""
+    return datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()
 
 
 def _run(_given: argparse.Namespace) -> int:
@@ -49,6 +61,13 @@ def _check(_given: argparse.Namespace) -> int:
     from bot.check import check  # noqa: PLC0415 - as above
 
     return 0 if asyncio.run(check(settings.load())) else 1
+
+
+def _history(given: argparse.Namespace) -> int:
+    from bot.history import history  # noqa: PLC0415 - as above
+
+    asyncio.run(history(settings.load(), since=given.since, as_json=given.json))
+    return 0
 
 
 def _demo(given: argparse.Namespace) -> int:

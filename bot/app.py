@@ -85,7 +85,9 @@ class Bot:
         self._closing.push_async_callback(self.cellcast.close)
         self.fulfilment = Fulfilment(settings, self.ledger, self.cellcast, self.slack, self.tasks, self.now)
         self.bolt = make_bolt(self.slack, me)
-        handlers.register(self.bolt, handlers.Desk(Access(settings, str(me["team_id"])), self.fulfilment))
+        handlers.register(
+            self.bolt, handlers.Desk(Access(settings, str(me["team_id"]), self.slack, self.now), self.fulfilment)
+        )
         await self._serve()
         if settings.slack_app_token is not None:
             await self._connect(settings.slack_app_token.get_secret_value())

@@ -52,6 +52,17 @@ _NEXT = {
 }
 
 
+_STANDS = {
+    State.PENDING: "waits for confirmation",
+    State.CONFIRMED: "is under way",
+    State.SUCCEEDED: "was unsubscribed",
+    State.REFUSED: "was not unsubscribed",
+    State.UNKNOWN: "ended with an unknown outcome",
+    State.KEPT: "was kept",
+    State.EXPIRED: "expired",
+}
+
+
 def escape(text: str) -> str:
     """Text that did not come from the bot itself, harmless (https://docs.slack.dev/messaging/formatting-message-text)."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
@@ -77,7 +88,8 @@ def usage(who_may: str) -> Message:
     """The answer to the command without a number, or with `help`."""
     return private(
         f"`{COMMAND} <id>` unsubscribes one virtual number at Cellcast. A card in the channel asks for confirmation "
-        f"first; nothing is sent before somebody presses the button.\nExample: `{EXAMPLE}`\n{who_may}"
+        f"first; nothing is sent before somebody presses the button.\nExample: `{EXAMPLE}`\n"
+        f"`{COMMAND} history` shows the last requests.\n{who_may}"
     )
 
 
@@ -144,6 +156,23 @@ def pointer(request: Request, link: str | None) -> Message:
         f"There is a card for virtual number {_number(request)} already: {person(request.asked_by)} asked "
         f"{moment(request.asked_at)}, and it {now}. {where}."
     )
+
+
+def history(requests: list[Request]) -> Message:
+    """The private answer to `history`: the last requests, newest first."""
+    if not requests:
+        return private("Nobody has asked to unsubscribe a number yet.")
+    return private("\n".join(["*The last requests, newest first*", *map(_in_history, requests)]))
+
+
+def _in_history(request: Request) -> str:
+    asked = f"asked by {person(request.asked_by)} {moment(request.asked_at)}"
+    if request.decided_by is not None:
+        verb = "kept" if request.state is State.KEPT else "confirmed"
+        asked += f", {verb} by {_decided(request)}"
+    attempts = f", {request.attempt} attempts" if request.attempt > 1 else ""
+    dry = ", dry run" if request.dry_run else ""
+    return f"• {_number(request)} {_STANDS[request.state]}{dry}: {asked}{attempts}"
 
 
 def card_not_posted(request: Request, *, known: bool) -> Message:

@@ -8,7 +8,7 @@ import httpx
 
 from bot.app import identify, open_ledger, open_socket
 from bot.cellcast import Cellcast
-from bot.errors import BotError
+from bot.errors import BotError, NotTaken
 from bot.ledger import Ledger
 from bot.settings import Settings
 from bot.slack import Slack
@@ -52,6 +52,7 @@ async def check(settings: Settings) -> bool:
     parts: list[tuple[str, Callable[[], Awaitable[str]]]] = [
         ("Slack bot token", bot_token),
         ("Slack app token", app_token),
+        ("Slack user groups", lambda: _groups(settings, slack)),
         ("Cellcast key", key),
         ("Cellcast account", account),
         ("Database", database),
@@ -62,6 +63,17 @@ async def check(settings: Settings) -> bool:
         await slack.close()
         await cellcast.close()
         ledger.close()
+
+
+async def _groups(settings: Settings, slack: Slack) -> str:
+    found = sorted(i for i in settings.allowed_users if i.startswith("S"))
+    try:
+        counts = [f"{group} has {len(await slack.group_members(group))} members" for group in found]
+    except NotTaken as error:
+        cure = "give the app the scope usergroups:read and install it anew"
+        why = cure if error.code == "missing_scope" else "look at the group's id in ALLOWED_USERS"
+        raise BotError(f"Slack does not tell who is in them ({error.code}): {why}.") from None
+    return ", ".join(counts) or "none in ALLOWED_USERS"
 
 
 async def _line(name: str, prove: Callable[[], Awaitable[str]]) -> bool:

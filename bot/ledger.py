@@ -378,6 +378,14 @@ class Ledger:
             return Swept(endings, over)
 
     @_on_thread
+    def history(self, since: float = 0.0, limit: int | None = None) -> list[tuple[Request, list[Ending]]]:
+        """The requests asked since then, newest first, each with its endings in their order."""
+        newest = sa.select(_requests).where(_requests.c.asked_at >= since).order_by(_requests.c.asked_at.desc())
+        with self._read() as db:
+            found = [_request(db, row) for row in db.execute(newest.limit(limit)).mappings().all()]
+            return [(request, _endings_of(db, request.id)) for request in found]
+
+    @_on_thread
     def posted(self, ending: Ending, now: float) -> None:
         """Record that Slack took the message of an ending: it is not posted again."""
         self._mark(ending, posted_at=now)
@@ -509,6 +517,11 @@ def _close(
             db.execute(closed)
             over.append(_only(db, _requests.c.id == row.id))
     return over
+
+
+def _endings_of(db: sa.Connection, request_id: str) -> list[Ending]:
+    found = sa.select(_endings).where(_endings.c.request_id == request_id).order_by(_endings.c.attempt)
+    return [_ending(row) for row in db.execute(found).mappings().all()]
 
 
 def _claim(db: sa.Connection, ending: Ending, until: float) -> Ending:

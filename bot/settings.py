@@ -44,8 +44,8 @@ class Settings(BaseSettings):
     )
     cellcast_api_key: SecretStr = Field(description="the Cellcast API key; your Cellcast account > API keys")
     allowed_users: Ids = Field(
-        description="comma-separated Slack user ids (U... or W...) who may ask and confirm, or * for everyone in the "
-        "workspace; a Slack profile > More > Copy member ID"
+        description="comma-separated ids of the people (U... or W...) and user groups (S...) who may ask and confirm, "
+        "or * for everyone in the workspace; a Slack profile > More > Copy member ID"
     )
     allowed_channels: Ids = Field(
         default=frozenset({EVERYONE}),
@@ -127,13 +127,21 @@ class Settings(BaseSettings):
         if not isinstance(value, str):
             return value
         ids = frozenset(part.strip() for part in value.split(",") if part.strip())
-        shape = {"allowed_users": "[UW]", "allowed_channels": "[CGD]", "allowed_teams": "[TE]"}[info.field_name or ""]
-        wrong = sorted(i for i in ids if i != EVERYONE and not re.fullmatch(rf"{shape}[A-Z0-9]{{2,20}}", i))
+        shape = {"allowed_users": "[UWS]", "allowed_channels": "[CGD]", "allowed_teams": "[TE]"}[info.field_name or ""]
+        wrong = sum(i != EVERYONE and not re.fullmatch(rf"{shape}[A-Z0-9]{{2,20}}", i) for i in ids)
         if wrong:
-            raise ValueError(f"holds what is no id: {', '.join(wrong)}")
+            raise ValueError(f"holds {wrong} of {len(ids)} parts that are no ids")
         if not ids or (EVERYONE in ids and (len(ids) > 1 or info.field_name == "allowed_teams")):
             raise ValueError("is empty" if not ids else "holds * where it does not belong")
         return ids
+
+    @field_validator("require_second_person")
+    @classmethod
+    def _second_person(cls, value: bool, info: ValidationInfo) -> bool:
+        people = info.data.get("allowed_users", frozenset({EVERYONE}))
+        if value and len(people) == 1 and not people & {EVERYONE} and not any(p.startswith("S") for p in people):
+            raise ValueError("leaves nobody who could confirm: ALLOWED_USERS holds one person")
+        return value
 
     @field_validator("database_url")
     @classmethod

@@ -97,6 +97,10 @@ class Slack:
         with _sorted():
             return str((await self.client.apps_connections_open(app_token=app_token))["url"])
 
+    async def group_members(self, group: str) -> frozenset[str]:
+        """Who is in a user group now (https://docs.slack.dev/reference/methods/usergroups.users.list)."""
+        return frozenset((await self._call("usergroups.users.list", usergroup=group))["users"])
+
     async def respond(self, url: str, message: Message, *, private: bool = False, replace: bool = False) -> None:
         """Answer by a response_url: 5 times within 30 minutes, also where the bot is no member.
 

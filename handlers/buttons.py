@@ -27,7 +27,7 @@ def register(app: AsyncApp, desk: Desk) -> None:
     @app.action(cards.TRY_AGAIN)
     async def unsubscribe(ack: AsyncAck, body: dict[str, Any], action: dict[str, Any]) -> None:
         """Record the yes and ack; the call is made in the background by the one press that was recorded."""
-        press = read(desk, body, action)
+        press = await read(desk, body, action)
         alone = fulfilment.settings.require_second_person
         desk.access.check_decision(press.by, await find(desk, press))
         ends_by = fulfilment.call_ends_by(press.now)
@@ -41,7 +41,7 @@ def register(app: AsyncApp, desk: Desk) -> None:
     @app.action(cards.KEEP)
     async def keep(ack: AsyncAck, body: dict[str, Any], action: dict[str, Any]) -> None:
         """Record that the number is kept and ack; the card is closed in the background."""
-        press = read(desk, body, action)
+        press = await read(desk, body, action)
         await find(desk, press)
         if (ending := await fulfilment.ledger.keep(press)) is not None:
             log.info("kept", request=press.request_id, by=press.by)
@@ -51,14 +51,14 @@ def register(app: AsyncApp, desk: Desk) -> None:
         await ack()
 
 
-def read(desk: Desk, body: dict[str, Any], action: dict[str, Any]) -> Press:
+async def read(desk: Desk, body: dict[str, Any], action: dict[str, Any]) -> Press:
     """The press of a permitted person. Raises Refusal else.
 
     A person's own team decides, not the channel's: members of other companies can press buttons in a shared channel
     (https://docs.slack.dev/apis/slack-connect).
     """
     user = body["user"]
-    desk.access.check(Person(user["id"], user["team_id"]), body["channel"]["id"])
+    await desk.access.check(Person(user["id"], user["team_id"]), body["channel"]["id"])
     value = VALUE.fullmatch(action.get("value", ""))
     if value is None:
         raise Refusal(cards.STRANGE_BUTTON)

@@ -20,6 +20,7 @@ CLUTTER = re.compile(
 )
 NUMBER_ID = re.compile(r"[0-9a-f]{24}")
 LONGEST_ECHO = 100
+HISTORY = 10
 
 
 def words_of(text: str) -> list[str]:
@@ -57,7 +58,12 @@ def register(app: AsyncApp, desk: Desk) -> None:
             await ack(text=answer.text, blocks=answer.blocks)
             return
         who = Person(command["user_id"], command["team_id"])
-        desk.access.check(who, command["channel_id"])
+        await desk.access.check(who, command["channel_id"])
+        if words == ["history"]:
+            found = await fulfilment.ledger.history(limit=HISTORY)
+            answer = cards.history([request for request, _ in found])
+            await ack(text=answer.text, blocks=answer.blocks)
+            return
         asking = Asking(
             number_id=number_in(words, text),
             channel=command["channel_id"],

@@ -56,7 +56,7 @@ def fresh(text: str) -> str:
     def part(match: re.Match[str]) -> str:
         return f"{match[1]}\n{PARTS[match[2]]()}\n{match[3]}"
 
-    return re.sub(r"(<!-- generated: (\w+) -->)\n.*?\n(<!-- end -->)", part, text, flags=re.DOTALL)
+    return re.sub(r"(<!-- generated: (\w+) -->)\n.*?(<!-- end -->)", part, text, flags=re.DOTALL)
 
 
 def main(arguments: list[str]) -> int:

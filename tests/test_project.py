@@ -11,6 +11,7 @@ import tomllib
 import pytest
 
 from bot import __version__, cards
+from bot.outcome import Kind
 from bot.settings import Settings
 from tests.process import ROOT
 
@@ -40,6 +41,15 @@ def test_generated_documents_are_up_to_date() -> None:
     assert checked.returncode == 0, checked.stdout
 
 
+def test_readme_has_its_parts() -> None:
+    """Every part of the README is there, the generated ones with every variable and every way to end."""
+    text = read("README.md")
+    for heading in ("In your workspace in five minutes", "What people see", "Docker", "Several copies", "Settings"):
+        assert f"\n## {heading}\n" in text
+    assert len(re.findall(r"^\| `[A-Z_]+` \|", text, re.MULTILINE)) == len(Settings.model_fields)
+    assert len(re.findall(r"^\| (succeeded|refused|unknown|kept|expired) \|", text, re.MULTILINE)) == len(Kind)
+
+
 def test_manifest_fits_the_bot() -> None:
     """The manifest has the bot's command, its buttons, and the scopes that it uses."""
     manifest = json.loads(read("manifest.json"))
@@ -47,7 +57,12 @@ def test_manifest_fits_the_bot() -> None:
     assert command["command"] == cards.COMMAND
     assert manifest["settings"]["interactivity"]["is_enabled"]
     assert manifest["settings"]["socket_mode_enabled"]
-    assert manifest["oauth_config"]["scopes"]["bot"] == ["commands", "chat:write", "chat:write.public"]
+    assert manifest["oauth_config"]["scopes"]["bot"] == [
+        "commands",
+        "chat:write",
+        "chat:write.public",
+        "usergroups:read",
+    ]
     # https://docs.slack.dev/reference/app-manifest: lengths that the page "create an app" refuses beyond.
     assert len(manifest["display_information"]["name"]) <= 35
     assert len(manifest["display_information"]["description"]) <= 140

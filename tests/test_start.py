@@ -125,6 +125,7 @@ async def test_check_proves_a_set_up(tmp_path: Path, environment: dict[str, str]
     assert out.splitlines() == [
         "ok    Slack bot token: cellcast in Stand-in (T0HOME)",
         "ok    Slack app token: a socket can be opened",
+        "ok    Slack user groups: none in ALLOWED_USERS",
         "ok    Cellcast key: Token verified successfully!",
         "ok    Cellcast account: Stand-in Pty Ltd, SMS balance 9972.2, MMS 10000",
         "ok    Database: can be read and written",
@@ -138,8 +139,8 @@ async def test_check_tells_every_fault(tmp_path: Path, environment: dict[str, st
     code, out, _ = await run_bot("check", settings=environment | wrong, cwd=tmp_path)
     assert code == 1
     lines = out.splitlines()
-    assert [line[:4] for line in lines] == ["FAIL", "ok  ", "FAIL", "FAIL", "FAIL"]
-    assert "Cellcast does not accept CELLCAST_API_KEY (Token expired)" in lines[2]
+    assert [line[:4] for line in lines] == ["FAIL", "ok  ", "ok  ", "FAIL", "FAIL", "FAIL"]
+    assert "Cellcast does not accept CELLCAST_API_KEY (Token expired)" in lines[3]
     assert "other-key" not in out
     code, out, _ = await run_bot(
         "check", settings=environment | {"CELLCAST_BASE_URL": "http://127.0.0.1:9"}, cwd=tmp_path
@@ -169,7 +170,7 @@ def test_help_and_wrong_words(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["--help"])
     assert ended.value.code == 0
-    assert "run | check | demo" in capsys.readouterr().out
+    assert "run | check | history | demo" in capsys.readouterr().out
     with pytest.raises(SystemExit) as ended:
         main(["dance"])
     assert ended.value.code == 2

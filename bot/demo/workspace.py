@@ -107,6 +107,7 @@ class Workspace:
         # Faults to come, by API method or "response_url": "429", "500", "hang", "drop_before", "drop_after",
         # "garbage", or an error code of Slack.
         self.faults: dict[str, deque[str]] = defaultdict(deque)
+        self.groups: dict[str, list[str]] = {}
         self.retry_after = 1
         self.on_step: Step = nothing  # awaited before and after each thing that the bot does here
         self.bot_url = ""
@@ -317,6 +318,9 @@ class Workspace:
                 ticket = secrets.token_hex(8)
                 self._tickets.add(ticket)
                 return {"ok": True, "url": f"{self._server.url.replace('http', 'ws', 1)}/socket/{ticket}"}
+            case "usergroups.users.list":
+                users = self.groups.get(given["usergroup"])
+                return {"ok": False, "error": "no_such_subteam"} if users is None else {"ok": True, "users": users}
             case "chat.postMessage":
                 return await self._post_message(given)
             case "chat.update":

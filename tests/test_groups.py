@@ -1,0 +1,103 @@
+"""User groups in ALLOWED_USERS: who is in them now may, and who was taken off may not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bot.demo.cellcast import Cellcast
+from bot.demo.workspace import Workspace
+from tests.conftest import ANA, BEN, GIL, NUMBER, NUMBERS, Clock, Start, ask, current, private, public, settled
+from tests.process import run_bot
+
+GROUP = "S0ADMINS"
+
+
+async def test_members_may(start: Start, workspace: Workspace, cellcast: Cellcast) -> None:
+    """Members of the group may ask and confirm; others are told which group may."""
+    workspace.groups[GROUP] = [ANA]
+    async with start(allowed_users=f"{GROUP},{BEN}") as bot:
+        card = await ask(workspace, ANA)
+        await workspace.press(GIL, card, "Unsubscribe Number")
+        await settled(bot)
+        assert private(workspace, GIL) == [
+            f"You may not unsubscribe numbers. <!subteam^{GROUP}>, <@{BEN}> may do so: ask one of them."
+        ]
+        await workspace.press(ANA, card, "Unsubscribe Number")
+        await settled(bot)
+    assert len(cellcast.calls) == 1
+
+
+async def test_person_taken_off_the_group(start: Start, workspace: Workspace, cellcast: Cellcast, clock: Clock) -> None:
+    """Rights are looked at again at the click: who is off the group since the asking is refused."""
+    workspace.groups[GROUP] = [ANA]
+    async with start(allowed_users=GROUP) as bot:
+        card = await ask(workspace, ANA)
+        workspace.groups[GROUP] = [BEN]
+        clock.advance(11)
+        await workspace.press(ANA, card, "Unsubscribe Number")
+        await settled(bot)
+        assert "You may not unsubscribe numbers" in private(workspace, ANA)[0]
+        assert public(workspace) == [card]
+        await workspace.press(BEN, card, "Keep Number")
+        await settled(bot)
+        assert "Kept" in current(workspace, card).text
+    assert cellcast.calls == []
+
+
+async def test_person_taken_off_the_list_by_a_restart(start: Start, workspace: Workspace, cellcast: Cellcast) -> None:
+    """A card that was asked under an earlier list is confirmed under the one of now."""
+    async with start(allowed_users=f"{ANA},{BEN}") as bot:
+        card = await ask(workspace, ANA)
+        await settled(bot)
+    async with start(allowed_users=BEN) as bot:
+        await workspace.press(ANA, card, "Unsubscribe Number")
+        await settled(bot)
+    assert "You may not unsubscribe numbers" in private(workspace, ANA)[0]
+    assert cellcast.calls == []
+
+
+@pytest.mark.parametrize("fault", ["500", "missing_scope", "hang", "429"])
+async def test_slack_does_not_tell_the_members(
+    start: Start, workspace: Workspace, cellcast: Cellcast, clock: Clock, fault: str
+) -> None:
+    """For ten minutes the last known members hold; then nobody gets in by the group, in time for the ack."""
+    workspace.groups[GROUP] = [ANA]
+    async with start(allowed_users=GROUP) as bot:
+        card = await ask(workspace, ANA)
+        workspace.faults["usergroups.users.list"] += [fault] * 2
+        clock.advance(601)
+        ack = await workspace.press(ANA, card, "Unsubscribe Number")
+        await settled(bot)
+        assert ack.status == 200
+        assert "cannot read from Slack who is in the user group" in private(workspace, ANA)[0]
+        assert cellcast.calls == []
+        workspace.faults["usergroups.users.list"].clear()
+        await workspace.press(ANA, card, "Keep Number")
+        await settled(bot)
+        clock.advance(60)
+        workspace.faults["usergroups.users.list"].append(fault)
+        assert await ask(workspace, ANA)
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+async def test_check_explains_the_scope(tmp_path: Path, environment: dict[str, str], workspace: Workspace) -> None:
+    """`check` counts the members of each group, and says what to do where the scope or the group is missing."""
+    workspace.groups[GROUP] = [ANA, BEN]
+    settings = environment | {"ALLOWED_USERS": GROUP}
+    for fault, says in (
+        ("", "ok    Slack user groups: S0ADMINS has 2 members"),
+        ("missing_scope", "(missing_scope): give the app the scope usergroups:read and install it anew."),
+        ("no_such_subteam", "(no_such_subteam): look at the group's id in ALLOWED_USERS."),
+    ):
+        workspace.faults["usergroups.users.list"].append(fault)
+        _, out, _ = await run_bot("check", settings=settings, cwd=tmp_path)
+        assert says in out
+
+
+async def test_nobody_is_asked_for_groups_where_there_are_none(start: Start, workspace: Workspace) -> None:
+    """Without groups in the list Slack is not asked for any."""
+    async with start():
+        await workspace.command(GIL, NUMBERS, NUMBER)
+    assert "usergroups.users.list" not in workspace.api_calls

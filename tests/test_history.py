@@ -1,0 +1,94 @@
+"""The record: the last requests in Slack, and the whole of it on the command line; nothing deletes a row."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from bot.demo.cellcast import ANSWERS, SUCCESS, Cellcast
+from bot.demo.workspace import Workspace
+from tests.conftest import ANA, BEN, GIL, KEY, NUMBER, NUMBERS, Clock, Start, ask, private, public, settled
+from tests.process import ROOT, run_bot
+
+
+async def test_history_is_for_permitted_people(start: Start, workspace: Workspace) -> None:
+    """Who may not use the bot does not see its record."""
+    async with start():
+        await workspace.command(GIL, NUMBERS, "history")
+        await workspace.command(ANA, NUMBERS, "history")
+    assert "You may not" in private(workspace, GIL)[0]
+    assert private(workspace, ANA) == ["Nobody has asked to unsubscribe a number yet."]
+
+
+async def test_history_shows_the_last_ten(
+    start: Start, workspace: Workspace, cellcast: Cellcast, clock: Clock, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    """Number, who asked, who decided, when, how it ended, attempts: ten in Slack, all on the command line."""
+    async with start(confirm_within_seconds=50) as bot:
+        for number in range(9):
+            card = await ask(workspace, text=f"{number:024x}")
+            await workspace.press(BEN, card, "Keep Number")
+            clock.advance(1)
+        cellcast.next += [ANSWERS["server error"], ANSWERS["fine"]]
+        card = await ask(workspace)
+        await settled(bot)
+        for label in ("Unsubscribe Number", "Try Again"):
+            await workspace.press(BEN, public(workspace)[9], label)
+            await settled(bot)
+        clock.advance(1)
+        await ask(workspace, text="a" * 24)
+        await settled(bot)
+        await workspace.command(ANA, NUMBERS, "`History`")
+        (line,) = private(workspace, ANA)
+        assert public(workspace)[-1].buttons
+    title, newest, second, *others = line.split("\n")
+    assert title == "*The last requests, newest first*"
+    assert newest.startswith(f"• `{'a' * 24}` waits for confirmation: asked by <@{ANA}> <!date^")
+    assert second.startswith(f"• `{NUMBER}` was unsubscribed: asked by <@{ANA}> ")
+    assert f"confirmed by <@{BEN}>" in second
+    assert second.endswith(", 2 attempts")
+    assert len(others) == 8
+    assert all(f"was kept: asked by <@{ANA}>" in other for other in others)
+
+    code, out, _ = await run_bot("history", settings=environment, cwd=tmp_path)
+    assert code == 0
+    assert len(re.findall(r"^20", out, re.MULTILINE)) == 11
+    assert f"{NUMBER}  succeeded  asked by {ANA} in {NUMBERS}" in out
+    assert "    attempt 1: server_error" in out
+    assert re.search(rf"    attempt 2: succeeded 20.*, decided by {BEN} .*, told 20.*, Cellcast: '{SUCCESS}'", out)
+    code, out, _ = await run_bot("history", "--json", "--since", "2026-01-01", settings=environment, cwd=tmp_path)
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert len(rows) == 11
+    assert [ending["kind"] for ending in rows[9]["endings"]] == ["server_error", "succeeded"]
+    assert "/response/" not in out
+    assert KEY not in out
+    code, out, _ = await run_bot("history", "--since", "2999-01-01", settings=environment, cwd=tmp_path)
+    assert (code, out) == (0, "")
+    code, _, err = await run_bot("history", "--since", "soon", settings=environment, cwd=tmp_path)
+    assert code == 2
+    assert "--since" in err
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+async def test_history_of_a_dry_run(
+    start: Start, workspace: Workspace, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    """A dry run is called one."""
+    async with start(dry_run="true") as bot:
+        await ask(workspace)
+        await settled(bot)
+        await workspace.command(BEN, NUMBERS, "history")
+    assert "waits for confirmation, dry run" in private(workspace, BEN)[0]
+    _, out, _ = await run_bot("history", settings=environment, cwd=tmp_path)
+    assert "(dry run)  pending" in out
+
+
+def test_nothing_deletes_a_row() -> None:
+    """No statement of the bot deletes a request or an ending (`check` deletes what cannot be there, and rolls back)."""
+    text = "".join(path.read_text() for path in (ROOT / "bot").rglob("*.py"))
+    assert text.count(".delete()") == 1
+    assert '_requests.delete().where(_requests.c.id == "")' in text
+    assert "DROP TABLE" not in text

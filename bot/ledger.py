@@ -22,7 +22,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
 from bot.errors import LedgerError, NewerLedger
 from bot.outcome import Kind, Outcome, State
@@ -32,7 +32,13 @@ SCHEMA_VERSION = 1
 LEASE = 15.0
 # The ack is due within 3 s: a locked database must say so before.
 BUSY_SECONDS = 2.0
+# A database that neither answers nor breaks must not cost the ack either.
+ANSWER_SECONDS = 2.6
 THREADS = 4
+IN_BETWEEN = (
+    "The bot lost its record in the middle of this, and nobody knows whether it was recorded. Nothing was sent to "
+    "Cellcast for it. Please look at the card, and try again in a moment."
+)
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -173,12 +179,17 @@ def _on_thread(
         try:
             return method(ledger, *args, **kwargs)
         except SQLAlchemyError as error:
-            raise LedgerError from error
+            lost = isinstance(error, DBAPIError) and error.connection_invalidated
+            raise (LedgerError(IN_BETWEEN) if lost else LedgerError()) from error
 
     @wraps(method)
     async def call(ledger: Ledger, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(ledger.threads, partial(guarded, ledger, *args, **kwargs))
+        work = ledger.threads.submit(partial(guarded, ledger, *args, **kwargs))
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                return await asyncio.wrap_future(work)
+        except TimeoutError as error:  # what has not begun is not done any more
+            raise (LedgerError() if work.cancelled() else LedgerError(IN_BETWEEN)) from error
 
     return call
 
@@ -200,7 +211,9 @@ class Ledger:
         else:
             limits = f"-c statement_timeout={BUSY_SECONDS * 1000:.0f} -c lock_timeout={BUSY_SECONDS * 1000:.0f}"
             options_given = make_url(url).query.get("options", "")
-            arguments = {"connect_timeout": 2, "tcp_user_timeout": 2500, "options": f"{options_given} {limits}"}
+            # A server that is gone without a word is noticed in the time of an ack.
+            patience = {"connect_timeout": 2, "tcp_user_timeout": 2500, "keepalives_idle": 5, "keepalives_interval": 2}
+            arguments = patience | {"options": f"{options_given} {limits}"}
             self._engine = sa.create_engine(url, connect_args=arguments, pool_pre_ping=True, **options)
 
     def _read(self) -> sa.Connection:

@@ -216,3 +216,17 @@ def public(workspace: Workspace, channel: str = NUMBERS) -> list[Note]:
 def private(workspace: Workspace, user: str) -> list[str]:
     """The private lines that a person got."""
     return [n.text for n in workspace.notes if n.to == user]
+
+
+Record = Callable[..., None]
+ROWS = "reliability"
+
+
+@pytest.fixture
+def reliability(record_property: Callable[[str, object], None]) -> Record:
+    """Note a fault that was tried, for docs/reliability.md; the row counts only if the test passes."""
+
+    def note(part: str, fault: str, *, calls: str, told: str) -> None:
+        record_property(ROWS, (part, fault, calls, told))
+
+    return note

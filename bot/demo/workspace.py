@@ -213,13 +213,15 @@ class Workspace:
         """A person presses a button of a message."""
         return await self.send("interactive", self.press_payload(user, note, label, team))
 
-    async def send(self, kind: str, payload: dict[str, Any]) -> Ack:
-        """Send a payload as Slack does, over HTTP or the socket, and note how it was acknowledged."""
+    async def send(self, kind: str, payload: dict[str, Any], to: str = "") -> Ack:
+        """Send a payload as Slack does, over HTTP (`to` a copy of the bot) or the socket, and note the ack."""
         self.sent.append(payload)
         began = time.monotonic()
         try:
             async with asyncio.timeout(ACK_SECONDS):
-                status, body = await (self._by_socket(kind, payload) if self._sockets else self._by_http(kind, payload))
+                status, body = await (
+                    self._by_socket(kind, payload) if self._sockets else self._by_http(kind, payload, to)
+                )
         except (TimeoutError, aiohttp.ClientError):
             status, body = 0, ""
         ack = Ack(status, body, time.monotonic() - began)
@@ -228,11 +230,11 @@ class Workspace:
             self.broken_rules.append(f"{kind}: acknowledged with status {status} after {ack.seconds:.1f} s")
         return ack
 
-    async def _by_http(self, kind: str, payload: dict[str, Any]) -> tuple[int, str]:
+    async def _by_http(self, kind: str, payload: dict[str, Any], to: str) -> tuple[int, str]:
         body = urlencode(payload if kind == "slash_commands" else {"payload": json.dumps(payload)})
-        return await self.send_raw(body.encode())
+        return await self.send_raw(body.encode(), to)
 
-    async def send_raw(self, body: bytes, **headers: str) -> tuple[int, str]:
+    async def send_raw(self, body: bytes, to: str = "", **headers: str) -> tuple[int, str]:
         """Send a signed body over HTTP; `headers` replace the right ones."""
         timestamp = str(int(time.time()))
         signature = self._verifier.generate_signature(timestamp=timestamp, body=body.decode("utf-8", "ignore")) or ""
@@ -242,7 +244,7 @@ class Workspace:
             "X-Slack-Signature": signature,
         }
         async with self._client.post(
-            f"{self.bot_url}/slack/events", data=io.BytesIO(body), headers=right | headers
+            f"{to or self.bot_url}/slack/events", data=io.BytesIO(body), headers=right | headers
         ) as answer:
             return answer.status, await answer.text()
 

@@ -1,0 +1,207 @@
+"""Several copies of the bot on one PostgreSQL, and the database that goes away."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections import Counter
+from collections.abc import AsyncIterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+import sqlalchemy as sa
+
+from bot.demo.cellcast import SUCCESS, Cellcast
+from bot.demo.workspace import Note, Workspace
+from tests.conftest import ANA, BEN, NUMBER, NUMBERS, Record, Start, ask, current, private, public, settled
+from tests.process import free_port, healthy, spawn
+from tests.proxy import Proxy
+
+pytestmark = pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+COPIES = 3
+
+
+class Copy:
+    """One copy of the bot, a process of its own that can be killed and started again."""
+
+    def __init__(self, settings: dict[str, str], folder: Path) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._settings, self._folder = settings | {"PORT": str(self.port), "LOG_LEVEL": "ERROR"}, folder
+
+    async def start(self) -> None:
+        """Start it and wait until it is healthy."""
+        self._process = await spawn(settings=self._settings, cwd=self._folder)
+        await healthy(self._process, self.url)
+
+    async def kill(self) -> None:
+        """SIGKILL."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.kill()
+        await self._process.communicate()
+
+
+@pytest.fixture
+async def copies(environment: dict[str, str], tmp_path: Path, workspace: Workspace) -> AsyncIterator[list[Copy]]:
+    """Three copies on one database."""
+    found = [Copy(environment | {"CELLCAST_TIMEOUT_SECONDS": "3"}, tmp_path) for _ in range(COPIES)]
+    await asyncio.gather(*(copy.start() for copy in found))
+    workspace.bot_url = found[0].url
+    yield found
+    await asyncio.gather(*(copy.kill() for copy in found))
+
+
+def rows(database: str, query: str) -> list[Any]:
+    """What the database holds."""
+    engine = sa.create_engine(database)
+    with engine.connect() as db:
+        found = list(db.execute(sa.text(query)).all())
+    engine.dispose()
+    return found
+
+
+async def cards(workspace: Workspace, copies: list[Copy], numbers: list[str]) -> list[Note]:
+    """Ask for numbers, each at one of the copies, and return their cards."""
+    for place, number in enumerate(numbers):
+        fields = workspace.command_fields(ANA, NUMBERS, number)
+        await workspace.send("slash_commands", fields, copies[place % COPIES].url)
+
+    def found() -> list[Note]:
+        return [note for number in numbers for note in public(workspace) if number in note.text]
+
+    await workspace.until(lambda: len(found()) == len(numbers))
+    return found()
+
+
+def toasts(workspace: Workspace, count: int) -> bool:
+    """Whether so many toasts stand in the channel."""
+    return sum(n.text.startswith(SUCCESS) for n in public(workspace)) >= count
+
+
+async def test_same_click_at_every_copy(
+    workspace: Workspace, cellcast: Cellcast, copies: list[Copy], database: str, reliability: Record
+) -> None:
+    """200 times the same click reaches three copies at once: one call and one toast for each."""
+    numbers = [f"{n:024x}" for n in range(200)]
+    for start in range(0, 200, 20):
+        found = await cards(workspace, copies, numbers[start : start + 20])
+        payloads = [workspace.press_payload(BEN, card, "Unsubscribe Number") for card in found]
+        sending = [workspace.send("interactive", p, copy.url) for p in payloads for copy in copies]
+        await asyncio.gather(*sending)
+        await workspace.until(partial(toasts, workspace, start + 20), 30)
+    assert Counter(call.number_id for call in cellcast.calls) == Counter(numbers)
+    texts = [n.text for n in public(workspace) if n.text.startswith(SUCCESS)]
+    assert len(texts) == len(set(texts)) == 200
+    async with asyncio.timeout(20):  # the mark that it is told comes after the message
+        while rows(database, "SELECT 1 FROM endings WHERE told_at IS NULL"):  # noqa: ASYNC110 - in another process
+            await asyncio.sleep(0.05)
+    assert rows(database, "SELECT count(*), count(DISTINCT request_id), min(attempt), max(attempt) FROM endings") == [
+        (200, 200, 1, 1)
+    ]
+    reliability("Copies", "the same click at three copies at once, 200 times", calls="one for each", told="once each")
+
+
+async def test_copies_that_die_at_random(
+    workspace: Workspace, cellcast: Cellcast, copies: list[Copy], database: str, reliability: Record
+) -> None:
+    """While copies are killed at random: one call for a yes at the most, one ending for each, and all of them told."""
+    chance = random.Random(20_26)  # noqa: S311 - the same chances in each run
+    numbers = [f"{n:024x}" for n in range(40)]
+    found = await cards(workspace, copies, numbers)
+
+    async def killing() -> None:
+        for _ in range(5):
+            copy = chance.choice(copies)
+            await copy.kill()
+            await copy.start()
+
+    async def pressing() -> None:
+        for card in found:
+            payload = workspace.press_payload(BEN, card, "Unsubscribe Number")
+            await asyncio.gather(*(workspace.send("interactive", payload, copy.url) for copy in copies))
+            await asyncio.sleep(0.1)  # so that presses and kills are spread over the same seconds
+
+    await asyncio.gather(killing(), pressing())
+    open_rows = "SELECT 1 FROM requests WHERE state IN ('pending', 'confirmed')"
+    untold = "SELECT 1 FROM endings WHERE told_at IS NULL"
+    async with asyncio.timeout(60):
+        while rows(database, open_rows) or rows(database, untold):  # noqa: ASYNC110 - in other processes
+            await asyncio.sleep(0.2)
+    workspace.broken_rules.clear()  # who is dead acknowledges nothing
+    assert max(Counter(call.number_id for call in cellcast.calls).values()) == 1
+    endings = rows(database, "SELECT number_id, kind, endings.attempt FROM endings JOIN requests ON requests.id = request_id")
+    assert sorted(number for number, *_ in endings) == numbers
+    called = {call.number_id for call in cellcast.calls}
+    for number, kind, attempt in endings:
+        assert attempt == 1
+        assert kind in ("succeeded", "lost")
+        assert kind == "lost" or number in called
+        told = {n.text for n in public(workspace) if number in n.text and not n.edited}
+        assert len(told) == 1
+    reliability(
+        "Copies", "three copies, five of them killed at random during 40 clicks", calls="at most one", told="each"
+    )
+
+
+@pytest.fixture
+async def proxy(database: str) -> AsyncIterator[Proxy]:
+    """A way to the database that can be cut."""
+    found = Proxy(database)
+    yield found
+    await found.stop()
+
+
+@pytest.mark.parametrize("how", ["cut", "hold"])
+async def test_database_goes_away(
+    start: Start, workspace: Workspace, cellcast: Cellcast, proxy: Proxy, how: str, reliability: Record
+) -> None:
+    """A press while the database is away is answered in time and does nothing; the bot recovers by itself."""
+    async with start(database_url=await proxy.start()) as bot:
+        card = await ask(workspace)
+        await settled(bot)
+        getattr(proxy, how)()
+        press = await workspace.press(BEN, card, "Unsubscribe Number")
+        asking = await workspace.command(ANA, NUMBERS, NUMBER)
+        assert (press.status, asking.status) == (200, 200)
+        for line in (private(workspace, BEN) or private(workspace, ANA)) + private(workspace, ANA):
+            assert "The bot cannot reach its record" in line or "The bot lost its record" in line
+        assert cellcast.calls == []
+        proxy.mend()
+        await settled(bot)
+        async with asyncio.timeout(10):
+            while not cellcast.calls:
+                with contextlib.suppress(aiohttp.ClientError):
+                    await workspace.press(BEN, card, "Unsubscribe Number")
+                await settled(bot)
+        assert "Unsubscribed:" in current(workspace, card).text
+    assert len(cellcast.calls) == 1
+    word = {"cut": "breaks", "hold": "hangs"}[how]
+    reliability(
+        "Database", f"PostgreSQL {word} at a click", calls="none, then one", told="not recorded; then the toast"
+    )
+
+
+async def test_database_goes_away_during_the_call(
+    start: Start, workspace: Workspace, cellcast: Cellcast, proxy: Proxy, reliability: Record
+) -> None:
+    """What Cellcast answered while the database was away is written and told when it is back."""
+    cellcast.hold = asyncio.Event()
+    async with start(database_url=await proxy.start()) as bot:
+        card = await ask(workspace)
+        await settled(bot)
+        await workspace.press(BEN, card, "Unsubscribe Number")
+        await workspace.until(lambda: "Unsubscribing" in current(workspace, card).text)
+        proxy.cut()
+        cellcast.hold.set()
+        await asyncio.sleep(0.3)  # the answer is there, and cannot be written
+        assert len(public(workspace)) == 1
+        proxy.mend()
+        await settled(bot)
+        await workspace.until(lambda: public(workspace)[-1].text.startswith(SUCCESS))
+        await settled(bot)
+    assert len(cellcast.calls) == 1
+    reliability("Database", "PostgreSQL breaks during the call", calls="one", told="the toast")

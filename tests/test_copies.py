@@ -133,7 +133,9 @@ async def test_copies_that_die_at_random(
             await asyncio.sleep(0.2)
     workspace.broken_rules.clear()  # who is dead acknowledges nothing
     assert max(Counter(call.number_id for call in cellcast.calls).values()) == 1
-    endings = rows(database, "SELECT number_id, kind, endings.attempt FROM endings JOIN requests ON requests.id = request_id")
+    endings = rows(
+        database, "SELECT number_id, kind, endings.attempt FROM endings JOIN requests ON requests.id = request_id"
+    )
     assert sorted(number for number, *_ in endings) == numbers
     called = {call.number_id for call in cellcast.calls}
     for number, kind, attempt in endings:

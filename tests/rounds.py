@@ -1,0 +1,102 @@
+"""One round in a stand-in workspace as people play it, whatever happens to the bot on the way."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sqlite3
+from pathlib import Path
+
+from bot.demo.cellcast import Cellcast
+from bot.demo.workspace import Channel, Note, Workspace
+from tests.conftest import ANA, BEN, KEY, NUMBER, NUMBERS, SIGNING_SECRET, TOKEN, public
+
+Ending = tuple[int, str, float | None]
+
+
+class Round:
+    """The stand-ins and the people of one round; `lease` is how long a lost card keeps the next from being posted."""
+
+    def __init__(self, folder: Path, lease: float) -> None:
+        self.folder, self.lease = folder, lease
+        self.workspace = Workspace(
+            {ANA: "Ana", BEN: "Ben"}, [Channel(NUMBERS, "numbers")], token=TOKEN, signing_secret=SIGNING_SECRET
+        )
+        self.cellcast = Cellcast(KEY)
+        self.workspace.on_step = self.cellcast.on_step = self.step
+
+    async def step(self, name: str) -> None:
+        """What is done at a moment that can be seen from outside."""
+
+    @contextlib.asynccontextmanager
+    async def stand_ins(self):  # type: ignore[no-untyped-def]
+        """The stand-ins, started."""
+        await self.workspace.start()
+        await self.cellcast.start()
+        try:
+            yield
+        finally:
+            await self.workspace.stop()
+            await self.cellcast.stop()
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """The bot's environment."""
+        return {
+            "SLACK_BOT_TOKEN": TOKEN,
+            "SLACK_SIGNING_SECRET": SIGNING_SECRET,
+            "CELLCAST_API_KEY": KEY,
+            "ALLOWED_USERS": "*",
+            "CELLCAST_TIMEOUT_SECONDS": "1",
+            "SLACK_API_URL": self.workspace.api_url,
+            "CELLCAST_BASE_URL": self.cellcast.url,
+            "DATABASE_URL": f"sqlite:///{self.folder}/unsubscribe.db",
+        }
+
+    async def people(self) -> None:
+        """Ask where no card is, press where there are buttons, and watch until the toast stands."""
+        if not public(self.workspace):
+            await self.step("before the command")
+            await self.workspace.command(ANA, NUMBERS, NUMBER)
+            with contextlib.suppress(TimeoutError):
+                await self.workspace.until(lambda: public(self.workspace), 2)
+            if not public(self.workspace):  # nobody knows of a card: ask again once the lease is over
+                await asyncio.sleep(self.lease)
+                await self.workspace.command(ANA, NUMBERS, NUMBER)
+                await self.workspace.until(lambda: public(self.workspace))
+        await self.step("the card stands")
+        card = public(self.workspace)[0]
+        if "Unsubscribe Number" in card.buttons:
+            await self.step("before the press")
+            await self.workspace.press(BEN, card, "Unsubscribe Number")
+            await self.step("the press is acknowledged")
+        await self.workspace.until(self.toasts, 30)
+        await self.step("the toast stands")
+
+    async def told(self) -> None:
+        """Wait until the ledger calls every ending told, and no card has a live button for a first yes."""
+        async with asyncio.timeout(40):
+            while not self._told():  # noqa: ASYNC110 - another process writes the ledger and sends no event
+                await asyncio.sleep(0.05)
+
+    def _told(self) -> bool:
+        live = [n for n in public(self.workspace) if "Unsubscribe Number" in n.buttons]
+        return bool(self.toasts()) and not live and all(told for *_, told in self.endings())
+
+    def toasts(self) -> list[Note]:
+        """The messages that tell an ending."""
+        return [n for n in public(self.workspace) if not n.buttons and not n.edited]
+
+    def endings(self) -> list[Ending]:
+        """Attempt, kind, and when it was told."""
+        with contextlib.closing(sqlite3.connect(self.folder / "unsubscribe.db")) as db:
+            return db.execute("SELECT attempt, kind, told_at FROM endings").fetchall()
+
+    def prove(self, moment: str) -> None:
+        """Promises 1 to 3, by the ledger, by what reached Cellcast, and by the channel."""
+        ((attempt, kind, told),) = self.endings()
+        calls = len(self.cellcast.calls)
+        assert (attempt, calls <= 1) == (1, True), moment
+        assert told is not None, moment
+        assert len({note.text for note in self.toasts()}) == 1, moment
+        assert kind == ("succeeded" if calls and kind != "lost" else "lost"), moment

@@ -47,7 +47,7 @@ class Round:
             "SLACK_SIGNING_SECRET": SIGNING_SECRET,
             "CELLCAST_API_KEY": KEY,
             "ALLOWED_USERS": "*",
-            "CELLCAST_TIMEOUT_SECONDS": "1",
+            "CELLCAST_TIMEOUT_SECONDS": "3",
             "SLACK_API_URL": self.workspace.api_url,
             "CELLCAST_BASE_URL": self.cellcast.url,
             "DATABASE_URL": f"sqlite:///{self.folder}/unsubscribe.db",

@@ -20,6 +20,7 @@ from tests.conftest import (
     QUIET,
     SECRET,
     Clock,
+    Record,
     Start,
     ask,
     private,
@@ -200,7 +201,7 @@ async def test_two_people_ask_at_once(bot: Bot, workspace: Workspace) -> None:
 
 @pytest.mark.parametrize("fault", ["drop_after", "hang", "500", "garbage", "internal_error"])
 async def test_card_whose_posting_nobody_knows_of(
-    bot: Bot, workspace: Workspace, cellcast: Cellcast, fault: str
+    bot: Bot, workspace: Workspace, cellcast: Cellcast, fault: str, reliability: Record
 ) -> None:
     """If the answer to the post got lost, the person is told to ask again; that posts a fresh card for the request.
 
@@ -222,6 +223,7 @@ async def test_card_whose_posting_nobody_knows_of(
     await settled(bot)
     assert len(cellcast.calls) == 1
     assert not any(note.buttons for note in public(workspace))
+    reliability("Slack", f"chat.postMessage of the card: {fault}", calls="one", told="ask again; then the toast")
 
 
 @pytest.mark.parametrize("fault", ["429", "invalid_auth"])

@@ -14,7 +14,7 @@ from bot.app import Bot
 from bot.demo.cellcast import SUCCESS, Cellcast
 from bot.demo.workspace import Channel, Workspace
 from bot.ledger import Ledger
-from tests.conftest import ANA, BEN, GIL, NUMBER, NUMBERS, Clock, Start, ask, current, private, public, settled
+from tests.conftest import ANA, BEN, GIL, NUMBER, NUMBERS, Clock, Record, Start, ask, current, private, public, settled
 from tests.process import running
 
 
@@ -31,7 +31,7 @@ def locked(database: str) -> Iterator[None]:
 
 
 async def test_press_while_the_database_is_locked(
-    bot: Bot, workspace: Workspace, cellcast: Cellcast, database: str
+    bot: Bot, workspace: Workspace, cellcast: Cellcast, database: str, reliability: Record
 ) -> None:
     """The person learns in time that nothing was recorded; the next press works."""
     card = await ask(workspace)
@@ -46,6 +46,7 @@ async def test_press_while_the_database_is_locked(
     await workspace.press(BEN, card, "Unsubscribe Number")
     await settled(bot)
     assert len(cellcast.calls) == 1
+    reliability("Database", "locked at a click", calls="none, then one", told="not recorded; then the toast")
 
 
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
@@ -59,7 +60,7 @@ async def test_asking_while_the_database_is_locked(bot: Bot, workspace: Workspac
 
 
 async def test_answer_while_the_database_is_locked(
-    bot: Bot, workspace: Workspace, cellcast: Cellcast, database: str
+    bot: Bot, workspace: Workspace, cellcast: Cellcast, database: str, reliability: Record
 ) -> None:
     """What Cellcast answered is not lost while the database is away: it is written and told when it is back."""
     cellcast.hold = asyncio.Event()
@@ -74,6 +75,7 @@ async def test_answer_while_the_database_is_locked(
     await settled(bot)
     assert public(workspace)[-1].text.startswith(SUCCESS)
     assert len(cellcast.calls) == 1
+    reliability("Database", "locked while the answer is to be written", calls="one", told="the toast")
 
 
 async def test_answer_after_another_copy_gave_up(
@@ -86,7 +88,7 @@ async def test_answer_after_another_copy_gave_up(
     await workspace.press(BEN, card, "Unsubscribe Number")
     await workspace.until(lambda: "Unsubscribing" in current(workspace, card).text)
     other = Ledger(database)
-    swept = await other.sweep(clock() + 7, 900)
+    swept = await other.sweep(clock() + 9, 900)
     assert len(swept.endings) == 1
     other.close()
     cellcast.hold.set()

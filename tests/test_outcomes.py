@@ -19,6 +19,7 @@ from tests.conftest import (
     OTHER,
     SECRETS,
     Clock,
+    Record,
     Start,
     ask,
     current,
@@ -88,7 +89,14 @@ async def confirmed(
     ],
 )  # fmt: skip
 async def test_answer(
-    bot: Bot, workspace: Workspace, cellcast: Cellcast, answer: Answer, says: list[str], try_again: bool
+    bot: Bot,
+    workspace: Workspace,
+    cellcast: Cellcast,
+    answer: Answer,
+    says: list[str],
+    try_again: bool,
+    request: pytest.FixtureRequest,
+    reliability: Record,
 ) -> None:
     """Card and toast say what happened and the next step; Try Again is there where it can help; nothing leaks."""
     cellcast.next.append(answer)
@@ -104,6 +112,8 @@ async def test_answer(
     everything = json.dumps([n.text for n in workspace.notes]) + json.dumps([n.blocks for n in workspace.notes])
     assert STACK not in everything
     assert not [secret for secret in SECRETS if secret in everything]
+    case = request.node.callspec.id.partition("-")[2]
+    reliability("Cellcast", f"answers: {case}", calls="one", told=toast.text.split(":")[0].strip("*").lower())
 
 
 @pytest.mark.parametrize(
@@ -146,7 +156,7 @@ async def test_call_that_comes_too_late_is_not_made(
     press = Press(card.buttons["Keep Number"]["value"].partition(":")[0], 0, BEN, clock(), card.ts)
     request = await bot.ledger.confirm(press, bot.fulfilment.call_ends_by(press.now), not_by_asker=False)
     assert request is not None
-    clock.advance(1.5)
+    clock.advance(3.5)
     await bot.fulfilment.carry_out(request)
     assert "Nothing was sent" in current(workspace, card).text
     assert cellcast.calls == []

@@ -9,7 +9,7 @@ import pytest
 from bot.demo.cellcast import SUCCESS, Cellcast
 from bot.demo.workspace import Workspace
 from bot.errors import StartError
-from tests.conftest import APP_TOKEN, BEN, GIL, NUMBER, NUMBERS, Start, ask, private, public, settled
+from tests.conftest import APP_TOKEN, BEN, GIL, NUMBER, NUMBERS, Record, Start, ask, private, public, settled
 
 
 async def test_main_round(start: Start, workspace: Workspace, cellcast: Cellcast) -> None:
@@ -56,3 +56,32 @@ async def test_socket_that_cannot_be_opened(
     with pytest.raises(StartError, match="Slack's socket cannot be reached"):
         async with start(slack_app_token=APP_TOKEN):
             pass
+
+
+@pytest.mark.parametrize("how", ["dropped", "refreshed", "deaf"])
+async def test_socket_is_opened_anew(
+    start: Start,
+    workspace: Workspace,
+    cellcast: Cellcast,
+    monkeypatch: pytest.MonkeyPatch,
+    how: str,
+    reliability: Record,
+) -> None:
+    """A socket that breaks, is refreshed, or goes deaf is opened anew, and the next press comes through."""
+    monkeypatch.setattr("bot.app.PING_EVERY", 0.2)  # stale after 0.8 s here, after 40 s in use
+    workspace.deaf = how == "deaf"
+    async with start(slack_app_token=APP_TOKEN) as bot:
+        await workspace.until(lambda: workspace.connected)
+        card = await ask(workspace, text=NUMBER) if how != "deaf" else None
+        workspace.deaf = False
+        if how == "dropped":
+            await workspace.drop_sockets()
+        elif how == "refreshed":
+            await workspace.refresh_sockets()
+        await workspace.until(lambda: workspace.opened >= 2 and workspace.connected == 1)
+        card = card or await ask(workspace)
+        await workspace.press(BEN, card, "Unsubscribe Number")
+        await settled(bot)
+        assert public(workspace)[-1].text.startswith(SUCCESS)
+    assert len(cellcast.calls) == 1
+    reliability("Slack", f"the socket is {how}", calls="one", told="the toast")

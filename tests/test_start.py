@@ -113,7 +113,7 @@ async def test_stop_does_not_wait_without_end(
         await workspace.press(BEN, card, "Unsubscribe Number")
         await reached.wait()
         process.terminate()
-        await asyncio.wait_for(process.wait(), 6)
+        await asyncio.wait_for(process.wait(), 8)
         assert process.returncode == 0
     assert "Outcome unknown" in public(workspace)[-1].text
 

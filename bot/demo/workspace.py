@@ -108,6 +108,7 @@ class Workspace:
         # "garbage", or an error code of Slack.
         self.faults: dict[str, deque[str]] = defaultdict(deque)
         self.groups: dict[str, list[str]] = {}
+        self.deaf = False  # a socket opened then answers no ping
         self.retry_after = 1
         self.on_step: Step = nothing  # awaited before and after each thing that the bot does here
         self.bot_url = ""
@@ -121,6 +122,8 @@ class Workspace:
         self._listeners: list[Callable[[Note], None]] = []
         self._count = itertools.count(1)
         self._sockets: list[web.WebSocketResponse] = []
+        self._socket_requests: list[web.Request] = []
+        self.opened = 0
         self._tickets: set[str] = set()
         self._envelopes: dict[str, asyncio.Future[Any]] = {}
         app = web.Application()
@@ -404,17 +407,32 @@ class Workspace:
         if self.faults["socket"]:
             self.faults["socket"].popleft()
             await hang()
-        socket = web.WebSocketResponse()
+        socket = web.WebSocketResponse(autoping=not self.deaf)
         await socket.prepare(request)
         self._sockets.append(socket)
+        self._socket_requests.append(request)
+        self.opened += 1
         await socket.send_json({"type": "hello", "num_connections": len(self._sockets)})
         await self._tell_all(None)
         async for message in socket:
+            if message.type is not aiohttp.WSMsgType.TEXT:  # a ping that a deaf socket hears and does not answer
+                continue
             answer = json.loads(message.data)
             with contextlib.suppress(asyncio.InvalidStateError):  # it came too late
                 self._envelopes[answer["envelope_id"]].set_result(answer.get("payload"))
         self._sockets.remove(socket)
+        self._socket_requests.remove(request)
         return socket
+
+    async def drop_sockets(self) -> None:
+        """Break every socket without a word."""
+        for request in list(self._socket_requests):
+            drop(request)
+
+    async def refresh_sockets(self) -> None:
+        """Ask the bot to connect anew, as Slack does every few hours."""
+        for socket in list(self._sockets):
+            await socket.send_json({"type": "disconnect", "reason": "refresh_requested"})
 
     @property
     def connected(self) -> int:

@@ -23,6 +23,10 @@ FRESH_SECONDS = 10.0
 STALE_SECONDS = 600.0
 # The ack is due within 3 s.
 GROUP_SECONDS = 1.5
+UNREADABLE = (
+    "The bot cannot read from Slack who is in the user group that may do this. Nothing was done. Please try again in a "
+    "moment; if it stays so, an administrator should run `python -m bot check`."
+)
 
 
 @dataclass(frozen=True)
@@ -49,11 +53,6 @@ class Groups:
         async with self._reading:
             if self._now() - self._read_at > FRESH_SECONDS:
                 await self._read()
-        if self._now() - self._read_at > STALE_SECONDS:
-            raise Refusal(
-                "The bot cannot read from Slack who is in the user group that may do this. Nothing was done. "
-                "Please try again in a moment; if it stays so, an administrator should run `python -m bot check`."
-            )
         return user_id in self._members
 
     async def _read(self) -> None:
@@ -62,6 +61,8 @@ class Groups:
                 found = await asyncio.gather(*(self._slack.group_members(group) for group in self._ids))
         except (SlackError, TimeoutError) as error:
             log.warning("groups_not_read", error=str(error))
+            if self._now() - self._read_at > STALE_SECONDS:
+                raise Refusal(UNREADABLE) from None
         else:
             self._members, self._read_at = frozenset().union(*found), self._now()
 

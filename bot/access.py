@@ -78,8 +78,11 @@ class Access:
         self._second_person = settings.require_second_person
         self._teams = settings.allowed_teams or frozenset({home_team})
 
-    async def check(self, who: Person, channel: str) -> None:
-        """Raise Refusal, with who may instead, unless this person may ask and decide in this channel."""
+    async def check(self, who: Person, channel: str, about: str = "") -> None:
+        """Raise Refusal, with who may instead, unless this person may ask and decide in this channel.
+
+        `about` is the request that the log names beside the person.
+        """
         if who.team_id not in self._teams:
             sentence = "Only members of this bot's own workspace may unsubscribe numbers."
         elif EVERYONE not in self._channels and channel not in self._channels:
@@ -88,7 +91,7 @@ class Access:
             sentence = "You may not unsubscribe numbers."
         else:
             return
-        log.warning("refused", user=who.user_id, team=who.team_id, channel=channel, why=sentence)
+        log.warning("refused", user=who.user_id, team=who.team_id, channel=channel, request=about, why=sentence)
         raise Refusal(f"{sentence} {self.who_may()}")
 
     def check_decision(self, user_id: str, request: Request) -> None:

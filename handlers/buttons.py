@@ -58,8 +58,9 @@ async def read(desk: Desk, body: dict[str, Any], action: dict[str, Any]) -> Pres
     (https://docs.slack.dev/apis/slack-connect).
     """
     user = body["user"]
-    await desk.access.check(Person(user["id"], user["team_id"]), body["channel"]["id"])
-    value = VALUE.fullmatch(action.get("value", ""))
+    value = VALUE.fullmatch(action["value"])
+    about = value[1] if value else ""
+    await desk.access.check(Person(user["id"], user["team_id"]), body["channel"]["id"], about)
     if value is None:
         raise Refusal(cards.STRANGE_BUTTON)
     return Press(

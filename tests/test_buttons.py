@@ -28,8 +28,10 @@ from tests.conftest import (
 )
 
 
-async def test_person_who_may_not_press(bot: Bot, workspace: Workspace, cellcast: Cellcast) -> None:
-    """Who may not gets a private line with who may; the card stays."""
+async def test_person_who_may_not_press(
+    bot: Bot, workspace: Workspace, cellcast: Cellcast, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Who may not gets a private line with who may; the card stays; the log names person, team and request."""
     card = await ask(workspace)
     for label in card.buttons:
         await workspace.press(GIL, card, label)
@@ -40,6 +42,9 @@ async def test_person_who_may_not_press(bot: Bot, workspace: Workspace, cellcast
     )
     assert public(workspace) == [card]
     assert cellcast.calls == []
+    logged = [r.msg for r in caplog.records if isinstance(r.msg, dict) and r.msg["event"] == "refused"]
+    request = card.buttons["Keep Number"]["value"].partition(":")[0]
+    assert [(line["user"], line["team"], line["request"]) for line in logged] == [(GIL, "T0HOME", request)] * 2
 
 
 async def test_member_of_another_company_presses(start: Start, workspace: Workspace, cellcast: Cellcast) -> None:

@@ -102,3 +102,11 @@ def test_image_runs_without_rights_and_hears_signals() -> None:
     for line in ("USER bot", "VOLUME /data", 'ENTRYPOINT ["python", "-m", "bot"]', "HOST=0.0.0.0", "/healthz"):
         assert line in dockerfile
     assert "--require-hashes" in dockerfile
+
+
+def test_security_claims_point_to_tests() -> None:
+    """Each test that SECURITY.md names is there."""
+    named = re.findall(r"`(tests/\w+\.py)::(\w+)`", read("SECURITY.md"))
+    assert len(named) >= 20
+    for file, name in named:
+        assert re.search(rf"^(async )?def {name}\(", read(file), re.MULTILINE), name

@@ -139,6 +139,24 @@ async def test_response_url_over(
     reliability("Slack", "no member, and the response_url expired", calls="one", told="the toast, as a direct message")
 
 
+async def test_response_url_used_up(bot: Bot, workspace: Workspace, cellcast: Cellcast, reliability: Record) -> None:
+    """Where the press's response_url has been used five times, who confirmed gets the toast as a direct message."""
+    cellcast.hold = asyncio.Event()
+    card = await ask(workspace, channel=QUIET)
+    payload = workspace.press_payload(BEN, card, "Unsubscribe Number")
+    await workspace.send("interactive", payload)
+    await workspace.until(lambda: "Unsubscribing" in current(workspace, card).text)
+    workspace.use_up(payload["response_url"])
+    cellcast.hold.set()
+    await settled(bot)
+    assert len(toasts(workspace, f"D0{BEN}")) == 1
+    assert set(workspace.broken_rules) == {"used_url"}
+    workspace.broken_rules.clear()
+    reliability(
+        "Slack", "no member, and the response_url is used up", calls="one", told="the toast, as a direct message"
+    )
+
+
 async def test_expiry_where_no_way_is_left(bot: Bot, workspace: Workspace, clock: Clock) -> None:
     """An expiry that can stand nowhere in the channel is told to who asked."""
     await ask(workspace, channel=QUIET)

@@ -449,6 +449,10 @@ class Workspace:
         self._urls[secret] = ReplyUrl(channel, user, self.now(), ts)
         return f"{self._server.url}/response/{secret}"
 
+    def use_up(self, response_url: str) -> None:
+        """Let a response_url have no use left."""
+        self._urls[response_url.rpartition("/")[2]].uses = URL_USES
+
     async def say(self, user: str, channel: str, text: str) -> Note:
         """A person writes something."""
         return await self._add(channel, user, text)

@@ -158,6 +158,7 @@ class Press:
     attempt: int
     by: str
     now: float
+    channel: str | None = None
     card_ts: str | None = None
     reply_url: str | None = None
 
@@ -439,7 +440,9 @@ def _where_pressed(press: Press) -> dict[str, Any]:
     values: dict[str, Any] = {"card_posted": True}
     if press.reply_url is not None:
         values |= {"reply_url": press.reply_url, "reply_replaces": True}
-    return values | ({"card_ts": press.card_ts} if press.card_ts else {})
+    if press.card_ts is not None and press.channel is not None:  # the end is told where the yes was given
+        values |= {"card_ts": press.card_ts, "channel": press.channel}
+    return values
 
 
 def _offer(outcome: Outcome, now: float, within: float) -> dict[str, Any]:

@@ -68,6 +68,7 @@ async def read(desk: Desk, body: dict[str, Any], action: dict[str, Any]) -> Pres
         attempt=int(value[2]),
         by=user["id"],
         now=desk.fulfilment.now(),
+        channel=body["channel"]["id"],
         card_ts=body["container"]["message_ts"],
         reply_url=body.get("response_url"),
     )

@@ -226,6 +226,22 @@ async def test_card_whose_posting_nobody_knows_of(
     reliability("Slack", f"chat.postMessage of the card: {fault}", calls="one", told="ask again; then the toast")
 
 
+async def test_lost_card_in_another_channel(bot: Bot, workspace: Workspace, cellcast: Cellcast) -> None:
+    """Where a lost card turns up after all and is pressed, the end is told in its own channel."""
+    workspace.faults["chat.postMessage"].append("drop_after")
+    await workspace.command(ANA, NUMBERS, NUMBER)
+    await settled(bot)
+    await ask(workspace, BEN, QUIET)
+    await settled(bot)
+    (lost,) = public(workspace)
+    await workspace.press(BEN, lost, "Unsubscribe Number")
+    await settled(bot)
+    shown, toast = public(workspace)
+    assert "Unsubscribed:" in shown.text
+    assert "successfully" in toast.text
+    assert len(cellcast.calls) == 1
+
+
 @pytest.mark.parametrize("fault", ["429", "invalid_auth"])
 async def test_card_that_slack_refuses(bot: Bot, workspace: Workspace, fault: str) -> None:
     """A card that Slack surely did not take is told so, and the next asking posts it."""

@@ -165,7 +165,7 @@ class Promises(RuleBasedStateMachine):
             return
         request_id = list(self.requests)[which % len(self.requests)]
         before = self._run(self._ledgers[0].get(request_id))
-        press = Press(request_id, attempt, "U2", self.now, "1.0")
+        press = Press(request_id, attempt, "U2", self.now, "C1", "1.0")
         found = self._all([ledger.confirm(press, self.now + CALL, not_by_asker=False) for ledger in self._ledgers])
         won = [request is not None for request in found]
         assert sum(won) <= 1
@@ -181,7 +181,7 @@ class Promises(RuleBasedStateMachine):
         if not self.requests:
             return
         request_id = list(self.requests)[which % len(self.requests)]
-        press = Press(request_id, 0, "U3", self.now, "1.0")
+        press = Press(request_id, 0, "U3", self.now, "C1", "1.0")
         one, two, three = self._ledgers
         confirming = three.confirm(press, self.now + CALL, not_by_asker=False)
         kept, expired, confirmed = self._all([one.keep(press), two.expire(press), confirming])

@@ -153,7 +153,7 @@ async def test_call_that_comes_too_late_is_not_made(
 ) -> None:
     """A call whose time was over before it began is not made: another copy may have told the ending already."""
     card = await ask(workspace)
-    press = Press(card.buttons["Keep Number"]["value"].partition(":")[0], 0, BEN, clock(), card.ts)
+    press = Press(card.buttons["Keep Number"]["value"].partition(":")[0], 0, BEN, clock(), card.channel, card.ts)
     request = await bot.ledger.confirm(press, bot.fulfilment.call_ends_by(press.now), not_by_asker=False)
     assert request is not None
     clock.advance(3.5)

@@ -240,7 +240,7 @@ async def test_orphan_becomes_unknown(start: Start, workspace: Workspace, cellca
         card = await ask(workspace)
         await settled(bot)
         request_id = card.buttons["Keep Number"]["value"].partition(":")[0]
-        press = Press(request_id, 0, BEN, clock(), card.ts)
+        press = Press(request_id, 0, BEN, clock(), card.channel, card.ts)
         # The yes is in the ledger, and the bot stops before anything else.
         assert await bot.ledger.confirm(press, bot.fulfilment.call_ends_by(press.now), not_by_asker=False)
     for wait, unknown in ((7.5, False), (1, True)):

@@ -211,7 +211,7 @@ async def open_ledger(ledger: Ledger) -> None:
     except NewerLedger:
         raise
     except LedgerError as error:
-        why = str(getattr(error.__cause__, "orig", None) or error.__cause__)
+        why = str(getattr(error.__cause__, "orig", None) or error.__cause__) or "it does not answer"
         raise StartError(
             f"The database of DATABASE_URL cannot be used: {why}. Check the address and the rights."
         ) from None

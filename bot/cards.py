@@ -87,8 +87,9 @@ def private(sentence: str) -> Message:
 def usage(who_may: str) -> Message:
     """The answer to the command without a number, or with `help`."""
     return private(
-        f"`{COMMAND} <id>` unsubscribes one virtual number at Cellcast. A card in the channel asks for confirmation "
-        f"first; nothing is sent before somebody presses the button.\nExample: `{EXAMPLE}`\n"
+        f"`{COMMAND} id` unsubscribes one virtual number at Cellcast. A card in the channel asks for confirmation "
+        f"first; nothing is sent before somebody presses the button. A reason may stand behind the id.\n"
+        f"Example: `{EXAMPLE} campaign ended`\n"
         f"`{COMMAND} history` shows the last requests.\n{who_may}"
     )
 
@@ -106,7 +107,7 @@ def _pending(request: Request, second_person: bool) -> Message:
         f"Asked by {person(request.asked_by)}. It can be confirmed until {moment(request.open_until or 0)}.",
         "This may not be undoable: Cellcast documents no way to get the number back.",
     ]
-    return _message([*lines, *_rules(request, second_person)], _buttons(request, UNSUBSCRIBE, KEEP))
+    return _message([*lines, *_reason(request), *_rules(request, second_person)], _buttons(request, UNSUBSCRIBE, KEEP))
 
 
 def _under_way(request: Request) -> Message:
@@ -115,7 +116,7 @@ def _under_way(request: Request) -> Message:
         f"*Unsubscribing virtual number {_number(request)}* …{attempt}",
         f"Confirmed by {_decided(request)}. Cellcast's answer will follow in this channel.",
     ]
-    return _message([*lines, *_rules(request, False)])
+    return _message([*lines, *_reason(request), *_rules(request, False)])
 
 
 def _ended(request: Request, ending: Ending, second_person: bool) -> Message:
@@ -127,12 +128,12 @@ def _ended(request: Request, ending: Ending, second_person: bool) -> Message:
         lines.append(f"Try Again can be pressed until {moment(request.open_until or 0)}.")
     lines.append(f"{_who(ending)} Asked by {person(request.asked_by)}.".strip())
     rules = _rules(request, second_person) if can_try else []
-    return _message([*lines, *rules], _buttons(request, TRY_AGAIN) if can_try else [])
+    return _message([*lines, *_reason(request), *rules], _buttons(request, TRY_AGAIN) if can_try else [])
 
 
 def toast(request: Request, ending: Ending) -> Message:
     """The new message in the channel that tells an ending, with the API's own message word for word."""
-    who = f"Virtual number {_number(request)}. {_who(ending)}".strip()
+    who = " ".join([f"Virtual number {_number(request)}.", _who(ending), *_reason(request)]).replace("  ", " ")
     if ending.kind is Kind.SUCCEEDED:
         said = ending.message or "Cellcast reports success, without a message."
         return Message(f"{escape(said)}\n{who}", [_plain(said), _context(who)])
@@ -172,7 +173,8 @@ def _in_history(request: Request) -> str:
         asked += f", {verb} by {_decided(request)}"
     attempts = f", {request.attempt} attempts" if request.attempt > 1 else ""
     dry = ", dry run" if request.dry_run else ""
-    return f"• {_number(request)} {_STANDS[request.state]}{dry}: {asked}{attempts}"
+    why = "".join(f". {line}" for line in _reason(request))
+    return f"• {_number(request)} {_STANDS[request.state]}{dry}: {asked}{attempts}{why}"
 
 
 def card_not_posted(request: Request, *, known: bool) -> Message:
@@ -259,6 +261,10 @@ def _who(ending: Ending) -> str:
 
 def _decided(request: Request) -> str:
     return f"{person(request.decided_by)} {moment(request.decided_at or 0)}"
+
+
+def _reason(request: Request) -> list[str]:
+    return [f"Reason: {escape(request.reason)}"] if request.reason else []
 
 
 def _rules(request: Request, second_person: bool) -> list[str]:

@@ -35,7 +35,9 @@ def _row(request: Request, endings: list[Ending]) -> dict[str, Any]:
 def _lines(request: Request, endings: list[Ending]) -> str:
     dry = " (dry run)" if request.dry_run else ""
     lines = [f"{_when(request.asked_at)}  {request.number_id}{dry}  {request.state}  asked by {request.asked_by}"]
-    lines[0] += f" in {request.channel}, request {request.id}"
+    lines[0] += f" in {request.channel}, request {request.id}" + (
+        f", reason: {request.reason}" if request.reason else ""
+    )
     for ending in endings:
         told = f"told {_when(ending.told_at)}" if ending.told_at else "not told yet"
         decided = f", decided by {ending.decided_by} {_when(ending.decided_at or 0)}" if ending.decided_by else ""

@@ -31,9 +31,10 @@ SCHEMA_VERSION = 1
 # A teller, or a poster of a card, has this long before another copy of the bot may take over.
 LEASE = 15.0
 # The ack is due within 3 s: a locked database must say so before.
-BUSY_SECONDS = 2.0
-# A database that neither answers nor breaks must not cost the ack either.
-ANSWER_SECONDS = 2.6
+BUSY_SECONDS = 1.5
+# A database that neither answers nor breaks must not cost the ack either; what runs behind it has more patience.
+ANSWER_SECONDS = 2.0
+PATIENT_SECONDS = 30.0
 THREADS = 4
 IN_BETWEEN = (
     "The bot lost its record in the middle of this, and nobody knows whether it was recorded. Nothing was sent to "
@@ -171,28 +172,33 @@ class Swept:
     offers_over: list[Request]
 
 
-def _on_thread(
-    method: Callable[Concatenate[Ledger, P], T],
-) -> Callable[Concatenate[Ledger, P], Coroutine[Any, Any, T]]:
-    """Run a method on the ledger's threads; what the database says becomes a LedgerError."""
+Method = Callable[Concatenate["Ledger", P], T]
+OnThread = Callable[Concatenate["Ledger", P], Coroutine[Any, Any, T]]
 
-    def guarded(ledger: Ledger, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        try:
-            return method(ledger, *args, **kwargs)
-        except SQLAlchemyError as error:
-            lost = isinstance(error, DBAPIError) and error.connection_invalidated
-            raise (LedgerError(IN_BETWEEN) if lost else LedgerError()) from error
 
-    @wraps(method)
-    async def call(ledger: Ledger, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        work = ledger.threads.submit(partial(guarded, ledger, *args, **kwargs))
-        try:
-            async with asyncio.timeout(ANSWER_SECONDS):
-                return await asyncio.wrap_future(work)
-        except TimeoutError as error:  # what has not begun is not done any more
-            raise (LedgerError() if work.cancelled() else LedgerError(IN_BETWEEN)) from error
+def _within(seconds: float) -> Callable[[Method[P, T]], OnThread[P, T]]:
+    """Run a method on the ledger's threads, and wait so long for it; what fails becomes a LedgerError."""
 
-    return call
+    def decorate(method: Method[P, T]) -> OnThread[P, T]:
+        def guarded(ledger: Ledger, /, *args: P.args, **kwargs: P.kwargs) -> T:
+            try:
+                return method(ledger, *args, **kwargs)
+            except SQLAlchemyError as error:
+                lost = isinstance(error, DBAPIError) and error.connection_invalidated
+                raise (LedgerError(IN_BETWEEN) if lost else LedgerError()) from error
+
+        @wraps(method)
+        async def call(ledger: Ledger, /, *args: P.args, **kwargs: P.kwargs) -> T:
+            work = ledger.threads.submit(partial(guarded, ledger, *args, **kwargs))
+            try:
+                async with asyncio.timeout(seconds):
+                    return await asyncio.wrap_future(work)
+            except TimeoutError as error:  # what has not begun is not done any more
+                raise (LedgerError() if work.cancelled() else LedgerError(IN_BETWEEN)) from error
+
+        return call
+
+    return decorate
 
 
 class Ledger:
@@ -228,7 +234,7 @@ class Ledger:
         self.threads.shutdown()
         self._engine.dispose()
 
-    @_on_thread
+    @_within(PATIENT_SECONDS)
     def open(self) -> None:
         """Make the tables where they are missing. Raises NewerLedger where a newer bot wrote them."""
         with self._write() as db, db.begin():
@@ -244,14 +250,14 @@ class Ledger:
                     f"{SCHEMA_VERSION}). Run that version or a later one, or point DATABASE_URL to another database."
                 )
 
-    @_on_thread
+    @_within(PATIENT_SECONDS)
     def check(self) -> None:
         """Prove that the database can be written, and change nothing."""
         with self._write() as db, db.begin() as transaction:
             db.execute(_requests.delete().where(_requests.c.id == ""))
             transaction.rollback()
 
-    @_on_thread
+    @_within(ANSWER_SECONDS)
     def ask(self, asking: Asking) -> tuple[Request, bool]:
         """Record an asking; the request, and whether a card is to be posted for it.
 
@@ -295,7 +301,7 @@ class Ledger:
                 fresh = True
             return _only(db, _requests.c.open_number == asking.number_id), fresh
 
-    @_on_thread
+    @_within(PATIENT_SECONDS)
     def card_posted(self, request_id: str, ts: str | None) -> None:
         """Record that the card stands in the channel; `ts` is None where Slack did not tell (response_url)."""
         with self._write() as db, db.begin():
@@ -303,25 +309,25 @@ class Ledger:
             db.execute(_requests.update().where(same).values(card_posted=True))
             db.execute(_requests.update().where(same, _requests.c.card_ts.is_(None)).values(card_ts=ts))
 
-    @_on_thread
+    @_within(PATIENT_SECONDS)
     def card_lost(self, request_id: str) -> None:
         """Record that nobody knows of a card: the next asking posts a fresh one."""
         with self._write() as db, db.begin():
             db.execute(_requests.update().where(_requests.c.id == request_id).values(posting_until=0.0))
 
-    @_on_thread
+    @_within(PATIENT_SECONDS)
     def require(self, request_id: str) -> Request:
         """The request as it stands, of an id that the ledger itself gave out: nothing deletes a row."""
         with self._read() as db:
             return _only(db, _requests.c.id == request_id)
 
-    @_on_thread
+    @_within(ANSWER_SECONDS)
     def get(self, request_id: str) -> Request | None:
         """The request as it stands, None if there is none of this id."""
         with self._read() as db:
             return _find(db, _requests.c.id == request_id)
 
-    @_on_thread
+    @_within(ANSWER_SECONDS)
     def confirm(self, press: Press, call_ends_by: float, *, not_by_asker: bool) -> Request | None:
         """Confirm the request, or try it again; the confirmed request for the one press that did.
 
@@ -349,7 +355,7 @@ class Ledger:
                 return None
             return _only(db, _requests.c.id == press.request_id)
 
-    @_on_thread
+    @_within(ANSWER_SECONDS)
     def keep(self, press: Press) -> Ending | None:
         """Close the request without a call; its ending for the one press that did, claimed for telling."""
         with self._write() as db, db.begin():
@@ -357,7 +363,7 @@ class Ledger:
             values = {"decided_by": press.by, "decided_at": press.now, **_where_pressed(press)}
             return _end(db, press.request_id, 0, Outcome(Kind.KEPT), press.now, still_open, values, claim=True)
 
-    @_on_thread
+    @_within(ANSWER_SECONDS)
     def expire(self, press: Press) -> Ending | None:
         """Close the request if its time is over; its ending for the one press that did, claimed for telling."""
         with self._write() as db, db.begin():
@@ -365,7 +371,7 @@ class Ledger:
             values = _where_pressed(press)
             return _end(db, press.request_id, 0, Outcome(Kind.EXPIRED), press.now, late, values, claim=True)
 
-    @_on_thread
+    @_within(PATIENT_SECONDS)
     def finish(self, request: Request, outcome: Outcome, now: float, within: float) -> Ending | None:
         """Write down what came of the call; the ending, claimed for telling, or None if it was ended before.
 
@@ -376,7 +382,7 @@ class Ledger:
                 db, request.id, request.attempt, outcome, now, sa.true(), _offer(outcome, now, within), claim=True
             )
 
-    @_on_thread
+    @_within(PATIENT_SECONDS)
     def sweep(self, now: float, within: float, running: frozenset[str] = frozenset()) -> Swept:
         """Expire, rescue and claim what is due at `now`. `running` are the requests whose call this copy holds."""
         with self._read() as db:
@@ -391,7 +397,7 @@ class Ledger:
             endings = [_claim(db, _ending(row), now + LEASE) for row in db.execute(first).mappings().all()]
             return Swept(endings, over)
 
-    @_on_thread
+    @_within(ANSWER_SECONDS)
     def history(self, since: float = 0.0, limit: int | None = None) -> list[tuple[Request, list[Ending]]]:
         """The requests asked since then, newest first, each with its endings in their order."""
         newest = sa.select(_requests).where(_requests.c.asked_at >= since).order_by(_requests.c.asked_at.desc())
@@ -399,17 +405,17 @@ class Ledger:
             found = [_request(db, row) for row in db.execute(newest.limit(limit)).mappings().all()]
             return [(request, _endings_of(db, request.id)) for request in found]
 
-    @_on_thread
+    @_within(PATIENT_SECONDS)
     def posted(self, ending: Ending, now: float) -> None:
         """Record that Slack took the message of an ending: it is not posted again."""
         self._mark(ending, posted_at=now)
 
-    @_on_thread
+    @_within(PATIENT_SECONDS)
     def told(self, ending: Ending, now: float) -> None:
         """Record that an ending is told in full."""
         self._mark(ending, told_at=now)
 
-    @_on_thread
+    @_within(PATIENT_SECONDS)
     def tell_later(self, ending: Ending, when: float) -> None:
         """Give the telling back: it is due again at `when`."""
         self._mark(ending, tell_after=when)

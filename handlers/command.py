@@ -18,8 +18,9 @@ from handlers import Desk
 CLUTTER = re.compile(
     "[\"'`<>()\\[\\]{}*_~.,;:\u2018\u2019\u201a\u201c\u201d\u201e\u00ab\u00bb\u200b-\u200f\u2060\ufeff\u00ad]"
 )
-NUMBER_ID = re.compile(r"[0-9a-f]{24}")
+NUMBER_ID = re.compile(r"(?<![0-9a-z])[0-9a-f]{24}(?![0-9a-z])")
 LONGEST_ECHO = 100
+LONGEST_REASON = 200
 HISTORY = 10
 
 
@@ -28,17 +29,32 @@ def words_of(text: str) -> list[str]:
     return CLUTTER.sub(" ", text).lower().split()
 
 
-def number_in(words: list[str], text: str) -> str:
-    """The one number id that a command names. Raises Refusal with what is wrong and an example."""
-    ids = [word for word in words if NUMBER_ID.fullmatch(word)]
+def number_and_reason(text: str) -> tuple[str, str | None]:
+    """The one number id that a command names, and the reason behind it, if any.
+
+    Raises Refusal with what is wrong and an example.
+    """
+    words, ids = words_of(text), NUMBER_ID.findall(text.lower())
     if len(ids) > 1:
         raise Refusal(f"One number at a time, please: there are {len(ids)} ids in this. Example: `{cards.EXAMPLE}`")
-    if ids and len(words) == 1:
-        return ids[0]
+    if not ids or words[0] != ids[0]:
+        raise Refusal(
+            _not_an_id(text, "The id comes first, then a reason" if ids else "This is not the id of a virtual number")
+        )
+    # What stands before the id is clutter, so its place is the same in any case.
+    behind = text[text.lower().index(ids[0]) + len(ids[0]) :]
+    reason = " ".join(behind.replace("\x00", " ").split()) if words[1:] else ""
+    while reason and CLUTTER.match(reason):
+        reason = reason[1:].lstrip()
+    if len(reason) > LONGEST_REASON:
+        raise Refusal(f"The reason is too long: it has {len(reason)} characters, and {LONGEST_REASON} fit on the card.")
+    return ids[0], reason or None
+
+
+def _not_an_id(text: str, what: str) -> str:
     shown = text.strip()
     shown = cards.escape(shown if len(shown) <= LONGEST_ECHO else shown[:LONGEST_ECHO] + "…")
-    what = "There is more than an id in this" if ids else "This is not the id of a virtual number"
-    raise Refusal(
+    return (
         f"{what}: {shown}\nAn id has 24 hexadecimal digits (0-9, a-f) and stands in Cellcast. "
         f"Example: `{cards.EXAMPLE}`"
     )
@@ -64,8 +80,10 @@ def register(app: AsyncApp, desk: Desk) -> None:
             answer = cards.history([request for request, _ in found])
             await ack(text=answer.text, blocks=answer.blocks)
             return
+        number_id, reason = number_and_reason(text)
         asking = Asking(
-            number_id=number_in(words, text),
+            number_id=number_id,
+            reason=reason,
             channel=command["channel_id"],
             asked_by=who.user_id,
             now=fulfilment.now(),

@@ -34,7 +34,7 @@ def clean_environment(settings: dict[str, str]) -> dict[str, str]:
 async def run_bot(*arguments: str, settings: dict[str, str], cwd: Path) -> tuple[int, str, str]:
     """Run `python -m bot` to its end; exit code, stdout, stderr."""
     process = await spawn(*arguments, settings=settings, cwd=cwd)
-    out, err = await asyncio.wait_for(process.communicate(), 30)
+    out, err = await asyncio.wait_for(process.communicate(), 60)
     return process.returncode or 0, out.decode(), err.decode()
 
 
@@ -73,7 +73,7 @@ async def running(
 
 async def healthy(process: asyncio.subprocess.Process, url: str) -> None:
     """Wait until /healthz is fine."""
-    async with aiohttp.ClientSession() as client, asyncio.timeout(30):
+    async with aiohttp.ClientSession() as client, asyncio.timeout(60):
         while process.returncode is None:
             with contextlib.suppress(aiohttp.ClientError):
                 async with client.get(f"{url}/healthz") as answer:

@@ -63,7 +63,7 @@ class Round:
             if not public(self.workspace):  # nobody knows of a card: ask again once the lease is over
                 await asyncio.sleep(self.lease)
                 await self.workspace.command(ANA, NUMBERS, NUMBER)
-                await self.workspace.until(lambda: public(self.workspace))
+                await self.workspace.until(lambda: public(self.workspace), 30)
         await self.step("the card stands")
         card = public(self.workspace)[0]
         if "Unsubscribe Number" in card.buttons:

@@ -62,7 +62,9 @@ async def test_id_is_taken_with_clutter(bot: Bot, workspace: Workspace, text: st
         pytest.param(f"{NUMBER} {OTHER}", "One number at a time", id="two ids"),
         pytest.param(f"{NUMBER},{OTHER}", "One number at a time", id="two ids and a comma"),
         pytest.param(f"{NUMBER} {NUMBER}", "One number at a time", id="an id twice"),
-        pytest.param(f"{NUMBER} now", "There is more than an id in this", id="an id and a word"),
+        pytest.param(f"please {NUMBER}", "The id comes first, then a reason: please 66ea", id="a word and an id"),
+        pytest.param(f"{NUMBER} instead of x={OTHER}.", "One number at a time", id="an id in the reason"),
+        pytest.param(f"{NUMBER} {'x' * 201}", "The reason is too long: it has 201 characters", id="a long reason"),
         pytest.param("<!channel> & co", "&lt;!channel&gt; &amp; co", id="would alert everyone"),
         pytest.param("x" * 500, "x" * 100 + "…\n", id="very long"),
         pytest.param("payload", "This is not the id of a virtual number: payload", id="the word payload"),
@@ -73,9 +75,34 @@ async def test_wrong_text_is_told_privately(bot: Bot, workspace: Workspace, text
     await workspace.command(ANA, NUMBERS, text)
     (line,) = private(workspace, ANA)
     assert says in line
-    assert "Example: `/unsubscribe-number 66ea98514f0c1a121c76ec17`" in line
+    assert "Example: `/unsubscribe-number 66ea98514f0c1a121c76ec17`" in line or "reason is too long" in line
     assert "<!" not in line
     assert public(workspace) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        pytest.param(f"{NUMBER} campaign ended", "campaign ended", id="plain"),
+        pytest.param(f"`{NUMBER}`:  “campaign”\n ended.", "campaign” ended.", id="clutter between"),
+        pytest.param(f"{NUMBER} <!channel> & co", "!channel&gt; &amp; co", id="would alert everyone"),
+        pytest.param(f"{NUMBER} \x00payload", "payload", id="NUL"),
+        pytest.param(f"{NUMBER} - help", "- help", id="a dash"),
+    ],
+)
+async def test_reason_stands_everywhere(
+    bot: Bot, workspace: Workspace, cellcast: Cellcast, text: str, reason: str
+) -> None:
+    """The reason stands harmless on the card in each state, in the toast and in the record."""
+    card = await ask(workspace, text=text)
+    assert f"\nReason: {reason}" in card.text
+    await workspace.press(BEN, card, "Unsubscribe Number")
+    await settled(bot)
+    await workspace.command(ANA, NUMBERS, "history")
+    shown, toast = public(workspace)
+    for line in (shown.text, toast.text, private(workspace, ANA)[0]):
+        assert f"Reason: {reason}" in line
+    assert len(cellcast.calls) == 1
 
 
 @pytest.mark.parametrize("text", ["", "  ", "help", "Help", "`help`"])

@@ -118,7 +118,7 @@ class Stopped(Round):
         process = self._spawn(target=run, args=(settings, ahead, point, str(trace)))
         process.start()
         self.workspace.bot_url = f"http://127.0.0.1:{port}"
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not os.path.exists(f"{trace}.ready"):  # noqa: ASYNC110, ASYNC240, PTH110 - another process
                 await asyncio.sleep(0.01)
         return process
@@ -127,7 +127,7 @@ class Stopped(Round):
         """Ask, press, be stopped on the way, and go on as people would until the round has ended."""
         process = await self._start(0, self.point)
         people = asyncio.create_task(self.people())
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while process.is_alive() and not people.done():  # noqa: ASYNC110 - another process
                 await asyncio.sleep(0.01)
         if self.point is None:

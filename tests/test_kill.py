@@ -54,7 +54,7 @@ class Killed(Round):
         """Ask, press, be killed on the way, and go on as people would until the round has ended."""
         async with running(self.workspace, self.settings, self.folder) as self.process:
             people = asyncio.create_task(self.people())
-            await asyncio.wait_for(self.killed.wait(), 10)
+            await asyncio.wait_for(self.killed.wait(), 30)
             people.cancel()
             await asyncio.wait([people])
         async with running(self.workspace, self.settings, self.folder) as self.process:

@@ -210,7 +210,8 @@ class Ledger:
     def __init__(self, url: str) -> None:
         self.threads = ThreadPoolExecutor(THREADS, thread_name_prefix="ledger")
         self._sqlite = url.startswith("sqlite")
-        options: dict[str, Any] = {"pool_size": THREADS, "pool_timeout": BUSY_SECONDS}
+        # An error's text goes to the log: without the parameters, which hold people's words and response_urls.
+        options: dict[str, Any] = {"pool_size": THREADS, "pool_timeout": BUSY_SECONDS, "hide_parameters": True}
         if self._sqlite:
             self._engine = sa.create_engine(url, connect_args={"timeout": BUSY_SECONDS}, **options)
             sa.event.listen(self._engine, "connect", _prepare_sqlite)

@@ -40,7 +40,7 @@ def configure(settings: Settings, stream: TextIO = sys.stderr) -> None:
     ]
     as_text = settings.log_format == "text" or (settings.log_format == "auto" and stream.isatty())
     render: list[Processor] = (
-        [structlog.dev.ConsoleRenderer()]
+        [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
         if as_text
         else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     )

@@ -6,8 +6,7 @@ when, the fulfilment decides by the three ends told apart here.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,37 +68,35 @@ class Slack:
 
         `channel` may be a person's id: then it stands in the direct messages with the bot.
         """
-        answer = await self._call(
-            "chat.postMessage",
+        posting = self.client.chat_postMessage(
             channel=channel,
             text=message.text,
             blocks=message.blocks,
             unfurl_links=False,
             unfurl_media=False,
         )
-        return str(answer["ts"])
+        return str((await _sorted(posting))["ts"])
 
     async def update(self, channel: str, ts: str, message: Message) -> None:
         """Change one of the bot's own messages (https://docs.slack.dev/reference/methods/chat.update)."""
-        await self._call("chat.update", channel=channel, ts=ts, text=message.text, blocks=message.blocks)
+        await _sorted(self.client.chat_update(channel=channel, ts=ts, text=message.text, blocks=message.blocks))
 
     async def permalink(self, channel: str, ts: str) -> str:
         """A link to a message (https://docs.slack.dev/reference/methods/chat.getPermalink)."""
-        return str((await self._call("chat.getPermalink", channel=channel, message_ts=ts))["permalink"])
+        return str((await _sorted(self.client.chat_getPermalink(channel=channel, message_ts=ts)))["permalink"])
 
     async def identify(self) -> dict[str, Any]:
         """Prove the token and tell whose it is (https://docs.slack.dev/reference/methods/auth.test)."""
-        answer = await self._call("auth.test")
+        answer = await _sorted(self.client.auth_test())
         return dict(answer.data) if isinstance(answer.data, dict) else {}
 
     async def open_socket(self, app_token: str) -> str:
         """Prove the app-level token; the address of a socket (.../reference/methods/apps.connections.open)."""
-        with _sorted():
-            return str((await self.client.apps_connections_open(app_token=app_token))["url"])
+        return str((await _sorted(self.client.apps_connections_open(app_token=app_token)))["url"])
 
     async def group_members(self, group: str) -> frozenset[str]:
         """Who is in a user group now (https://docs.slack.dev/reference/methods/usergroups.users.list)."""
-        return frozenset((await self._call("usergroups.users.list", usergroup=group))["users"])
+        return frozenset((await _sorted(self.client.usergroups_users_list(usergroup=group)))["users"])
 
     async def respond(self, url: str, message: Message, *, private: bool = False, replace: bool = False) -> None:
         """Answer by a response_url: 5 times within 30 minutes, also where the bot is no member.
@@ -124,16 +121,11 @@ class Slack:
         if answer.status_code != 200:
             raise NotTaken(f"response_url: HTTP {answer.status_code}")
 
-    async def _call(self, method: str, **arguments: Any) -> AsyncSlackResponse:
-        with _sorted():
-            return await self.client.api_call(method, json=arguments)
 
-
-@contextlib.contextmanager
-def _sorted() -> Iterator[None]:
-    """Turn what slack_sdk raises into NotTaken or NotKnown."""
+async def _sorted(call: Awaitable[AsyncSlackResponse]) -> AsyncSlackResponse:
+    """The answer of a call; what slack_sdk raises becomes NotTaken or NotKnown."""
     try:
-        yield
+        return await call
     except SlackApiError as error:
         raise _sort(error.response) from error
     except (aiohttp.ClientError, TimeoutError, ValueError, AttributeError) as error:

@@ -221,7 +221,12 @@ async def test_stand_in_holds_the_bot_to_its_rules(workspace: Workspace, bot: Bo
         assert (await call("chat.delete"))["error"] == "unknown_method"
         fields: dict[str, Any] = {"channel": NUMBERS, "text": "x", "blocks": card.blocks}
         assert (await call("chat.update", ts=said.ts, **fields))["error"] == "message_not_found"
-        assert (await call("chat.getPermalink", channel=NUMBERS, message_ts="0"))["error"] == "message_not_found"
+        assert (await call("chat.getPermalink", channel=NUMBERS, message_ts="0"))["error"] == "channel_not_found"
+        async with client.get(
+            f"{workspace.api_url}chat.getPermalink?channel={NUMBERS}&message_ts=0",
+            headers={"Authorization": f"Bearer {TOKEN}"},
+        ) as answer:
+            assert (await answer.json())["error"] == "message_not_found"
         fields["blocks"] = []
         assert (await call("chat.update", ts=card.ts, **fields))["error"] == "invalid_blocks"
         assert (await call("chat.postMessage", **fields))["error"] == "invalid_blocks"

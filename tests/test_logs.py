@@ -6,11 +6,13 @@ import asyncio
 import io
 import json
 import logging
+from pathlib import Path
 
 import pytest
 import structlog
 
 from bot import errors, logs
+from bot.ledger import Asking, Ledger
 from bot.settings import Settings, load
 from bot.tasks import Tasks
 
@@ -73,6 +75,16 @@ def test_text_on_a_terminal(settings: Settings) -> None:
     logs.configure(settings.model_copy(update={"log_format": "json"}), out)
     structlog.get_logger("bot").info("told")
     assert out.getvalue().startswith("{")
+
+
+async def test_database_errors_hold_no_parameters(tmp_path: Path) -> None:
+    """The text of a database error, which is logged, holds no response_url and no words of people."""
+    ledger = Ledger(f"sqlite:///{tmp_path}/empty.db")  # its tables are missing
+    with pytest.raises(errors.LedgerError) as raised:
+        await ledger.ask(Asking("a" * 24, "C1", "U1", 1.0, 1.0, reply_url="http://secret-url", reason="secret reason"))
+    ledger.close()
+    assert "no such table" in str(raised.value.__cause__)
+    assert "secret" not in str(raised.value.__cause__)
 
 
 async def test_background_errors_are_logged(settings: Settings) -> None:

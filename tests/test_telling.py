@@ -227,7 +227,7 @@ async def test_told_after_a_restart(start: Start, workspace: Workspace, cellcast
         await workspace.press(BEN, card, "Unsubscribe Number")
     assert toasts(workspace) == []
     clock.advance(16)
-    async with start() as bot:  # its first sweep is at the start
+    async with start(sweep_every=0.2) as bot:
         await workspace.until(lambda: toasts(workspace))
         await settled(bot)
     assert len(toasts(workspace)) == 1
@@ -245,7 +245,7 @@ async def test_orphan_becomes_unknown(start: Start, workspace: Workspace, cellca
         assert await bot.ledger.confirm(press, bot.fulfilment.call_ends_by(press.now), not_by_asker=False)
     for wait, unknown in ((7.5, False), (1, True)):
         clock.advance(wait)
-        async with start() as bot:
+        async with start(sweep_every=0.2 if unknown else 3600) as bot:
             await bot.fulfilment.sweep()
             await settled(bot)
             if unknown:

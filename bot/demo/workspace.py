@@ -30,6 +30,8 @@ BOT_USER, TEAM, APP = "U0BOT", "T0HOME", "A0APP"
 ACK_SECONDS = 3.0
 URL_USES, URL_SECONDS = 5, 1800
 COMMAND = "/unsubscribe-number"
+# Only methods that write take JSON (https://docs.slack.dev/apis/web-api#posting-json).
+TAKES_JSON = {"chat.postMessage", "chat.update"}
 
 
 @dataclass(frozen=True)
@@ -127,7 +129,7 @@ class Workspace:
         self._tickets: set[str] = set()
         self._envelopes: dict[str, asyncio.Future[Any]] = {}
         app = web.Application()
-        app.router.add_post("/api/{method}", self._api)
+        app.router.add_route("*", "/api/{method}", self._api)
         app.router.add_post("/response/{secret}", self._respond)
         app.router.add_get("/socket/{ticket}", self._socket)
         self._server = Server(app)
@@ -273,8 +275,9 @@ class Workspace:
     async def _api(self, request: web.Request) -> web.StreamResponse:
         method = request.match_info["method"]
         self.api_calls.append(method)
-        is_json = request.content_type == "application/json"
-        given: dict[str, Any] = await request.json() if is_json else dict(await request.post())
+        given: dict[str, Any] = dict(request.query) | dict(await request.post())
+        if request.content_type == "application/json" and method in TAKES_JSON:  # elsewhere Slack does not read it
+            given = await request.json()
         fault = self.faults[method].popleft() if self.faults[method] else ""
         await self.on_step(f"before {method}")
         if (broken := await self._broken(request, fault)) is not None:
@@ -324,14 +327,14 @@ class Workspace:
                 self._tickets.add(ticket)
                 return {"ok": True, "url": f"{self._server.url.replace('http', 'ws', 1)}/socket/{ticket}"}
             case "usergroups.users.list":
-                users = self.groups.get(given["usergroup"])
+                users = self.groups.get(given.get("usergroup", ""))
                 return {"ok": False, "error": "no_such_subteam"} if users is None else {"ok": True, "users": users}
             case "chat.postMessage":
                 return await self._post_message(given)
             case "chat.update":
                 return await self._update(given)
             case "chat.getPermalink":
-                channel, ts = given["channel"], given["message_ts"]
+                channel, ts = given.get("channel", ""), given.get("message_ts", "")
                 refused = self._refusal(channel) or ("" if self._own(channel, ts) else "message_not_found")
                 link = f"https://stand-in.slack.example/archives/{channel}/p{ts.replace('.', '')}"
                 return {"ok": False, "error": refused} if refused else {"ok": True, "permalink": link}

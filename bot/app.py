@@ -27,7 +27,7 @@ from bot import cards, errors, web
 from bot.access import Access
 from bot.cellcast import Cellcast
 from bot.errors import LedgerError, NewerLedger, NotKnown, NotTaken, StartError
-from bot.fulfilment import GRACE, Fulfilment
+from bot.fulfilment import GRACE, SWEEP_EVERY, Fulfilment
 from bot.ledger import Ledger
 from bot.settings import APP_PAGE, Settings
 from bot.slack import Slack
@@ -65,7 +65,7 @@ class Bot:
         self._site: aiohttp_web.TCPSite
         self.sweep: asyncio.Task[None]
 
-    async def start(self, sweep_every: float = 1.0) -> None:
+    async def start(self, sweep_every: float = SWEEP_EVERY) -> None:
         """Start everything. Raises StartError or LedgerError with a plain sentence where that is not possible."""
         try:
             await self._start(sweep_every)
@@ -97,9 +97,8 @@ class Bot:
         log.info("started", workspace=me.get("team"), port=self.port, mode=mode, dry_run=settings.dry_run)
 
     async def _serve(self) -> None:
-        secret = self.settings.slack_signing_secret
-        http_mode = not self.settings.socket_mode and secret is not None
-        verifier = SignatureVerifier(secret.get_secret_value()) if secret is not None and http_mode else None
+        secret = None if self.settings.socket_mode else self.settings.slack_signing_secret
+        verifier = None if secret is None else SignatureVerifier(secret.get_secret_value())
         runner = aiohttp_web.AppRunner(web.make(verifier, self._dispatch, self.health), access_log=None)
         await runner.setup()
         self._closing.push_async_callback(runner.cleanup)

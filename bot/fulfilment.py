@@ -245,7 +245,7 @@ class Fulfilment:
         for request in swept.offers_over:
             self.tasks.start(self.redraw(request.id))
 
-    async def sweep_forever(self, every: float = SWEEP_EVERY) -> None:
+    async def sweep_forever(self, every: float) -> None:
         """Sweep at least every 5 seconds, also after one that found the database away."""
         while True:
             try:

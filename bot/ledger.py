@@ -393,8 +393,13 @@ class Ledger:
             # What another copy holds at this moment it closes itself; SQLite has one writer anyway.
             locked = sa.select(_requests).where(_overdue(now)).with_for_update(skip_locked=True)
             over = _close(db, db.execute(locked).all(), now, within, running)
-            due = sa.select(_endings).where(_endings.c.told_at.is_(None), _endings.c.tell_after <= now)
-            first = due.order_by(_endings.c.tell_after).limit(20).with_for_update(skip_locked=True)
+            first = (
+                sa.select(_endings)
+                .where(_untold(now))
+                .order_by(_endings.c.tell_after)
+                .limit(20)
+                .with_for_update(skip_locked=True)
+            )
             endings = [_claim(db, _ending(row), now + LEASE) for row in db.execute(first).mappings().all()]
             return Swept(endings, over)
 
@@ -507,12 +512,15 @@ def _overdue(now: float) -> sa.ColumnElement[bool]:
     return sa.or_(open_over, orphaned)
 
 
+def _untold(now: float) -> sa.ColumnElement[bool]:
+    return sa.and_(_endings.c.told_at.is_(None), _endings.c.tell_after <= now)
+
+
 def _anything_due(db: sa.Connection, now: float) -> bool:
-    untold = sa.and_(_endings.c.told_at.is_(None), _endings.c.tell_after <= now)
     one = sa.literal(1)
     return (
         db.scalar(sa.select(one).select_from(_requests).where(_overdue(now)).limit(1)) is not None
-        or db.scalar(sa.select(one).select_from(_endings).where(untold).limit(1)) is not None
+        or db.scalar(sa.select(one).select_from(_endings).where(_untold(now)).limit(1)) is not None
     )
 
 

@@ -22,8 +22,9 @@ class MaskSecrets:
     def __init__(self, secrets: list[str]) -> None:
         self._secrets = sorted(secrets, key=len, reverse=True)
 
-    def __call__(self, _logger: WrappedLogger, _method: str, line: str) -> str:
-        """Take the rendered line, so that nothing can hide in a nested value."""
+    def __call__(self, _logger: WrappedLogger, _method: str, rendered: EventDict) -> str:
+        """Take the line that the renderer before has made, so that nothing can hide in a nested value."""
+        line = str(rendered)
         for secret in self._secrets:
             line = line.replace(secret, MASK)
         return line
@@ -47,7 +48,7 @@ def configure(settings: Settings, stream: TextIO = sys.stderr) -> None:
     mask = MaskSecrets(secrets(settings))
     formatter = structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=shared,
-        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *render, _as_processor(mask)],
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *render, mask],
     )
     handler = logging.StreamHandler(stream)
     handler.setFormatter(formatter)
@@ -77,10 +78,3 @@ def secrets(settings: Settings) -> list[str]:
     ]
     password = make_url(settings.database_url).password
     return [s.get_secret_value() for s in found if s is not None] + ([str(password)] if password else [])
-
-
-def _as_processor(mask: MaskSecrets) -> Processor:
-    def last(logger: WrappedLogger, method: str, line: EventDict) -> str:
-        return mask(logger, method, str(line))
-
-    return last

@@ -13,6 +13,7 @@ from bot import cards, errors
 from bot.access import Access
 from bot.errors import BotError, Refusal
 from bot.fulfilment import Fulfilment
+from handlers.payloads import said_privately
 
 
 @dataclass(frozen=True)
@@ -41,13 +42,11 @@ def register(app: AsyncApp, desk: Desk) -> None:
     async def to_words(error: Exception, body: dict[str, Any]) -> BoltResponse:
         """Answer the person: with the sentence of an expected error, or with a reference number."""
         sentence = str(error) if isinstance(error, BotError) else errors.report(error)
-        line = cards.private(sentence)
         if "command" in body:
-            return BoltResponse(
-                status=200, body={"response_type": "ephemeral", "text": line.text, "blocks": line.blocks}
-            )
-        url = body.get("response_url")
-        desk.fulfilment.tasks.start(desk.fulfilment.tell_privately(url if isinstance(url, str) else None, line))
+            return said_privately(sentence)
+        # payloads.read has let only a text through.
+        telling = desk.fulfilment.tell_privately(body.get("response_url"), cards.private(sentence))
+        desk.fulfilment.tasks.start(telling)
         return BoltResponse(status=200, body="")
 
     app.error(to_words)

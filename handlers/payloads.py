@@ -104,11 +104,15 @@ def read(body: dict[str, Any]) -> dict[str, Any]:
     return found | ({"ssl_check": "1"} if found.get("type") == "ssl_check" else {})
 
 
+def said_privately(sentence: str) -> BoltResponse:
+    """The ack of a command that shows only its person a line."""
+    line = cards.private(sentence)
+    return BoltResponse(status=200, body={"response_type": "ephemeral", "text": line.text, "blocks": line.blocks})
+
+
 def _unreadable(body: dict[str, Any]) -> Unreadable:
-    line = cards.private(SENTENCE)
     if "command" in body:
-        said = {"response_type": "ephemeral", "text": line.text, "blocks": line.blocks}
-        return Unreadable(BoltResponse(status=200, body=said), None)
+        return Unreadable(said_privately(SENTENCE), None)
     try:
         url = Owned.model_validate(body, strict=True).response_url
     except ValidationError:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import aiohttp
@@ -18,11 +19,22 @@ from bot.demo.workspace import Workspace
 ROOT = Path(__file__).parent.parent
 
 
+def _ports() -> Iterator[int]:
+    """Ports of this worker's own, below those that the kernel gives to outgoing connections: no race for them."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
+    return itertools.cycle(range(12_000 + worker * 1_000, 13_000 + worker * 1_000))
+
+
+PORTS = _ports()
+
+
 def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
+    """A port that nobody listens on, and nobody else will until it has been used here."""
+    while True:
+        port = next(PORTS)
+        with socket.socket() as free, contextlib.suppress(OSError):
+            free.bind(("127.0.0.1", port))
+            return port
 
 
 def clean_environment(settings: dict[str, str]) -> dict[str, str]:

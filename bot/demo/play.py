@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import re
 import secrets
 import signal
-import socket
 import sys
 import tempfile
 import time
 import webbrowser
 from collections.abc import AsyncIterator
 from pathlib import Path
-
-import aiohttp
 
 from bot.demo.cellcast import SUCCESS, Cellcast
 from bot.demo.page import Page
@@ -54,7 +52,6 @@ async def demo(*, once: bool, port: int, browser: bool) -> int:
             "CELLCAST_TIMEOUT_SECONDS": "5",
             "SLACK_API_URL": workspace.api_url,
             "CELLCAST_BASE_URL": cellcast.url,
-            "LOG_LEVEL": "ERROR",
         }
         await stack.enter_async_context(shipped_bot(workspace, settings))
         came = await first_round(workspace)
@@ -79,36 +76,43 @@ async def _serve(page: Page, port: int) -> None:
 @contextlib.asynccontextmanager
 async def shipped_bot(workspace: Workspace, settings: dict[str, str]) -> AsyncIterator[asyncio.subprocess.Process]:
     """Run `python -m bot` as a process of its own, with these settings and no others."""
-    with tempfile.TemporaryDirectory() as folder, socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-        free.close()
+    with tempfile.TemporaryDirectory() as folder:
         # No setting of this machine, no .env of this folder, and no proxy between loopback and loopback.
         ours = {name.upper() for name in Settings.model_fields} | {"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"}
         environment = {k: v for k, v in os.environ.items() if k.upper() not in ours}
-        environment |= settings | {"PORT": str(port), "DATABASE_URL": f"sqlite:///{folder}/demo.db"}
+        environment |= {"PORT": "0", "DATABASE_URL": f"sqlite:///{folder}/demo.db", "LOG_FORMAT": "json"} | settings
         environment["PYTHONPATH"] = str(Path(__file__).parents[2])
-        process = await asyncio.create_subprocess_exec(sys.executable, "-m", "bot", env=environment, cwd=folder)
-        workspace.bot_url = f"http://127.0.0.1:{port}"
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "bot", env=environment, cwd=folder, stderr=asyncio.subprocess.PIPE
+        )
+        listening = asyncio.create_task(_listen(process, workspace))
         try:
-            await _ready(process, f"{workspace.bot_url}/healthz")
+            await _ready(process, workspace)
             yield process
         finally:
             if process.returncode is None:
                 process.terminate()
             await process.wait()
+            await listening
 
 
-async def _ready(process: asyncio.subprocess.Process, url: str) -> None:
-    """Wait until the bot is healthy. Raises StartError where it ends instead, or takes too long."""
+async def _listen(process: asyncio.subprocess.Process, workspace: Workspace) -> None:
+    """Read the bot's log: where it listens, and what went wrong."""
+    assert process.stderr is not None  # noqa: S101 - it was asked for as a pipe
+    async for line in process.stderr:
+        if line.startswith(b"{") and (event := json.loads(line))["event"] == "started":
+            workspace.bot_url = f"http://127.0.0.1:{event['port']}"
+        elif not line.startswith(b"{") or event["level"] in ("error", "critical"):
+            print(line.decode(), end="", file=sys.stderr, flush=True)
+
+
+async def _ready(process: asyncio.subprocess.Process, workspace: Workspace) -> None:
+    """Wait until the bot says that it has started. Raises StartError where it ends instead, or takes too long."""
     deadline = time.monotonic() + START_SECONDS
-    async with aiohttp.ClientSession() as client:
-        while process.returncode is None and time.monotonic() < deadline:
-            with contextlib.suppress(aiohttp.ClientError):
-                async with client.get(url) as answer:
-                    answer.raise_for_status()
-                    return
-            await asyncio.sleep(0.05)
+    while process.returncode is None and time.monotonic() < deadline:
+        if workspace.bot_url:
+            return
+        await asyncio.sleep(0.02)
     raise StartError("The bot of the demo did not start; what it said stands above.")
 
 

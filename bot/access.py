@@ -78,14 +78,14 @@ class Access:
         self._second_person = settings.require_second_person
         self._teams = settings.allowed_teams or frozenset({home_team})
 
-    async def check(self, who: Person, channel: str, about: str = "") -> None:
-        """Raise Refusal, with who may instead, unless this person may ask and decide in this channel.
+    async def check(self, who: Person, channel: str | None, about: str = "") -> None:
+        """Raise Refusal, with who may instead, unless this person may ask and decide in this channel (None: in any).
 
         `about` is the request that the log names beside the person.
         """
         if who.team_id not in self._teams:
             sentence = "Only members of this bot's own workspace may unsubscribe numbers."
-        elif EVERYONE not in self._channels and channel not in self._channels:
+        elif channel is not None and EVERYONE not in self._channels and channel not in self._channels:
             sentence = "Numbers cannot be unsubscribed in this channel."
         elif not {EVERYONE, who.user_id} & self._users and not await self._members.hold(who.user_id):
             sentence = "You may not unsubscribe numbers."

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+import httpx
 import structlog
 from aiohttp import web as aiohttp_web
 from slack_bolt.adapter.socket_mode.async_internals import send_async_response
@@ -28,7 +29,9 @@ from bot.access import Access
 from bot.cellcast import Cellcast
 from bot.errors import LedgerError, NewerLedger, NotKnown, NotTaken, StartError
 from bot.fulfilment import GRACE, SWEEP_EVERY, Fulfilment
+from bot.home import Home
 from bot.ledger import Ledger
+from bot.numbers import Numbers
 from bot.settings import APP_PAGE, Settings
 from bot.slack import Slack
 from bot.tasks import Tasks
@@ -85,16 +88,28 @@ class Bot:
         self._closing.push_async_callback(self.cellcast.close)
         self.fulfilment = Fulfilment(settings, self.ledger, self.cellcast, self.slack, self.tasks, self.now)
         self.bolt = make_bolt(self.slack, me)
-        handlers.register(
-            self.bolt, handlers.Desk(Access(settings, str(me["team_id"]), self.slack, self.now), self.fulfilment)
-        )
+        access = Access(settings, str(me["team_id"]), self.slack, self.now)
+        rules = self.fulfilment.rules
+        self.home = Home(self.ledger, self.slack, access, self.tasks, rules, settings.dry_run, self.now)
+        self.fulfilment.on_change = self.home.refresh
+        numbers = Numbers(settings.numbers_file)
+        await numbers.current()
+        handlers.register(self.bolt, handlers.Desk(access, self.fulfilment, numbers, self.home))
         await self._serve()
         if settings.slack_app_token is not None:
             await self._connect(settings.slack_app_token.get_secret_value())
         self.sweep = asyncio.create_task(self.fulfilment.sweep_forever(sweep_every))
         self._started = True
+        self.tasks.start(self._read_account())
         mode = "socket" if settings.socket_mode else "http"
         log.info("started", workspace=me.get("team"), port=self.port, mode=mode, dry_run=settings.dry_run)
+
+    async def _read_account(self) -> None:
+        """Ask once which Cellcast account the key is of, for the App Home; that it stays unknown changes nothing."""
+        try:
+            self.home.account = str((await self.cellcast.account()).get("account_name") or "")
+        except httpx.HTTPError as error:
+            log.warning("account_not_read", error=type(error).__name__)
 
     async def _serve(self) -> None:
         secret = None if self.settings.socket_mode else self.settings.slack_signing_secret

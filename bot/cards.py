@@ -7,6 +7,7 @@ ask for a decision: the first line says the action and what it touches, every re
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from typing import Any
 
 from bot.ledger import Ending, Request
@@ -16,7 +17,11 @@ from bot.slack import Message
 COMMAND = "/unsubscribe-number"
 EXAMPLE = f"{COMMAND} 66ea98514f0c1a121c76ec17"
 UNSUBSCRIBE, KEEP, TRY_AGAIN = "unsubscribe_number", "keep_number", "try_again"
+PICK = "pick_number"
+DIALOG = "Cellcast numbers"
 Block = dict[str, Any]
+LONGEST_OPTION = 75
+LONGEST_IN_HOME = 300
 
 STRANGE_BUTTON = "This button is not one that the bot knows any more. Please ask again with the command."
 
@@ -63,6 +68,14 @@ _STANDS = {
 }
 
 
+@dataclass(frozen=True)
+class Rules:
+    """What holds for every card: another person must confirm; there is a list that names numbers."""
+
+    second_person: bool = False
+    listed: bool = False
+
+
 def escape(text: str) -> str:
     """Text that did not come from the bot itself, harmless (https://docs.slack.dev/messaging/formatting-message-text)."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
@@ -84,42 +97,78 @@ def private(sentence: str) -> Message:
     return Message(sentence, [_section(sentence)])
 
 
-def usage(who_may: str) -> Message:
-    """The answer to the command without a number, or with `help`."""
+def usage(who_may: str, *, listed: bool = False) -> Message:
+    """The answer to `help`, and to the command without a number where no list names any."""
+    if listed:
+        ways = (
+            f"`{COMMAND} number` unsubscribes one virtual number at Cellcast: its phone number, its label, or its id. "
+            f"`{COMMAND}` alone lets you choose it. "
+        )
+        example = f'`{COMMAND} "Support line" campaign ended`'
+    else:
+        ways, example = f"`{COMMAND} id` unsubscribes one virtual number at Cellcast. ", f"`{EXAMPLE} campaign ended`"
     return private(
-        f"`{COMMAND} id` unsubscribes one virtual number at Cellcast. A card in the channel asks for confirmation "
-        f"first; nothing is sent before somebody presses the button. A reason may stand behind the id.\n"
-        f"Example: `{EXAMPLE} campaign ended`\n"
-        f"`{COMMAND} history` shows the last requests.\n{who_may}"
+        f"{ways}A card in the channel asks for confirmation first; nothing is sent before somebody presses the button. "
+        f"A reason may stand behind the {'number' if listed else 'id'}{', with the label in quotation marks' * listed}."
+        f"\nExample: {example}\n`{COMMAND} history` shows the last requests.\n{who_may}"
     )
 
 
-def card(request: Request, *, second_person: bool = False) -> Message:
+def picker(who_may: str) -> Message:
+    """The private answer to the command alone: choose a number from the list; nothing is sent by that."""
+    text = "*Which number is to be unsubscribed?*\nA card in the channel then asks for confirmation."
+    more = f"`{COMMAND} help` explains what you can type instead. {who_may}"
+    menu = {
+        "type": "external_select",
+        "action_id": PICK,
+        "placeholder": {"type": "plain_text", "text": "Type a label or a phone number"},
+        "min_query_length": 0,
+    }
+    return Message(
+        f"{text}\n{more}",
+        [{**_section(text), "block_id": PICK, "accessory": menu}, _context(more)],
+    )
+
+
+def option(number_id: str, called: str, *, has_card: bool) -> Block:
+    """A number to choose from (https://docs.slack.dev/reference/block-kit/composition-objects/option-object)."""
+    mark = " (card open)" if has_card else ""
+    room = LONGEST_OPTION - len(mark)
+    text = called or number_id
+    text = text if len(text) <= room else text[: room - 1] + "…"
+    return {
+        "text": {"type": "plain_text", "text": f"{text}{mark}"},
+        "description": {"type": "plain_text", "text": number_id},
+        "value": number_id,
+    }
+
+
+def card(request: Request, rules: Rules) -> Message:
     """The card of a request as it stands."""
     if request.ending is not None:
-        return _ended(request, request.ending, second_person)
-    return _pending(request, second_person) if request.state is State.PENDING else _under_way(request)
+        return _ended(request, request.ending, rules)
+    return _pending(request, rules) if request.state is State.PENDING else _under_way(request)
 
 
-def _pending(request: Request, second_person: bool) -> Message:
+def _pending(request: Request, rules: Rules) -> Message:
     lines = [
-        f"*Unsubscribe virtual number {_number(request)}?*",
+        _title(request, "Unsubscribe ", "?"),
         f"Asked by {person(request.asked_by)}. It can be confirmed until {moment(request.open_until or 0)}.",
         "This may not be undoable: Cellcast documents no way to get the number back.",
     ]
-    return _message([*lines, *_reason(request), *_rules(request, second_person)], _buttons(request, UNSUBSCRIBE, KEEP))
+    return _message([*lines, *_reason(request), *_rules(request, rules)], _buttons(request, UNSUBSCRIBE, KEEP))
 
 
 def _under_way(request: Request) -> Message:
     attempt = f" (attempt {request.attempt})" if request.attempt > 1 else ""
     lines = [
-        f"*Unsubscribing virtual number {_number(request)}* …{attempt}",
+        f"{_title(request, 'Unsubscribing ')} …{attempt}",
         f"Confirmed by {_decided(request)}. Cellcast's answer will follow in this channel.",
     ]
-    return _message([*lines, *_reason(request), *_rules(request, False)])
+    return _message([*lines, *_reason(request), *_rules(request, Rules())])
 
 
-def _ended(request: Request, ending: Ending, second_person: bool) -> Message:
+def _ended(request: Request, ending: Ending, rules: Rules) -> Message:
     can_try = request.open_until is not None
     lines = [_headline(request, ending)]
     if ending.kind is not Kind.SUCCEEDED:
@@ -127,13 +176,14 @@ def _ended(request: Request, ending: Ending, second_person: bool) -> Message:
     if can_try:
         lines.append(f"Try Again can be pressed until {moment(request.open_until or 0)}.")
     lines.append(f"{_who(ending)} Asked by {person(request.asked_by)}.".strip())
-    rules = _rules(request, second_person) if can_try else []
-    return _message([*lines, *_reason(request), *rules], _buttons(request, TRY_AGAIN) if can_try else [])
+    if not can_try:
+        return _message([*lines, *_reason(request)])
+    return _message([*lines, *_reason(request), *_rules(request, rules)], _buttons(request, TRY_AGAIN))
 
 
 def toast(request: Request, ending: Ending) -> Message:
     """The new message in the channel that tells an ending, with the API's own message word for word."""
-    who = " ".join([f"Virtual number {_number(request)}.", _who(ending), *_reason(request)]).replace("  ", " ")
+    who = " ".join(filter(None, [f"{_begin(_number(request))}.", _who(ending), *_reason(request)]))
     if ending.kind is Kind.SUCCEEDED:
         said = ending.message or "Cellcast reports success, without a message."
         return Message(f"{escape(said)}\n{who}", [_plain(said), _context(who)])
@@ -154,7 +204,7 @@ def pointer(request: Request, link: str | None) -> Message:
         State.CONFIRMED: f"was confirmed by {person(request.decided_by)} and is under way",
     }.get(request.state, f"can be tried again until {moment(request.open_until or 0)}")
     return private(
-        f"There is a card for virtual number {_number(request)} already: {person(request.asked_by)} asked "
+        f"There is a card for {_number(request)} already: {person(request.asked_by)} asked "
         f"{moment(request.asked_at)}, and it {now}. {where}."
     )
 
@@ -166,6 +216,15 @@ def history(requests: list[Request]) -> Message:
     return private("\n".join(["*The last requests, newest first*", *map(_in_history, requests)]))
 
 
+def in_home(request: Request, ending: Ending) -> str:
+    """One of the last endings, in the App Home."""
+    when = f"{moment(ending.ended_at)}, in <#{request.channel}>"
+    decided = _who(ending) or f"{_WHAT[ending.kind]}"
+    said = f" Cellcast's message: {escape(ending.message[:LONGEST_IN_HOME])}" if ending.message else ""
+    why = "".join(f" {line}" for line in _reason(request))
+    return f"{_headline(request, ending)}\n{when}. {decided} Asked by {person(request.asked_by)}.{said}{why}"
+
+
 def _in_history(request: Request) -> str:
     asked = f"asked by {person(request.asked_by)} {moment(request.asked_at)}"
     if request.decided_by is not None:
@@ -174,16 +233,14 @@ def _in_history(request: Request) -> str:
     attempts = f", {request.attempt} attempts" if request.attempt > 1 else ""
     dry = ", dry run" if request.dry_run else ""
     why = "".join(f". {line}" for line in _reason(request))
-    return f"• {_number(request)} {_STANDS[request.state]}{dry}: {asked}{attempts}{why}"
+    number = _number(request) if _named(request) else f"`{request.number_id}`"
+    return f"• {number} {_STANDS[request.state]}{dry}: {asked}{attempts}{why}"
 
 
 def card_not_posted(request: Request, *, known: bool) -> Message:
     """The private line where the card could not be posted, or nobody knows whether it was."""
     what = "Slack did not take the card" if known else "Slack did not say whether it took the card"
-    return private(
-        f"{what} for virtual number {_number(request)}. Nothing was sent to Cellcast. "
-        f"Please ask again: `{COMMAND} {request.number_id}`"
-    )
+    return private(f"{what} for {_number(request)}. Nothing was sent to Cellcast. Please ask again: {_asking(request)}")
 
 
 def too_late(request: Request) -> Message:
@@ -193,28 +250,27 @@ def too_late(request: Request) -> Message:
         State.CONFIRMED: f"{_decided(request)} has confirmed this already. Cellcast's answer will follow.",
         State.KEPT: f"{_decided(request)} has pressed Keep Number already. Nothing was sent to Cellcast.",
         State.EXPIRED: f"The time to confirm was over at {moment(request.ending.ended_at if request.ending else 0)}. "
-        f"Nothing was sent to Cellcast. Ask again: `{COMMAND} {request.number_id}`",
+        f"Nothing was sent to Cellcast. Ask again: {_asking(request)}",
         State.SUCCEEDED: f"{_decided(request)} has confirmed this already, and it is done.",
     }.get(request.state)
     if said is None:
         still = request.open_until is not None
-        then = "Look at the card: it can be tried again." if still else f"Ask again: `{COMMAND} {request.number_id}`"
+        then = "Look at the card: it can be tried again." if still else f"Ask again: {_asking(request)}"
         said = f"{_decided(request)} has confirmed this already, and that attempt has ended. {then}"
-    return private(f"Virtual number {_number(request)}: {said}")
+    return private(f"{_begin(_number(request))}: {said}")
 
 
 def _headline(request: Request, ending: Ending) -> str:
-    number = f"virtual number {_number(request)}"
     if ending.kind is Kind.NOT_FOUND and ending.after_unknown:
-        return f"*Probably unsubscribed before: {number}*"
+        return _title(request, "Probably unsubscribed before: ")
     if ending.kind is Kind.DRY_RUN:
-        return f"*Dry run: {number} was not unsubscribed*"
+        return _title(request, "Dry run: ", " was not unsubscribed")
     return {
-        State.SUCCEEDED: f"*Unsubscribed: {number}*",
-        State.UNKNOWN: f"*Outcome unknown: {number}*",
-        State.KEPT: f"*Kept: {number}*",
-        State.EXPIRED: f"*Expired: {number} was not unsubscribed*",
-    }.get(ending.kind.state, f"*Not unsubscribed: {number}*")
+        State.SUCCEEDED: _title(request, "Unsubscribed: "),
+        State.UNKNOWN: _title(request, "Outcome unknown: "),
+        State.KEPT: _title(request, "Kept: "),
+        State.EXPIRED: _title(request, "Expired: ", " was not unsubscribed"),
+    }.get(ending.kind.state, _title(request, "Not unsubscribed: "))
 
 
 def explain(kind: Kind) -> tuple[str, str]:
@@ -247,7 +303,7 @@ def _next_step(request: Request, ending: Ending, can_try: bool) -> str:
         again = "in a minute"
     else:
         again = "if it is" if ending.kind.state is State.UNKNOWN else ""
-    then = "Press Try Again on the card" if can_try else f"Ask again with `{COMMAND} {request.number_id}`"
+    then = "Press Try Again on the card" if can_try else f"Ask again with {_asking(request)}"
     return f"{first} {then} {again}".strip() + "."
 
 
@@ -267,17 +323,46 @@ def _reason(request: Request) -> list[str]:
     return [f"Reason: {escape(request.reason)}"] if request.reason else []
 
 
-def _rules(request: Request, second_person: bool) -> list[str]:
+def _rules(request: Request, rules: Rules) -> list[str]:
     lines = []
-    if second_person:
+    if rules.listed and not _named(request):
+        lines.append("The list of numbers does not name this id: look in Cellcast which number it is.")
+    if rules.second_person:
         lines.append(f"Another person than {person(request.asked_by)} must confirm.")
     if request.dry_run and request.state in (State.PENDING, State.CONFIRMED):
         lines.append("*Dry run:* nothing will be sent to Cellcast.")
     return lines
 
 
+def name(phone: str | None, label: str | None) -> str:
+    """What people call a number, as plain text; empty where the list does not name it."""
+    return " ".join(filter(None, [phone, f'"{label}"' if label else ""]))
+
+
+def _named(request: Request) -> str:
+    return escape(name(request.phone, request.label))
+
+
+def _title(request: Request, before: str, after: str = "") -> str:
+    """The first line of a card: what is done, to which number, and its id beside it."""
+    if called := _named(request):
+        return f"*{before}{called}{after}* (`{request.number_id}`)"
+    return f"*{before}virtual number `{request.number_id}`{after}*"
+
+
 def _number(request: Request) -> str:
-    return f"`{request.number_id}`"
+    """The number within a sentence."""
+    called = _named(request)
+    return f"{called} (`{request.number_id}`)" if called else f"virtual number `{request.number_id}`"
+
+
+def _begin(sentence: str) -> str:
+    return sentence[:1].upper() + sentence[1:]
+
+
+def _asking(request: Request) -> str:
+    """The command that asks for this number."""
+    return f"`{COMMAND} {request.phone or request.number_id}`"
 
 
 def _message(lines: list[str], buttons: list[Block] | None = None) -> Message:
@@ -316,12 +401,14 @@ def _button(request: Request, action: str) -> Block:
     }
     if action == KEEP:
         return button
+    called = name(request.phone, request.label)
+    called = f"{called} ({request.number_id})" if called else f"Virtual number {request.number_id}"
     undo = "This is a dry run: nothing will be sent." if request.dry_run else "This may not be undoable."
     return button | {
         "style": "danger",
         "confirm": {
             "title": {"type": "plain_text", "text": "Unsubscribe this number?"},
-            "text": {"type": "plain_text", "text": f"Virtual number {request.number_id}. {undo}"},
+            "text": {"type": "plain_text", "text": f"{called}. {undo}"},
             "confirm": {"type": "plain_text", "text": label},
             "deny": {"type": "plain_text", "text": "Go Back"},
             "style": "danger",

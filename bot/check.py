@@ -10,6 +10,7 @@ from bot.app import identify, open_ledger, open_socket
 from bot.cellcast import Cellcast
 from bot.errors import BotError, NotTaken
 from bot.ledger import Ledger
+from bot.numbers import MOST_FAULTS, Numbers
 from bot.settings import Settings
 from bot.slack import Slack
 
@@ -56,6 +57,7 @@ async def check(settings: Settings) -> bool:
         ("Cellcast key", key),
         ("Cellcast account", account),
         ("Database", database),
+        ("List of numbers", lambda: _numbers(settings)),
     ]
     try:
         return all([await _line(name, prove) for name, prove in parts])
@@ -74,6 +76,16 @@ async def _groups(settings: Settings, slack: Slack) -> str:
         why = cure if error.code == "missing_scope" else "look at the group's id in ALLOWED_USERS"
         raise BotError(f"Slack does not tell who is in them ({error.code}): {why}.") from None
     return ", ".join(counts) or "none in ALLOWED_USERS"
+
+
+async def _numbers(settings: Settings) -> str:
+    if settings.numbers_file is None:
+        return "not set: people ask by id"
+    found = await Numbers(settings.numbers_file).current()
+    if found.faults:
+        more = f"; and {len(found.faults) - MOST_FAULTS} more" if len(found.faults) > MOST_FAULTS else ""
+        raise BotError(f"{settings.numbers_file}: " + "; ".join(found.faults[:MOST_FAULTS]) + more + ".")
+    return f"{len(found.by_id)} numbers in {settings.numbers_file}"
 
 
 async def _line(name: str, prove: Callable[[], Awaitable[str]]) -> bool:

@@ -47,6 +47,8 @@ class Fulfilment:
         self._running: set[str] = set()  # the requests whose call this process holds
         self._drawing: dict[str, asyncio.Lock] = {}
         self.swept_at = self.now()
+        self.rules = cards.Rules(self.settings.require_second_person, listed=self.settings.numbers_file is not None)
+        self.on_change: Callable[[], None] = lambda: None  # told whenever a card stands otherwise than before
 
     # Asking
 
@@ -70,6 +72,7 @@ class Fulfilment:
         else:
             log.info("card_posted", request=request.id, channel=request.channel, ts=ts)
             await self.ledger.card_posted(request.id, ts)
+        self.on_change()
 
     async def point_to_card(self, request: Request, reply_url: str | None) -> None:
         """Tell the person who asked again where the open card is."""
@@ -79,12 +82,13 @@ class Fulfilment:
                 link = await self.slack.permalink(request.channel, request.card_ts)
         await self.tell_privately(reply_url, cards.pointer(request, link))
 
-    async def tell_privately(self, reply_url: str | None, message: Message) -> None:
+    async def tell_privately(self, reply_url: str | None, message: Message, trigger_id: str | None = None) -> None:
         """Show one person a line; it is worth one try only, for it changes nothing."""
-        if reply_url is None:
-            return
         try:
-            await self.slack.respond(reply_url, message, private=True)
+            if reply_url is not None:
+                await self.slack.respond(reply_url, message, private=True)
+            elif trigger_id is not None:
+                await self.slack.open_dialog(trigger_id, cards.DIALOG, message)
         except SlackError as error:
             log.warning("private_line_not_taken", error=str(error))
 
@@ -190,6 +194,7 @@ class Fulfilment:
 
         Raises SlackError where it may work later. One drawing at a time for a request: the last one shows the truth.
         """
+        self.on_change()
         lock = self._drawing.setdefault(request_id, asyncio.Lock())
         try:
             async with lock:
@@ -231,7 +236,7 @@ class Fulfilment:
             log.warning("card_not_redrawn", request=request_id, error=str(error))
 
     def _card(self, request: Request) -> Message:
-        return cards.card(request, second_person=self.settings.require_second_person)
+        return cards.card(request, self.rules)
 
     # The sweep
 

@@ -27,7 +27,9 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 from bot.errors import LedgerError, NewerLedger
 from bot.outcome import Kind, Outcome, State
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+# The columns that each version added to the requests of the one before.
+ADDED = {2: ("phone VARCHAR(40)", "label TEXT")}
 # A teller, or a poster of a card, has this long before another copy of the bot may take over.
 LEASE = 15.0
 # The ack is due within 3 s: a locked database must say so before.
@@ -51,6 +53,9 @@ _requests = sa.Table(
     _tables,
     sa.Column("id", sa.String(32), primary_key=True),
     sa.Column("number_id", sa.String(24), nullable=False),
+    # What the list of numbers called it when it was asked: this is what people confirm.
+    sa.Column("phone", sa.String(40)),
+    sa.Column("label", sa.Text),
     sa.Column("reason", sa.Text),
     # Holds the number while the request can still lead to a call: no two open cards for one number.
     sa.Column("open_number", sa.String(24), unique=True),
@@ -117,6 +122,8 @@ class Request:
 
     id: str
     number_id: str
+    phone: str | None
+    label: str | None
     reason: str | None
     open_number: str | None
     state: State
@@ -149,6 +156,8 @@ class Asking:
     dry_run: bool = False
     reply_url: str | None = None
     reason: str | None = None
+    phone: str | None = None
+    label: str | None = None
 
 
 @dataclass(frozen=True)
@@ -250,6 +259,11 @@ class Ledger:
                     f"The database was written by a newer version of this bot (schema {version}, this bot knows "
                     f"{SCHEMA_VERSION}). Run that version or a later one, or point DATABASE_URL to another database."
                 )
+            else:
+                for number in range(version + 1, SCHEMA_VERSION + 1):
+                    for column in ADDED[number]:
+                        db.exec_driver_sql(f"ALTER TABLE requests ADD COLUMN {column}")
+                db.execute(_version.update().values(version=SCHEMA_VERSION))
 
     @_within(PATIENT_SECONDS)
     def check(self) -> None:
@@ -277,6 +291,8 @@ class Ledger:
                 "reply_url": asking.reply_url,
                 "dry_run": asking.dry_run,
                 "reason": asking.reason,
+                "phone": asking.phone,
+                "label": asking.label,
             }
             new = {
                 "id": secrets.token_hex(16),
@@ -410,6 +426,22 @@ class Ledger:
         with self._read() as db:
             found = [_request(db, row) for row in db.execute(newest.limit(limit)).mappings().all()]
             return [(request, _endings_of(db, request.id)) for request in found]
+
+    @_within(ANSWER_SECONDS)
+    def open_requests(self, now: float) -> list[Request]:
+        """The requests that a press can still confirm, or whose call is under way; newest first."""
+        can = sa.or_(_requests.c.open_until > now, _requests.c.state == State.CONFIRMED)
+        newest = sa.select(_requests).where(can).order_by(_requests.c.asked_at.desc())
+        with self._read() as db:
+            return [_request(db, row) for row in db.execute(newest).mappings().all()]
+
+    @_within(ANSWER_SECONDS)
+    def last_endings(self, limit: int) -> list[tuple[Request, Ending]]:
+        """The last endings, newest first, each with its request as it stands now."""
+        newest = sa.select(_endings).order_by(_endings.c.ended_at.desc()).limit(limit)
+        with self._read() as db:
+            endings = [_ending(row) for row in db.execute(newest).mappings().all()]
+            return [(_only(db, _requests.c.id == ending.request_id), ending) for ending in endings]
 
     @_within(PATIENT_SECONDS)
     def posted(self, ending: Ending, now: float) -> None:

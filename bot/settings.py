@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
@@ -72,6 +73,10 @@ class Settings(BaseSettings):
         default="sqlite:///unsubscribe.db",
         description="an SQLAlchemy URL: sqlite:///FILE, or postgresql+psycopg://USER:PASSWORD@HOST/NAME where several "
         "copies run (needs the extra postgres)",
+    )
+    numbers_file: Path | None = Field(
+        default=None,
+        description="a CSV file `id,number,label` that gives ids a phone number and a name; read again when it changes",
     )
     dry_run: bool = Field(default=False, description="true: everything but the call; true or false")
     host: str = Field(default="127.0.0.1", description="where the web server listens")

@@ -98,18 +98,46 @@ class Slack:
         """Who is in a user group now (https://docs.slack.dev/reference/methods/usergroups.users.list)."""
         return frozenset((await _sorted(self.client.usergroups_users_list(usergroup=group)))["users"])
 
+    async def team_of(self, user: str) -> str:
+        """The workspace that a person belongs to (https://docs.slack.dev/reference/methods/users.info)."""
+        found = (await _sorted(self.client.users_info(user=user))).get("user")
+        if not isinstance(found, dict) or not isinstance(team := found.get("team_id"), str):
+            raise NotKnown("no team")
+        return team
+
+    async def publish_home(self, user: str, blocks: list[dict[str, Any]]) -> None:
+        """Set what a person sees in the App Home (https://docs.slack.dev/reference/methods/views.publish)."""
+        await _sorted(self.client.views_publish(user_id=user, view={"type": "home", "blocks": blocks}))
+
+    async def open_dialog(self, trigger_id: str, title: str, message: Message) -> None:
+        """Show who pressed a line, where there is no channel to answer in (.../reference/methods/views.open)."""
+        view = {
+            "type": "modal",
+            "title": {"type": "plain_text", "text": title},
+            "close": {"type": "plain_text", "text": "Close"},
+            "blocks": message.blocks,
+        }
+        await _sorted(self.client.views_open(trigger_id=trigger_id, view=view))
+
+    async def withdraw(self, url: str) -> None:
+        """Take away the private message whose menu was used, by the response_url of that."""
+        await self._answer(url, {"delete_original": True})
+
     async def respond(self, url: str, message: Message, *, private: bool = False, replace: bool = False) -> None:
         """Answer by a response_url: 5 times within 30 minutes, also where the bot is no member.
 
         https://docs.slack.dev/interactivity/handling-user-interaction#message_responses
         """
-        webhook = AsyncWebhookClient(url, session=self.session, retry_handlers=[])
         body = {
             "text": message.text,
             "blocks": message.blocks,
             "replace_original": replace,
             "response_type": "ephemeral" if private else "in_channel",
         }
+        await self._answer(url, body)
+
+    async def _answer(self, url: str, body: dict[str, Any]) -> None:
+        webhook = AsyncWebhookClient(url, session=self.session, retry_handlers=[])
         try:
             answer = await webhook.send_dict(body)
         except (aiohttp.ClientError, TimeoutError, UnicodeError) as error:

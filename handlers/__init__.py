@@ -13,6 +13,9 @@ from bot import cards, errors
 from bot.access import Access
 from bot.errors import BotError, Refusal
 from bot.fulfilment import Fulfilment
+from bot.home import Home
+from bot.numbers import Numbers
+from bot.slack import Message
 from handlers.payloads import said_privately
 
 
@@ -22,14 +25,22 @@ class Desk:
 
     access: Access
     fulfilment: Fulfilment
+    numbers: Numbers
+    home: Home
+
+
+def tell_privately(desk: Desk, body: dict[str, Any], message: Message) -> None:
+    """Show who pressed or typed something a line: by the response_url, or from the App Home in a dialog."""
+    fulfilment = desk.fulfilment
+    fulfilment.tasks.start(fulfilment.tell_privately(body.get("response_url"), message, body.get("trigger_id")))
 
 
 def register(app: AsyncApp, desk: Desk) -> None:
     """Register every listener of the bot, and the one error handler."""
-    from handlers import buttons, command  # noqa: PLC0415 - they need Desk from here
+    from handlers import buttons, command, home, picker  # noqa: PLC0415 - they need Desk from here
 
-    command.register(app, desk)
-    buttons.register(app, desk)
+    for module in (command, buttons, picker, home):
+        module.register(app, desk)
 
     @app.command(re.compile(""))
     async def other_command() -> None:
@@ -39,14 +50,22 @@ def register(app: AsyncApp, desk: Desk) -> None:
     async def other_button() -> None:
         raise Refusal(cards.STRANGE_BUTTON)
 
+    @app.options(re.compile(""))
+    async def other_menu() -> None:
+        raise Refusal(cards.STRANGE_BUTTON)
+
+    @app.event(re.compile(""))
+    async def other_event() -> None:
+        """One that the app was subscribed to by hand."""
+
     async def to_words(error: Exception, body: dict[str, Any]) -> BoltResponse:
         """Answer the person: with the sentence of an expected error, or with a reference number."""
         sentence = str(error) if isinstance(error, BotError) else errors.report(error)
         if "command" in body:
             return said_privately(sentence)
-        # payloads.read has let only a text through.
-        telling = desk.fulfilment.tell_privately(body.get("response_url"), cards.private(sentence))
-        desk.fulfilment.tasks.start(telling)
+        if body.get("type") == "block_suggestion":  # a menu can show no sentence: the choice will
+            return BoltResponse(status=200, body={"options": []})
+        tell_privately(desk, body, cards.private(sentence))
         return BoltResponse(status=200, body="")
 
     app.error(to_words)

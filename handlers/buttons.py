@@ -13,7 +13,7 @@ from bot import cards
 from bot.access import Person
 from bot.errors import Refusal
 from bot.ledger import Press, Request
-from handlers import Desk
+from handlers import Desk, tell_privately
 
 log = structlog.get_logger("bot.buttons")
 VALUE = re.compile(r"([0-9a-f]{32}):([0-9]{1,6})")
@@ -29,25 +29,25 @@ def register(app: AsyncApp, desk: Desk) -> None:
         """Record the yes and ack; the call is made in the background by the one press that was recorded."""
         press = await read(desk, body, action)
         alone = fulfilment.settings.require_second_person
-        desk.access.check_decision(press.by, await find(desk, press))
+        desk.access.check_decision(press.by, await find(desk, press.request_id))
         ends_by = fulfilment.call_ends_by(press.now)
         if (request := await fulfilment.ledger.confirm(press, ends_by, not_by_asker=alone)) is not None:
             log.info("confirmed", request=request.id, by=press.by, attempt=request.attempt)
             fulfilment.tasks.start(fulfilment.carry_out(request))
         else:
-            await pressed_in_vain(desk, press)
+            await pressed_in_vain(desk, press, body)
         await ack()
 
     @app.action(cards.KEEP)
     async def keep(ack: AsyncAck, body: dict[str, Any], action: dict[str, Any]) -> None:
         """Record that the number is kept and ack; the card is closed in the background."""
         press = await read(desk, body, action)
-        await find(desk, press)
+        await find(desk, press.request_id)
         if (ending := await fulfilment.ledger.keep(press)) is not None:
             log.info("kept", request=press.request_id, by=press.by)
             fulfilment.tasks.start(fulfilment.tell(ending))
         else:
-            await pressed_in_vain(desk, press)
+            await pressed_in_vain(desk, press, body)
         await ack()
 
 
@@ -60,34 +60,37 @@ async def read(desk: Desk, body: dict[str, Any], action: dict[str, Any]) -> Pres
     user = body["user"]
     value = VALUE.fullmatch(action["value"])
     about = value[1] if value else ""
-    await desk.access.check(Person(user["id"], user["team_id"]), body["channel"]["id"], about)
+    channel = body.get("channel", {}).get("id")  # in the App Home there is none: then the request's own counts
+    person = Person(user["id"], user["team_id"])
+    await desk.access.check(person, channel, about)
     if value is None:
         raise Refusal(cards.STRANGE_BUTTON)
+    if channel is None:
+        await desk.access.check(person, (await find(desk, value[1])).channel, about)
     return Press(
         request_id=value[1],
         attempt=int(value[2]),
         by=user["id"],
         now=desk.fulfilment.now(),
-        channel=body["channel"]["id"],
-        card_ts=body["container"]["message_ts"],
+        channel=channel,
+        card_ts=body["container"].get("message_ts"),
         reply_url=body.get("response_url"),
     )
 
 
-async def find(desk: Desk, press: Press) -> Request:
+async def find(desk: Desk, request_id: str) -> Request:
     """The request of a press. Raises Refusal where there is none: another database, or a forged value."""
-    request = await desk.fulfilment.ledger.get(press.request_id)
+    request = await desk.fulfilment.ledger.get(request_id)
     if request is None:
         raise Refusal("The bot has no record of this request. Please ask again with the command.")
     return request
 
 
-async def pressed_in_vain(desk: Desk, press: Press) -> None:
+async def pressed_in_vain(desk: Desk, press: Press, body: dict[str, Any]) -> None:
     """Say who was first, or that it is too late, and bring the card up to date."""
     fulfilment = desk.fulfilment
     if (ending := await fulfilment.ledger.expire(press)) is not None:
         fulfilment.tasks.start(fulfilment.tell(ending))
     else:
         fulfilment.tasks.start(fulfilment.redraw(press.request_id, press))
-    answer = cards.too_late(await find(desk, press))
-    fulfilment.tasks.start(fulfilment.tell_privately(press.reply_url, answer))
+    tell_privately(desk, body, cards.too_late(await find(desk, press.request_id)))

@@ -12,6 +12,7 @@ from bot import cards
 from bot.access import Person
 from bot.errors import Refusal
 from bot.ledger import Asking
+from bot.numbers import Number, NumberList
 from handlers import Desk
 
 # What people paste around an id: quotes, backticks, brackets, and characters that show nothing.
@@ -29,69 +30,100 @@ def words_of(text: str) -> list[str]:
     return CLUTTER.sub(" ", text).lower().split()
 
 
-def number_and_reason(text: str) -> tuple[str, str | None]:
-    """The one number id that a command names, and the reason behind it, if any.
+def number_and_reason(text: str, known: NumberList) -> tuple[Number, str | None]:
+    """The one number that a command names, by id, phone number or label, and the reason behind it, if any.
 
     Raises Refusal with what is wrong and an example.
     """
     words, ids = words_of(text), NUMBER_ID.findall(text.lower())
     if len(ids) > 1:
-        raise Refusal(f"One number at a time, please: there are {len(ids)} ids in this. Example: `{cards.EXAMPLE}`")
-    if not ids or words[0] != ids[0]:
-        raise Refusal(
-            _not_an_id(text, "The id comes first, then a reason" if ids else "This is not the id of a virtual number")
-        )
-    # What stands before the id is clutter, so its place is the same in any case.
-    behind = text[text.lower().index(ids[0]) + len(ids[0]) :]
-    reason = " ".join(behind.replace("\x00", " ").split()) if words[1:] else ""
+        raise Refusal(f"One number at a time, please: there are {len(ids)} ids in this. {_example(known)}")
+    if ids and words[0] == ids[0]:
+        # What stands before the id is clutter, so its place is the same in any case.
+        number, rest = known.of_id(ids[0]), text[text.lower().index(ids[0]) + len(ids[0]) :]
+    else:
+        number, rest = _named(text, bool(ids), known)
+    reason = " ".join(rest.replace("\x00", " ").split())
     while reason and CLUTTER.match(reason):
         reason = reason[1:].lstrip()
+    if ids and number.id not in ids:
+        raise Refusal(f"One number at a time, please: there is an id behind it. {_example(known)}")
+    if others := known.mentioned(reason) - {number}:
+        phones = ", ".join(sorted(other.phone or "" for other in others))
+        raise Refusal(f"One number at a time, please: the reason names {phones}. {_example(known)}")
     if len(reason) > LONGEST_REASON:
         raise Refusal(f"The reason is too long: it has {len(reason)} characters, and {LONGEST_REASON} fit on the card.")
-    return ids[0], reason or None
+    return number, reason or None
 
 
-def _not_an_id(text: str, what: str) -> str:
+def _named(text: str, has_id: bool, known: NumberList) -> tuple[Number, str]:
+    if (known.by_id or known.faults) and (found := known.named(text)) is not None:
+        return found
+    if has_id:
+        what = "The id comes first, then a reason"
+    elif known.by_id:
+        what = "No number in the list has this phone number or label"
+    else:
+        what = "This is not the id of a virtual number"
     shown = text.strip()
     shown = cards.escape(shown if len(shown) <= LONGEST_ECHO else shown[:LONGEST_ECHO] + "…")
-    return (
-        f"{what}: {shown}\nAn id has 24 hexadecimal digits (0-9, a-f) and stands in Cellcast. "
-        f"Example: `{cards.EXAMPLE}`"
+    way = f"`{cards.COMMAND}` alone lets you choose one. " if known.by_id else ""
+    raise Refusal(
+        f"{what}: {shown}\n{way}An id has 24 hexadecimal digits (0-9, a-f) and stands in Cellcast. {_example(known)}"
     )
+
+
+def _example(known: NumberList) -> str:
+    number = next(iter(known.by_id.values()), None)
+    if number is None:
+        return f"Example: `{cards.EXAMPLE}`"
+    return f"Example: `{cards.COMMAND} {number.phone or cards.name(None, number.label)}`"
+
+
+async def ask(desk: Desk, number: Number, *, reason: str | None, by: str, channel: str, reply_url: str | None) -> None:
+    """Record an asking; the card, or the way to the open one, follows in the background."""
+    fulfilment = desk.fulfilment
+    asking = Asking(
+        number_id=number.id,
+        phone=number.phone,
+        label=number.label,
+        reason=reason,
+        channel=channel,
+        asked_by=by,
+        now=fulfilment.now(),
+        within=fulfilment.settings.confirm_within_seconds,
+        dry_run=fulfilment.settings.dry_run,
+        reply_url=reply_url,
+    )
+    request, fresh = await fulfilment.ledger.ask(asking)
+    work = fulfilment.post_card(request) if fresh else fulfilment.point_to_card(request, reply_url)
+    fulfilment.tasks.start(work)
 
 
 def register(app: AsyncApp, desk: Desk) -> None:
     """Listen for the command."""
-    fulfilment = desk.fulfilment
 
     @app.command(cards.COMMAND)
     async def unsubscribe_number(ack: AsyncAck, command: dict[str, Any]) -> None:
         """Record an asking and ack; the card is posted in the background."""
         text = command.get("text") or ""
         words = words_of(text)
-        if words in ([], ["help"]):
-            answer = cards.usage(desk.access.who_may())
+        if words == ["help"] or not (words or desk.numbers.path):
+            answer = cards.usage(desk.access.who_may(), listed=desk.numbers.path is not None)
             await ack(text=answer.text, blocks=answer.blocks)
             return
-        who = Person(command["user_id"], command["team_id"])
-        await desk.access.check(who, command["channel_id"])
-        if words == ["history"]:
-            found = await fulfilment.ledger.history(limit=HISTORY)
+        user, channel = command["user_id"], command["channel_id"]
+        await desk.access.check(Person(user, command["team_id"]), channel)
+        known = await desk.numbers.current()
+        if not words:
+            known.usable()
+            answer = cards.picker(desk.access.who_may())
+        elif words == ["history"]:
+            found = await desk.fulfilment.ledger.history(limit=HISTORY)
             answer = cards.history([request for request, _ in found])
-            await ack(text=answer.text, blocks=answer.blocks)
+        else:
+            number, reason = number_and_reason(text, known)
+            await ask(desk, number, reason=reason, by=user, channel=channel, reply_url=command.get("response_url"))
+            await ack()
             return
-        number_id, reason = number_and_reason(text)
-        asking = Asking(
-            number_id=number_id,
-            reason=reason,
-            channel=command["channel_id"],
-            asked_by=who.user_id,
-            now=fulfilment.now(),
-            within=fulfilment.settings.confirm_within_seconds,
-            dry_run=fulfilment.settings.dry_run,
-            reply_url=command.get("response_url"),
-        )
-        request, fresh = await fulfilment.ledger.ask(asking)
-        await ack()
-        work = fulfilment.post_card(request) if fresh else fulfilment.point_to_card(request, asking.reply_url)
-        fulfilment.tasks.start(work)
+        await ack(text=answer.text, blocks=answer.blocks)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, Field, StringConstraints, ValidationError, model_validator
 from slack_bolt.response import BoltResponse
 
 from bot import cards
@@ -44,29 +44,78 @@ class User(Owner):
 
 
 class Container(BaseModel):
-    """Where the button stands."""
+    """Where the button stands: a message has a ts, the App Home none."""
 
-    message_ts: Ts
+    type: Literal["message", "view"] = "message"
+    message_ts: Ts | None = None
+
+
+class Option(BaseModel):
+    """What was chosen in a menu."""
+
+    value: Short
 
 
 class Action(BaseModel):
-    """The button."""
+    """The button, or the menu."""
 
-    type: Literal["button"]
+    type: Literal["button", "external_select"]
     action_id: Short
     value: Annotated[str, StringConstraints(max_length=2000)] = ""
+    selected_option: Option | None = None
 
 
 class Press(BaseModel):
-    """A press of a button on a message."""
+    """A press of a button, or a choice, on a message or in the App Home."""
 
     type: Literal["block_actions"]
     user: User
     team: Owner | None = None
-    channel: Owner
+    channel: Owner | None = None
     container: Container
     actions: Annotated[list[Action], Field(min_length=1, max_length=1)]
+    trigger_id: Short | None = None
     response_url: Url | None = None
+
+    @model_validator(mode="after")
+    def _somewhere(self) -> Press:
+        of_message = self.channel is not None and self.container.message_ts is not None
+        if not of_message and (self.container.type == "message" or self.actions[0].type != "button"):
+            raise ValueError("a press on a message names its channel and ts; the App Home has buttons only")
+        return self
+
+
+class Suggestion(BaseModel):
+    """What somebody has typed in a menu so far (.../reference/interaction-payloads/block_suggestion-payload)."""
+
+    type: Literal["block_suggestion"]
+    user: User
+    team: Owner | None = None
+    channel: Owner
+    action_id: Short
+    value: str = ""
+
+
+class HomeOpened(BaseModel):
+    """The event app_home_opened; `tab` tells which (https://docs.slack.dev/reference/events/app_home_opened)."""
+
+    type: Literal["app_home_opened"]
+    user: Id
+    tab: Literal["home", "messages", "about"]
+
+
+class OtherEvent(BaseModel):
+    """An event that nobody here waits for."""
+
+    type: Short
+
+
+class Event(BaseModel):
+    """An event (https://docs.slack.dev/apis/events-api)."""
+
+    type: Literal["event_callback"]
+    team_id: Id | None = None
+    event: HomeOpened | OtherEvent
 
 
 class Handshake(BaseModel):
@@ -85,6 +134,7 @@ class Unreadable(Exception):
         self.response_url = response_url
 
 
+_SHAPES: dict[str, type[BaseModel]] = {"block_actions": Press, "block_suggestion": Suggestion, "event_callback": Event}
 SENTENCE = "The bot could not read what Slack sent. Nothing was done. Please try again with the command."
 
 
@@ -93,8 +143,8 @@ def read(body: dict[str, Any]) -> dict[str, Any]:
     model: type[BaseModel] = Handshake
     if "command" in body:
         model = Command
-    elif body.get("type") == "block_actions":
-        model = Press
+    elif isinstance(body.get("type"), str) and body["type"] in _SHAPES:
+        model = _SHAPES[body["type"]]
     elif body.get("ssl_check") is not None:
         body = {"type": "ssl_check"}
     try:

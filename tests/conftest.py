@@ -6,6 +6,7 @@ import contextlib
 import io
 import itertools
 import os
+import shutil
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
@@ -31,6 +32,13 @@ NUMBER = "66ea98514f0c1a121c76ec17"
 OTHER = "66ea98514f0c1a121c76ec18"
 ANA, BEN, GIL = "U0ANA", "U0BEN", "U0GIL"
 NUMBERS, QUIET, SECRET, DIRECT = "C0NUMBERS", "C0QUIET", "G0SECRET", "D0DIRECT"
+
+
+def pytest_configure() -> None:
+    """Keep the tests' databases in memory where there is room: a disk that others keep busy makes an fsync take seconds."""
+    memory = Path("/dev/shm")  # noqa: S108 - pytest makes a folder of its own in it
+    if memory.is_dir() and shutil.disk_usage(memory).free > 2**31:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(memory))
 
 
 class Clock:

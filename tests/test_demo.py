@@ -179,7 +179,7 @@ async def test_terminal_shows_who_sees_what(bot: Bot, workspace: Workspace) -> N
 @pytest.mark.parametrize(
     ("block", "fault"),
     [
-        ({"type": "divider"}, "unknown type divider"),
+        ({"type": "file"}, "unknown type file"),
         ({"type": "section"}, "section text is missing"),
         ({"type": "section", "text": {"type": "mrkdwn", "text": "x" * 3001}}, "section text has 3001 of 3000"),
         ({"type": "section", "text": {"type": "html", "text": "x"}}, "section text is html"),

@@ -15,18 +15,19 @@ def faults(text: object, blocks: object) -> list[str]:
         found.append("no_text or msg_too_long: the top-level text")
     if not isinstance(blocks, list) or not 1 <= len(blocks) <= 50:
         return [*found, "invalid_blocks: 1 to 50 blocks"]
-    actions: list[str] = []
-    for block in blocks:
-        found += _block(block, actions)
-    if len(actions) != len(set(actions)):
-        found.append("invalid_blocks: an action_id twice")
-    return found
+    return found + [fault for block in blocks for fault in _block(block)]
 
 
-def _block(block: dict[str, Any], actions: list[str]) -> Iterator[str]:
+def _block(block: dict[str, Any]) -> Iterator[str]:
     match block.get("type"):
         case "section":
             yield from _text(block.get("text"), 3000, "section text")
+            if (menu := block.get("accessory")) is not None:
+                yield from _menu(menu)
+        case "header":
+            yield from _text(block.get("text"), 150, "header text", plain=True)
+        case "divider":
+            pass
         case "context":
             elements = block.get("elements", [])
             if not 1 <= len(elements) <= 10:
@@ -36,11 +37,41 @@ def _block(block: dict[str, Any], actions: list[str]) -> Iterator[str]:
         case "actions":
             if not 1 <= len(block.get("elements", [])) <= 25:
                 yield "invalid_blocks: 1 to 25 elements of actions"
+            ids = [element.get("action_id") for element in block.get("elements", [])]
+            if len(ids) != len(set(ids)):  # within the block; elsewhere the same may stand again
+                yield "invalid_blocks: an action_id twice"
             for element in block.get("elements", []):
-                actions.append(element.get("action_id"))
                 yield from _button(element)
         case other:
             yield f"invalid_blocks: unknown type {other}"
+
+
+def view_faults(view: dict[str, Any], kind: str) -> list[str]:
+    """What Slack would refuse in a view (https://docs.slack.dev/reference/views)."""
+    blocks = view.get("blocks", [])
+    found = [] if view.get("type") == kind and 1 <= len(blocks) <= 100 else [f"invalid_arguments: no {kind}"]
+    if kind == "modal":
+        found += [
+            *_text(view.get("title"), 24, "title", plain=True),
+            *_text(view.get("close"), 24, "close", plain=True),
+        ]
+    return found + [fault for block in blocks for fault in _block(block)]
+
+
+def option_faults(options: list[dict[str, Any]]) -> list[str]:
+    """What Slack would refuse in the options of a menu."""
+    found = [] if len(options) <= 100 else ["more than 100 options"]
+    for option in options:
+        found += _text(option.get("text"), 75, "option text", plain=True)
+        found += _text(option.get("description"), 75, "option description", plain=True)
+        found += [] if 1 <= len(option.get("value", "")) <= 150 else ["an option without a value"]
+    return found
+
+
+def _menu(menu: dict[str, Any]) -> Iterator[str]:
+    if menu.get("type") != "external_select" or not 1 <= len(menu.get("action_id", "")) <= 255:
+        yield "invalid_blocks: a menu with an action_id"
+    yield from _text(menu.get("placeholder"), 150, "placeholder", plain=True)
 
 
 def _button(button: dict[str, Any]) -> Iterator[str]:

@@ -31,7 +31,9 @@ ACK_SECONDS = 3.0
 URL_USES, URL_SECONDS = 5, 1800
 COMMAND = "/unsubscribe-number"
 # Only methods that write take JSON (https://docs.slack.dev/apis/web-api#posting-json).
-TAKES_JSON = {"chat.postMessage", "chat.update"}
+TAKES_JSON = {"chat.postMessage", "chat.update", "views.publish", "views.open"}
+# A trigger_id is good for one view, and not for long (https://docs.slack.dev/interactivity/handling-user-interaction).
+TRIGGER_SECONDS = 3
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,11 @@ class Note:
         """The buttons by their labels."""
         found = [e for b in self.blocks if b["type"] == "actions" for e in b["elements"]]
         return {e["text"]["text"]: e for e in found}
+
+    @property
+    def menu(self) -> dict[str, Any] | None:
+        """The menu beside the text, if there is one."""
+        return next((b["accessory"] for b in self.blocks if "accessory" in b), None)
 
 
 @dataclass(frozen=True)
@@ -110,6 +117,9 @@ class Workspace:
         # "garbage", or an error code of Slack.
         self.faults: dict[str, deque[str]] = defaultdict(deque)
         self.groups: dict[str, list[str]] = {}
+        self.teams: dict[str, str] = {}  # whose team is another than the workspace itself
+        self.homes: dict[str, list[dict[str, Any]]] = {}  # what each person sees in the App Home
+        self.dialogs: list[tuple[str, dict[str, Any]]] = []  # who was shown which
         self.deaf = False  # a socket opened then answers no ping
         self.retry_after = 1
         self.on_step: Step = nothing  # awaited before and after each thing that the bot does here
@@ -128,6 +138,7 @@ class Workspace:
         self.opened = 0
         self._tickets: set[str] = set()
         self._envelopes: dict[str, asyncio.Future[Any]] = {}
+        self._triggers: dict[str, tuple[str, float]] = {}
         app = web.Application()
         app.router.add_route("*", "/api/{method}", self._api)
         app.router.add_post("/response/{secret}", self._respond)
@@ -176,7 +187,7 @@ class Workspace:
             "api_app_id": APP,
             "is_enterprise_install": "false",
             "response_url": self._reply_url(channel, user, None),
-            "trigger_id": secrets.token_hex(8),
+            "trigger_id": self._trigger(user),
         }
 
     async def command(self, user: str, channel: str, text: str, team: str = TEAM) -> Ack:
@@ -189,30 +200,86 @@ class Workspace:
         """What Slack sends when a person presses a button. Raises NotThere where there is none of this label."""
         if label not in note.buttons:
             raise NotThere(f"no button {label!r} on {note.text!r}")
-        button = note.buttons[label]
-        return {
+        return self._on_message(user, note, team, self._pressed(note.buttons[label]))
+
+    def _pressed(self, button: dict[str, Any]) -> dict[str, Any]:
+        pressed = {key: button[key] for key in ("action_id", "text", "value", "type")}
+        return pressed | {"block_id": "b1", "action_ts": self._ts()}
+
+    def _on_message(self, user: str, note: Note, team: str, action: dict[str, Any]) -> dict[str, Any]:
+        payload = self._by(user, team) | {
             "type": "block_actions",
+            "container": {
+                "type": "message",
+                "message_ts": note.ts,
+                "channel_id": note.channel,
+                "is_ephemeral": note.to is not None,
+            },
+            "channel": {"id": note.channel, "name": self.channels[note.channel].name},
+            "state": {"values": {}},
+            "response_url": self._reply_url(note.channel, user, note.ts),
+            "actions": [action],
+        }
+        if note.to is None:  # of an ephemeral message Slack tells only where it stands
+            said = {"type": "message", "user": BOT_USER, "ts": note.ts, "text": note.text, "blocks": note.blocks}
+            payload["message"] = said
+        return payload
+
+    def _by(self, user: str, team: str) -> dict[str, Any]:
+        return {
             "team": {"id": TEAM, "domain": "stand-in"},
             "user": {"id": user, "username": self.people.get(user, user), "team_id": team},
             "api_app_id": APP,
             "token": "old",
-            "container": {"type": "message", "message_ts": note.ts, "channel_id": note.channel, "is_ephemeral": False},
-            "trigger_id": secrets.token_hex(8),
-            "channel": {"id": note.channel, "name": self.channels[note.channel].name},
-            "message": {"type": "message", "user": BOT_USER, "ts": note.ts, "text": note.text, "blocks": note.blocks},
-            "state": {"values": {}},
-            "response_url": self._reply_url(note.channel, user, note.ts),
-            "actions": [
-                {
-                    "action_id": button["action_id"],
-                    "block_id": "b1",
-                    "text": button["text"],
-                    "value": button["value"],
-                    "type": "button",
-                    "action_ts": self._ts(),
-                }
-            ],
+            "trigger_id": self._trigger(user),
         }
+
+    def _trigger(self, user: str) -> str:
+        trigger = secrets.token_hex(8)
+        self._triggers[trigger] = (user, self.now())
+        return trigger
+
+    async def suggestions(self, user: str, note: Note, typed: str, team: str = TEAM) -> list[dict[str, Any]]:
+        """What a menu offers to a person who has typed this."""
+        menu = note.menu or {}
+        payload = self._by(user, team) | {
+            "type": "block_suggestion",
+            "action_id": menu["action_id"],
+            "block_id": "b1",
+            "value": typed,
+            "container": {"type": "message", "message_ts": note.ts, "channel_id": note.channel, "is_ephemeral": True},
+            "channel": {"id": note.channel, "name": self.channels[note.channel].name},
+        }
+        ack = await self.send("interactive", payload)
+        options: list[dict[str, Any]] = json.loads(ack.body)["options"] if ack.body else []
+        self.broken_rules += block_kit.option_faults(options)
+        return options
+
+    async def choose(self, user: str, note: Note, option: dict[str, Any] | None, team: str = TEAM) -> Ack:
+        """A person chooses in the menu of a message."""
+        menu = note.menu or {}
+        action = {"type": menu["type"], "action_id": menu["action_id"], "block_id": "b1", "selected_option": option}
+        return await self.send("interactive", self._on_message(user, note, team, action))
+
+    async def open_home(self, user: str, tab: str = "home") -> Ack:
+        """A person opens the App Home; the event names no team of the person."""
+        event = {"type": "app_home_opened", "user": user, "channel": f"D0{user}", "tab": tab, "event_ts": self._ts()}
+        payload = {"type": "event_callback", "team_id": TEAM, "api_app_id": APP, "token": "old", "event": event}
+        return await self.send("events_api", payload | {"event_id": f"Ev{self._ts()}", "event_time": int(self.now())})
+
+    def home_buttons(self, user: str) -> list[dict[str, Any]]:
+        """The buttons in a person's App Home."""
+        return [e for b in self.homes.get(user, []) if b["type"] == "actions" for e in b["elements"]]
+
+    async def press_in_home(self, user: str, button: dict[str, Any], team: str = TEAM) -> Ack:
+        """A person presses a button in the App Home: there is no channel and no response_url."""
+        payload = self._by(user, team) | {
+            "type": "block_actions",
+            "container": {"type": "view", "view_id": "V0HOME"},
+            "view": {"id": "V0HOME", "team_id": TEAM, "type": "home", "blocks": self.homes[user]},
+            "actions": [self._pressed(button)],
+        }
+        return await self.send("interactive", payload)
 
     async def press(self, user: str, note: Note, label: str, team: str = TEAM) -> Ack:
         """A person presses a button of a message."""
@@ -236,6 +303,8 @@ class Workspace:
         return ack
 
     async def _by_http(self, kind: str, payload: dict[str, Any], to: str) -> tuple[int, str]:
+        if kind == "events_api":
+            return await self.send_raw(json.dumps(payload).encode(), to, **{"Content-Type": "application/json"})
         body = urlencode(payload if kind == "slash_commands" else {"payload": json.dumps(payload)})
         return await self.send_raw(body.encode(), to)
 
@@ -329,6 +398,13 @@ class Workspace:
             case "usergroups.users.list":
                 users = self.groups.get(given.get("usergroup", ""))
                 return {"ok": False, "error": "no_such_subteam"} if users is None else {"ok": True, "users": users}
+            case "users.info":
+                user = given.get("user", "")
+                return {"ok": True, "user": {"id": user, "team_id": self.teams.get(user, TEAM)}}
+            case "views.publish":
+                return await self._publish_home(given["user_id"], given["view"])
+            case "views.open":
+                return await self._open_dialog(given["trigger_id"], given["view"])
             case "chat.postMessage":
                 return await self._post_message(given)
             case "chat.update":
@@ -376,6 +452,25 @@ class Workspace:
         await self._change(note, given["text"], given["blocks"])
         return {"ok": True, "channel": note.channel, "ts": note.ts, "text": note.text}
 
+    async def _publish_home(self, user: str, view: dict[str, Any]) -> dict[str, Any]:
+        if found := block_kit.view_faults(view, "home"):
+            self.broken_rules += found
+            return {"ok": False, "error": "invalid_arguments"}
+        self.homes[user] = view["blocks"]
+        await self._tell_all(None)
+        return {"ok": True, "view": {"id": "V0HOME"}}
+
+    async def _open_dialog(self, trigger: str, view: dict[str, Any]) -> dict[str, Any]:
+        user, made_at = self._triggers.pop(trigger, ("", 0.0))
+        if not user or self.now() - made_at > TRIGGER_SECONDS:
+            return {"ok": False, "error": "expired_trigger_id" if user else "exchanged_trigger_id"}
+        if found := block_kit.view_faults(view, "modal"):
+            self.broken_rules += found
+            return {"ok": False, "error": "invalid_arguments"}
+        self.dialogs.append((user, view))
+        await self._tell_all(None)
+        return {"ok": True, "view": {"id": "V0DIALOG"}}
+
     def _own(self, channel: str, ts: str) -> Note | None:
         found = [n for n in self.notes if n.ts == ts and n.channel == channel and n.author == BOT_USER and n.to is None]
         return found[0] if found else None
@@ -391,6 +486,10 @@ class Workspace:
             self.broken_rules += [error] if url.uses >= URL_USES else []
             return web.json_response({"ok": False, "error": error}, status=404)
         url.uses += 1
+        if given == {"delete_original": True}:
+            self.notes = [n for n in self.notes if n.ts != url.ts]
+            await self._tell_all(None)
+            return web.json_response({"ok": True})
         if self._refused_blocks(given):
             return web.json_response({"ok": False, "error": "invalid_blocks"}, status=400)
         clicked = None if url.ts is None else self._own(url.channel, url.ts)

@@ -1,0 +1,59 @@
+"""The picker: what a person types in it filters the list of numbers, and the choice asks for the card."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+from slack_bolt.async_app import AsyncApp
+from slack_bolt.context.ack.async_ack import AsyncAck
+
+from bot import cards
+from bot.access import Person
+from bot.errors import LedgerError, SlackError
+from bot.numbers import NUMBER_ID
+from handlers import Desk
+from handlers.command import ask
+
+# https://docs.slack.dev/reference/interaction-payloads/block_suggestion-payload
+MOST_OPTIONS = 100
+
+
+def register(app: AsyncApp, desk: Desk) -> None:
+    """Listen for what is typed in the picker, and for the choice."""
+
+    @app.options(cards.PICK)
+    async def suggest(ack: AsyncAck, body: dict[str, Any]) -> None:
+        """The numbers that fit what was typed, those with an open card marked."""
+        await _check(desk, body)
+        fitting = (await desk.numbers.current()).like(body["value"], MOST_OPTIONS)
+        has_card: set[str] = set()
+        with contextlib.suppress(LedgerError):  # the choice finds the open card without the mark too
+            has_card = {r.number_id for r in await desk.fulfilment.ledger.open_requests(desk.fulfilment.now())}
+        await ack(
+            options=[cards.option(n.id, cards.name(n.phone, n.label), has_card=n.id in has_card) for n in fitting]
+        )
+
+    @app.action(cards.PICK)
+    async def pick(ack: AsyncAck, body: dict[str, Any], action: dict[str, Any]) -> None:
+        """Record the asking for the chosen number and ack; the picker makes way for the card."""
+        await _check(desk, body)
+        chosen = (action.get("selected_option") or {}).get("value", "")
+        if NUMBER_ID.fullmatch(chosen):
+            number = (await desk.numbers.current()).of_id(chosen)
+            url = body.get("response_url")
+            channel = body["channel"]["id"]
+            await ask(desk, number, reason=None, by=body["user"]["id"], channel=channel, reply_url=url)
+            if url is not None:
+                desk.fulfilment.tasks.start(_withdraw(desk, url))
+        await ack()
+
+
+async def _check(desk: Desk, body: dict[str, Any]) -> None:
+    user = body["user"]
+    await desk.access.check(Person(user["id"], user["team_id"]), body["channel"]["id"])
+
+
+async def _withdraw(desk: Desk, url: str) -> None:
+    with contextlib.suppress(SlackError):  # a picker that stays can do no harm
+        await desk.fulfilment.slack.withdraw(url)

@@ -28,6 +28,7 @@ MOST_FAULTS = 20
 # A telephone number as people write it, and what stands behind it; possessive, for half a number is none.
 PHONE = re.compile(r"([+(]?[0-9][0-9\s().\-/\u2010-\u2013]*+)(.*)", re.DOTALL)
 FEWEST_DIGITS = 6
+LONGEST_PHONE = 23
 QUOTES = '"\u201c\u201d\u201e\u00ab\u00bb'
 QUOTED = re.compile(f"[{QUOTES}]([^{QUOTES}]+)[{QUOTES}](.*)", re.DOTALL)
 MARKUP = re.compile(f"[`*~<>{QUOTES}]")
@@ -83,7 +84,7 @@ class NumberList:
     def like(self, typed: str, most: int) -> list[Number]:
         """The numbers to choose from where a person has typed this: part of a label, of a phone number, or of an id."""
         self.usable()
-        key, digits = _key(typed), re.sub(r"[^0-9]", "", typed).lstrip("0")
+        key, digits = _key(typed), "" if len(typed) > LONGEST_PHONE else re.sub(r"[^0-9]", "", typed).lstrip("0")
         found = []
         for number in self.by_id.values():
             in_phone = digits and digits in re.sub(r"[^0-9]", "", number.phone or "")

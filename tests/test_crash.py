@@ -98,7 +98,7 @@ def run(settings: dict[str, str], ahead: float, stop_at: Point | None, trace: st
         found = load(**{k.lower(): v for k, v in settings.items()})
         logs.configure(found, sys.stderr)
         await Bot(found, now=lambda: time.time() + ahead).start(0.2)
-        ready.touch()  # noqa: ASYNC240 - a file on the local disk
+        ready.touch()
         await asyncio.Event().wait()
 
     asyncio.run(main())
@@ -119,7 +119,7 @@ class Stopped(Round):
         process.start()
         self.workspace.bot_url = f"http://127.0.0.1:{port}"
         async with asyncio.timeout(60):
-            while not os.path.exists(f"{trace}.ready"):  # noqa: ASYNC110, ASYNC240, PTH110 - another process
+            while not os.path.exists(f"{trace}.ready"):  # noqa: ASYNC110, PTH110 - another process
                 await asyncio.sleep(0.01)
         return process
 

@@ -5,18 +5,21 @@ from __future__ import annotations
 import copy
 import json
 import string
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from bot import settings as bot_settings
 from bot.app import Bot
 from bot.demo.cellcast import SUCCESS, Answer, Cellcast, envelope
-from bot.demo.workspace import Workspace
+from bot.demo.workspace import TEAM, Workspace
 from bot.errors import SettingsError
+from bot.numbers import Number, NumberList
 from tests.conftest import ANA, BEN, GIL, NUMBER, NUMBERS, ask, private, public, settled
 
 # The fixtures (one bot for all examples of a test) are meant to live through the examples.
@@ -50,6 +53,34 @@ async def test_command_texts(bot: Bot, workspace: Workspace, cellcast: Cellcast,
     assert cellcast.calls == []
 
 
+LISTED = Number(NUMBER, "+61 480 000 000", "Support line")
+KNOWN = NumberList({NUMBER: LISTED}, {"+61 480 000 000": LISTED})
+WRITTEN = st.sampled_from(["+61 480 000 000", "0480 000 000", "0480000000", "(0480) 000-000", "0061 480 000 000"])
+
+
+@given(written=WRITTEN, place=st.integers(0, 15), digit=st.sampled_from("123456789"), how=st.sampled_from("+-=+"))
+@usual
+def test_wrong_phone_numbers(written: str, place: int, digit: str, how: str) -> None:
+    """A phone number with one digit more, less or other than a number of the list is not that number."""
+    places = [i for i, c in enumerate(written) if c.isdigit()][4:]
+    at = places[place % len(places)]
+    wrong = written[:at] + ("" if how == "-" else digit) + written[at + (how != "+") :]
+    assume(wrong != written)
+    assert KNOWN.named(written) == (LISTED, "")
+    assert KNOWN.named(wrong) is None
+    assert KNOWN.named(f"{wrong} campaign ended") is None
+
+
+@given(text=st.text(max_size=80) | st.text(alphabet='Support line"+0480 ()-', max_size=30))
+@usual
+def test_texts_with_a_list(text: str) -> None:
+    """Any text names the number of the list, or no number; it is named by its whole label or number only."""
+    found = KNOWN.named(text)
+    if found is not None:
+        shown = text.casefold()
+        assert all(part in shown for part in ("support", "line")) or sum(c.isdigit() for c in shown) >= 9
+
+
 @given(value=st.text(max_size=2000) | st.from_regex(r"[0-9a-f]{32}:[0-9]{1,9}", fullmatch=True))
 @usual
 async def test_button_values(bot: Bot, workspace: Workspace, cellcast: Cellcast, value: str) -> None:
@@ -72,19 +103,37 @@ def paths(value: Any, before: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return [p for key, v in inner for p in [(*before, key), *paths(v, (*before, key))]]
 
 
-@given(data=st.data(), who=st.sampled_from([GIL, BEN]), is_command=st.booleans(), faults=st.integers(1, 4))
-@usual
+def whole(workspace: Workspace, kind: str, who: str) -> dict[str, Any]:
+    """A payload of each kind as Slack sends it; whatever stays whole of a press makes no call."""
+    card = public(workspace)[0]
+    menu = {"type": "external_select", "action_id": "pick_number"}
+    picker = replace(card, blocks=[{"type": "section", "accessory": menu}], to=who)
+    value = {"value": "0" * 32 + ":0"}  # of no request
+    unsubscribe = card.buttons["Unsubscribe Number"] | value
+    workspace.homes[who] = []
+    makers: dict[str, Callable[[], dict[str, Any]]] = {
+        "command": lambda: workspace.command_fields(who, NUMBERS, NUMBER),
+        "press": lambda: workspace._on_message(who, card, TEAM, workspace._pressed(unsubscribe)),
+        "press in the home": lambda: workspace.home_press_payload(who, unsubscribe),
+        "typing": lambda: workspace.suggestion_payload(who, picker, "support"),
+        "choice": lambda: workspace.choice_payload(who, picker, {"value": "x", "text": {"type": "plain_text"}}),
+        "home": lambda: workspace.home_event(who),
+    }
+    return copy.deepcopy(makers[kind]())
+
+
+KINDS = st.sampled_from(["command", "press", "press in the home", "typing", "choice", "home"])
+
+
+@given(data=st.data(), who=st.sampled_from([GIL, BEN]), kind=KINDS, faults=st.integers(1, 4))
+@settings(usual, max_examples=400)
 async def test_whole_payloads(
-    bot: Bot, workspace: Workspace, cellcast: Cellcast, data: st.DataObject, who: str, is_command: bool, faults: int
+    bot: Bot, workspace: Workspace, cellcast: Cellcast, data: st.DataObject, who: str, kind: str, faults: int
 ) -> None:
     """Missing, added and wrongly typed fields are answered below 500, and lead to no call."""
     if not public(workspace):
         await ask(workspace, text=NUMBER)
-    card = public(workspace)[0]
-    payload = workspace.command_fields(who, NUMBERS, NUMBER)
-    if not is_command:
-        payload = copy.deepcopy(workspace.press_payload(who, card, "Unsubscribe Number"))
-        payload["actions"][0]["value"] = "0" * 32 + ":0"  # of no request: whatever stays whole makes no call
+    payload = whole(workspace, kind, who)
     for _ in range(faults):
         *way, last = data.draw(st.sampled_from(paths(payload)))
         place: Any = payload

@@ -41,9 +41,23 @@ async def test_newer_schema_is_refused(ledger: Ledger) -> None:
     """A bot that meets a newer ledger refuses with a plain line, and opens its own again and again."""
     await ledger.open()
     with ledger._write() as db, db.begin():
-        db.execute(sa.text("UPDATE ledger_version SET version = 2"))
+        db.execute(sa.text("UPDATE ledger_version SET version = 3"))
     with pytest.raises(NewerLedger, match="newer version of this bot"):
         await ledger.open()
+
+
+async def test_older_ledger_is_taken_over(ledger: Ledger) -> None:
+    """A ledger of the first version gets what was added since, and keeps its requests."""
+    await ledger.open()
+    request, _ = await ledger.ask(asking())
+    with ledger._write() as db, db.begin():
+        for statement in ("requests DROP COLUMN phone", "requests DROP COLUMN label"):
+            db.execute(sa.text(f"ALTER TABLE {statement}"))
+        db.execute(sa.text("UPDATE ledger_version SET version = 1"))
+    await ledger.open()
+    await ledger.open()
+    kept = await ledger.require(request.id)
+    assert (kept.number_id, kept.phone, kept.label) == (request.number_id, None, None)
 
 
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)

@@ -62,7 +62,10 @@ def test_manifest_fits_the_bot() -> None:
         "chat:write",
         "chat:write.public",
         "usergroups:read",
+        "users:read",
     ]
+    assert manifest["settings"]["event_subscriptions"]["bot_events"] == ["app_home_opened"]
+    assert manifest["features"]["app_home"]["home_tab_enabled"]
     # https://docs.slack.dev/reference/app-manifest: lengths that the page "create an app" refuses beyond.
     assert len(manifest["display_information"]["name"]) <= 35
     assert len(manifest["display_information"]["description"]) <= 140

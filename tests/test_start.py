@@ -129,6 +129,7 @@ async def test_check_proves_a_set_up(tmp_path: Path, environment: dict[str, str]
         "ok    Cellcast key: Token verified successfully!",
         "ok    Cellcast account: Stand-in Pty Ltd, SMS balance 9972.2, MMS 10000",
         "ok    Database: can be read and written",
+        "ok    List of numbers: not set: people ask by id",
     ]
     assert not [secret for secret in SECRETS if secret in out]
 
@@ -139,7 +140,7 @@ async def test_check_tells_every_fault(tmp_path: Path, environment: dict[str, st
     code, out, _ = await run_bot("check", settings=environment | wrong, cwd=tmp_path)
     assert code == 1
     lines = out.splitlines()
-    assert [line[:4] for line in lines] == ["FAIL", "ok  ", "ok  ", "FAIL", "FAIL", "FAIL"]
+    assert [line[:4] for line in lines] == ["FAIL", "ok  ", "ok  ", "FAIL", "FAIL", "FAIL", "ok  "]
     assert "Cellcast does not accept CELLCAST_API_KEY (Token expired)" in lines[3]
     assert "other-key" not in out
     code, out, _ = await run_bot(

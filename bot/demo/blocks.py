@@ -35,15 +35,19 @@ def _block(block: dict[str, Any]) -> Iterator[str]:
             for element in elements:
                 yield from _text(element, 2000, "context text")
         case "actions":
-            if not 1 <= len(block.get("elements", [])) <= 25:
-                yield "invalid_blocks: 1 to 25 elements of actions"
-            ids = [element.get("action_id") for element in block.get("elements", [])]
-            if len(ids) != len(set(ids)):  # within the block; elsewhere the same may stand again
-                yield "invalid_blocks: an action_id twice"
-            for element in block.get("elements", []):
-                yield from _button(element)
+            yield from _actions(block.get("elements", []))
         case other:
             yield f"invalid_blocks: unknown type {other}"
+
+
+def _actions(elements: list[dict[str, Any]]) -> Iterator[str]:
+    if not 1 <= len(elements) <= 25:
+        yield "invalid_blocks: 1 to 25 elements of actions"
+    ids = [element.get("action_id") for element in elements]
+    if len(ids) != len(set(ids)):  # within the block; elsewhere the same may stand again
+        yield "invalid_blocks: an action_id twice"
+    for element in elements:
+        yield from _button(element)
 
 
 def view_faults(view: dict[str, Any], kind: str) -> list[str]:

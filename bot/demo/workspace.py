@@ -14,7 +14,7 @@ import json
 import secrets
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlencode
@@ -239,47 +239,60 @@ class Workspace:
         self._triggers[trigger] = (user, self.now())
         return trigger
 
-    async def suggestions(self, user: str, note: Note, typed: str, team: str = TEAM) -> list[dict[str, Any]]:
-        """What a menu offers to a person who has typed this."""
-        menu = note.menu or {}
-        payload = self._by(user, team) | {
+    def suggestion_payload(self, user: str, note: Note, typed: str, team: str = TEAM) -> dict[str, Any]:
+        """What Slack sends while a person types in a menu."""
+        return self._by(user, team) | {
             "type": "block_suggestion",
-            "action_id": menu["action_id"],
+            "action_id": (note.menu or {})["action_id"],
             "block_id": "b1",
             "value": typed,
             "container": {"type": "message", "message_ts": note.ts, "channel_id": note.channel, "is_ephemeral": True},
             "channel": {"id": note.channel, "name": self.channels[note.channel].name},
         }
-        ack = await self.send("interactive", payload)
+
+    async def suggestions(self, user: str, note: Note, typed: str, team: str = TEAM) -> list[dict[str, Any]]:
+        """What a menu offers to a person who has typed this."""
+        ack = await self.send("interactive", self.suggestion_payload(user, note, typed, team))
         options: list[dict[str, Any]] = json.loads(ack.body)["options"] if ack.body else []
         self.broken_rules += block_kit.option_faults(options)
         return options
 
-    async def choose(self, user: str, note: Note, option: dict[str, Any] | None, team: str = TEAM) -> Ack:
-        """A person chooses in the menu of a message."""
+    def choice_payload(self, user: str, note: Note, option: dict[str, Any] | None, team: str = TEAM) -> dict[str, Any]:
+        """What Slack sends when a person chooses in the menu of a message."""
         menu = note.menu or {}
         action = {"type": menu["type"], "action_id": menu["action_id"], "block_id": "b1", "selected_option": option}
-        return await self.send("interactive", self._on_message(user, note, team, action))
+        return self._on_message(user, note, team, action)
 
-    async def open_home(self, user: str, tab: str = "home") -> Ack:
-        """A person opens the App Home; the event names no team of the person."""
+    async def choose(self, user: str, note: Note, option: dict[str, Any] | None, team: str = TEAM) -> Ack:
+        """A person chooses in the menu of a message."""
+        return await self.send("interactive", self.choice_payload(user, note, option, team))
+
+    def home_event(self, user: str, tab: str = "home") -> dict[str, Any]:
+        """What Slack sends when a person opens the App Home; it names no team of the person."""
         event = {"type": "app_home_opened", "user": user, "channel": f"D0{user}", "tab": tab, "event_ts": self._ts()}
         payload = {"type": "event_callback", "team_id": TEAM, "api_app_id": APP, "token": "old", "event": event}
-        return await self.send("events_api", payload | {"event_id": f"Ev{self._ts()}", "event_time": int(self.now())})
+        return payload | {"event_id": f"Ev{self._ts()}", "event_time": int(self.now())}
+
+    async def open_home(self, user: str, tab: str = "home") -> Ack:
+        """A person opens the App Home."""
+        return await self.send("events_api", self.home_event(user, tab))
 
     def home_buttons(self, user: str) -> list[dict[str, Any]]:
         """The buttons in a person's App Home."""
         return [e for b in self.homes.get(user, []) if b["type"] == "actions" for e in b["elements"]]
 
-    async def press_in_home(self, user: str, button: dict[str, Any], team: str = TEAM) -> Ack:
-        """A person presses a button in the App Home: there is no channel and no response_url."""
-        payload = self._by(user, team) | {
+    def home_press_payload(self, user: str, button: dict[str, Any], team: str = TEAM) -> dict[str, Any]:
+        """What Slack sends when a person presses a button in the App Home: no channel, no response_url."""
+        return self._by(user, team) | {
             "type": "block_actions",
             "container": {"type": "view", "view_id": "V0HOME"},
             "view": {"id": "V0HOME", "team_id": TEAM, "type": "home", "blocks": self.homes[user]},
             "actions": [self._pressed(button)],
         }
-        return await self.send("interactive", payload)
+
+    async def press_in_home(self, user: str, button: dict[str, Any], team: str = TEAM) -> Ack:
+        """A person presses a button in the App Home."""
+        return await self.send("interactive", self.home_press_payload(user, button, team))
 
     async def press(self, user: str, note: Note, label: str, team: str = TEAM) -> Ack:
         """A person presses a button of a message."""
@@ -380,41 +393,43 @@ class Workspace:
         wanted = self._app_token if method == "apps.connections.open" else self._token
         if authorization != f"Bearer {wanted}":
             return {"ok": False, "error": "invalid_auth"}
-        match method:
-            case "auth.test":
-                return {
-                    "ok": True,
-                    "url": "https://stand-in.slack.example/",
-                    "team": "Stand-in",
-                    "user": "cellcast",
-                    "team_id": TEAM,
-                    "user_id": BOT_USER,
-                    "bot_id": "B0BOT",
-                }
-            case "apps.connections.open":
-                ticket = secrets.token_hex(8)
-                self._tickets.add(ticket)
-                return {"ok": True, "url": f"{self._server.url.replace('http', 'ws', 1)}/socket/{ticket}"}
-            case "usergroups.users.list":
-                users = self.groups.get(given.get("usergroup", ""))
-                return {"ok": False, "error": "no_such_subteam"} if users is None else {"ok": True, "users": users}
-            case "users.info":
-                user = given.get("user", "")
-                return {"ok": True, "user": {"id": user, "team_id": self.teams.get(user, TEAM)}}
-            case "views.publish":
-                return await self._publish_home(given["user_id"], given["view"])
-            case "views.open":
-                return await self._open_dialog(given["trigger_id"], given["view"])
-            case "chat.postMessage":
-                return await self._post_message(given)
-            case "chat.update":
-                return await self._update(given)
-            case "chat.getPermalink":
-                channel, ts = given.get("channel", ""), given.get("message_ts", "")
-                refused = self._refusal(channel) or ("" if self._own(channel, ts) else "message_not_found")
-                link = f"https://stand-in.slack.example/archives/{channel}/p{ts.replace('.', '')}"
-                return {"ok": False, "error": refused} if refused else {"ok": True, "permalink": link}
-        return {"ok": False, "error": "unknown_method"}
+        answers: dict[str, Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]] = {
+            "auth.test": self._auth_test,
+            "apps.connections.open": self._open_connection,
+            "usergroups.users.list": self._group,
+            "users.info": self._user,
+            "views.publish": self._publish_home,
+            "views.open": self._open_dialog,
+            "chat.postMessage": self._post_message,
+            "chat.update": self._update,
+            "chat.getPermalink": self._permalink,
+        }
+        if method not in answers:
+            return {"ok": False, "error": "unknown_method"}
+        return await answers[method](given)
+
+    async def _auth_test(self, _given: dict[str, Any]) -> dict[str, Any]:
+        mine = {"team_id": TEAM, "user_id": BOT_USER, "bot_id": "B0BOT"}
+        return {"ok": True, "url": "https://stand-in.slack.example/", "team": "Stand-in", "user": "cellcast"} | mine
+
+    async def _open_connection(self, _given: dict[str, Any]) -> dict[str, Any]:
+        ticket = secrets.token_hex(8)
+        self._tickets.add(ticket)
+        return {"ok": True, "url": f"{self._server.url.replace('http', 'ws', 1)}/socket/{ticket}"}
+
+    async def _group(self, given: dict[str, Any]) -> dict[str, Any]:
+        users = self.groups.get(given.get("usergroup", ""))
+        return {"ok": False, "error": "no_such_subteam"} if users is None else {"ok": True, "users": users}
+
+    async def _user(self, given: dict[str, Any]) -> dict[str, Any]:
+        user = given.get("user", "")
+        return {"ok": True, "user": {"id": user, "team_id": self.teams.get(user, TEAM)}}
+
+    async def _permalink(self, given: dict[str, Any]) -> dict[str, Any]:
+        channel, ts = given.get("channel", ""), given.get("message_ts", "")
+        refused = self._refusal(channel) or ("" if self._own(channel, ts) else "message_not_found")
+        link = f"https://stand-in.slack.example/archives/{channel}/p{ts.replace('.', '')}"
+        return {"ok": False, "error": refused} if refused else {"ok": True, "permalink": link}
 
     def _refusal(self, channel_id: str) -> str:
         channel = self.channels.get(channel_id)
@@ -452,7 +467,8 @@ class Workspace:
         await self._change(note, given["text"], given["blocks"])
         return {"ok": True, "channel": note.channel, "ts": note.ts, "text": note.text}
 
-    async def _publish_home(self, user: str, view: dict[str, Any]) -> dict[str, Any]:
+    async def _publish_home(self, given: dict[str, Any]) -> dict[str, Any]:
+        user, view = given["user_id"], given["view"]
         if found := block_kit.view_faults(view, "home"):
             self.broken_rules += found
             return {"ok": False, "error": "invalid_arguments"}
@@ -460,8 +476,9 @@ class Workspace:
         await self._tell_all(None)
         return {"ok": True, "view": {"id": "V0HOME"}}
 
-    async def _open_dialog(self, trigger: str, view: dict[str, Any]) -> dict[str, Any]:
-        user, made_at = self._triggers.pop(trigger, ("", 0.0))
+    async def _open_dialog(self, given: dict[str, Any]) -> dict[str, Any]:
+        view = given["view"]
+        user, made_at = self._triggers.pop(given["trigger_id"], ("", 0.0))
         if not user or self.now() - made_at > TRIGGER_SECONDS:
             return {"ok": False, "error": "expired_trigger_id" if user else "exchanged_trigger_id"}
         if found := block_kit.view_faults(view, "modal"):

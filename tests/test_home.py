@@ -1,0 +1,235 @@
+"""The App Home: what permitted people see and do there, and what nobody else sees."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bot.app import Bot
+from bot.demo.cellcast import ANSWERS, Cellcast
+from bot.demo.workspace import Workspace
+from tests.conftest import ANA, BEN, GIL, NUMBER, NUMBERS, OTHER, Clock, Start, ask, private, public, settled
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> str:
+    """Nothing here depends on the sort of the database."""
+    return f"sqlite:///{tmp_path}/ledger.db"
+
+
+def said(workspace: Workspace, user: str) -> str:
+    """All that a person's App Home says."""
+    lines = []
+    for block in workspace.homes[user]:
+        texts = [block.get("text"), *(block.get("elements", []) if block["type"] == "context" else [])]
+        lines += [text["text"] for text in texts if text is not None]
+    return "\n".join(lines)
+
+
+def labels(workspace: Workspace, user: str) -> list[str]:
+    """The buttons in a person's App Home."""
+    return [button["text"]["text"] for button in workspace.home_buttons(user)]
+
+
+async def look(bot: Bot, workspace: Workspace, user: str) -> str:
+    """Open the App Home and return what it says."""
+    workspace.homes.pop(user, None)
+    await workspace.open_home(user)
+    await workspace.until(lambda: user in workspace.homes)
+    await settled(bot)
+    return said(workspace, user)
+
+
+@pytest.fixture(params=["http", "socket"])
+def mode(request: pytest.FixtureRequest, environment: dict[str, str]) -> str:
+    """Both ways in which Slack's requests come."""
+    if request.param == "socket":
+        environment["SLACK_APP_TOKEN"] = "xapp-stand-in-token"
+    return str(request.param)
+
+
+async def test_nothing_yet(start: Start, workspace: Workspace, mode: str) -> None:
+    """An empty home says what to do, who may, and which account the bot acts on."""
+    async with start() as bot:
+        await settled(bot)
+        shown = await look(bot, workspace, ANA)
+    assert "Nothing waits for confirmation. Ask with `/unsubscribe-number` in a channel." in shown
+    assert "No request has ended yet." in shown
+    assert f"<@{ANA}>, <@{BEN}> may do so" in shown
+    assert "Cellcast account: Stand-in Pty Ltd" in shown
+    assert "Dry run" not in shown
+
+
+async def test_press_in_home(start: Start, workspace: Workspace, cellcast: Cellcast, mode: str) -> None:
+    """A request is confirmed from the home: one call, the card in the channel closed, the toast, and the home anew."""
+    async with start() as bot:
+        await ask(workspace, text=f"{NUMBER} campaign ended")
+        shown = await look(bot, workspace, BEN)
+        assert f"*Unsubscribe virtual number `{NUMBER}`?*" in shown
+        assert f"Reason: campaign ended\nIn <#{NUMBERS}>" in shown
+        assert labels(workspace, BEN) == ["Unsubscribe Number", "Keep Number"]
+        await workspace.press_in_home(BEN, workspace.home_buttons(BEN)[0])
+        await workspace.until(
+            lambda: not labels(workspace, BEN) and "Last endings\n*Unsubscribed" in said(workspace, BEN)
+        )
+        await settled(bot)
+    card, toast = public(workspace)
+    assert not card.buttons
+    assert toast.text.startswith("Virtual number has been unsubscribed successfully.")
+    assert len(cellcast.calls) == 1
+    shown = said(workspace, BEN)
+    assert f"*Unsubscribed: virtual number `{NUMBER}`*\n<!date^" in shown
+    assert f"Confirmed by <@{BEN}>" in shown
+    assert "Cellcast's message: Virtual number has been" in shown
+    assert "Reason: campaign ended" in shown
+
+
+async def test_second_press_in_home(start: Start, workspace: Workspace, cellcast: Cellcast) -> None:
+    """Who presses in the home after another is told in a dialog, for there is no channel to answer in."""
+    async with start() as bot:
+        card = await ask(workspace)
+        await look(bot, workspace, BEN)
+        unsubscribe, keep = workspace.home_buttons(BEN)
+        await workspace.press(ANA, card, "Keep Number")
+        await workspace.press_in_home(BEN, unsubscribe)
+        await workspace.press_in_home(BEN, keep)
+        await settled(bot)
+    assert cellcast.calls == []
+    assert [user for user, _ in workspace.dialogs] == [BEN, BEN]
+    for _, view in workspace.dialogs:
+        assert view["title"]["text"] == "Cellcast numbers"
+        assert f"<@{ANA}>" in view["blocks"][0]["text"]["text"]
+        assert "has pressed Keep Number already" in view["blocks"][0]["text"]["text"]
+
+
+async def test_only_permitted_people_see_the_record(start: Start, workspace: Workspace, cellcast: Cellcast) -> None:
+    """Who may not use the bot, and people of other workspaces, see who may, and no number; nor can they press."""
+    async with start(allowed_users="*") as bot:
+        await ask(workspace)
+        workspace.teams[GIL] = "T0OTHER"
+        shown = await look(bot, workspace, GIL)
+        assert "Only members of this bot's own workspace" in shown
+        assert NUMBER not in json.dumps(workspace.homes[GIL])
+        await look(bot, workspace, BEN)
+        button = workspace.home_buttons(BEN)[0]
+        workspace.homes[GIL] = workspace.homes[BEN]
+        await workspace.press_in_home(GIL, button, team="T0OTHER")
+        await settled(bot)
+        assert "Only members of this bot's own" in workspace.dialogs[0][1]["blocks"][0]["text"]["text"]
+    async with start(allowed_users=f"{ANA},{BEN}") as bot:
+        assert f"You may not unsubscribe numbers. <@{ANA}>, <@{BEN}> may" in await look(bot, workspace, BEN + "X")
+    assert cellcast.calls == []
+
+
+async def test_rules_hold_in_home(start: Start, workspace: Workspace, cellcast: Cellcast) -> None:
+    """The second person, the channel of the request and forged values are looked at in the home too."""
+    async with start(require_second_person="true") as bot:
+        await ask(workspace)
+        await look(bot, workspace, ANA)
+        button = workspace.home_buttons(ANA)[0]
+        await workspace.press_in_home(ANA, button)
+        await workspace.press_in_home(ANA, button | {"value": "x"})
+        await workspace.press_in_home(ANA, button | {"value": f"{'0' * 32}:0"})
+        await settled(bot)
+    async with start(allowed_channels="C0OTHER") as bot:
+        await workspace.press_in_home(ANA, button)
+        await settled(bot)
+    told = [view["blocks"][0]["text"]["text"] for _, view in workspace.dialogs]
+    assert "so another person must confirm" in told[0]
+    assert "not one that the bot knows" in told[1]
+    assert "no record of this request" in told[2]
+    assert "cannot be unsubscribed in this channel" in told[3]
+    assert cellcast.calls == []
+
+
+async def test_home_shows_dry_run(start: Start, workspace: Workspace, cellcast: Cellcast) -> None:
+    """In a dry run the home says so."""
+    async with start(dry_run="true") as bot:
+        assert "*Dry run:* nothing is sent to Cellcast." in await look(bot, workspace, ANA)
+
+
+async def test_home_without_the_account(start: Start, workspace: Workspace, cellcast: Cellcast) -> None:
+    """Where the account cannot be read, the home leaves it out."""
+    await cellcast.stop()
+    async with start() as bot:
+        await settled(bot)
+        assert "Cellcast account" not in await look(bot, workspace, ANA)
+
+
+async def test_home_with_a_wrong_key(start: Start, workspace: Workspace) -> None:
+    """A key that Cellcast does not take has no account to show."""
+    async with start(cellcast_api_key="wrong-key-of-nobody") as bot:
+        await settled(bot)
+        assert "Cellcast account" not in await look(bot, workspace, ANA)
+
+
+async def test_home_with_much_in_it(start: Start, workspace: Workspace, cellcast: Cellcast, clock: Clock) -> None:
+    """Twenty endings, newest first, and twenty open requests; the rest is counted."""
+    async with start() as bot:
+        for number in range(22):
+            cellcast.next.append(ANSWERS["unknown number"])
+            card = await ask(workspace, text=f"{number:024x} {'<reason> & ' * 18}")
+            await workspace.press(BEN, card, "Unsubscribe Number")
+            await settled(bot)
+            clock.advance(1)
+        for number in range(23):
+            await ask(workspace, text=f"{number + 100:024x} {'<reason> & ' * 18}")
+            clock.advance(1)
+        shown = await look(bot, workspace, ANA)
+    assert "3 more are open; their cards stand in the channels." in shown
+    assert shown.count("*Not unsubscribed: virtual number") == 20
+    assert f"{21:024x}" in shown
+    assert f"{1:024x}" not in shown
+    assert len(labels(workspace, ANA)) == 40
+
+
+@pytest.mark.parametrize("fault", ["missing_scope", "500", "user_not_found"])
+async def test_home_where_the_team_is_not_known(start: Start, workspace: Workspace, fault: str) -> None:
+    """Where Slack does not say whose person this is, nothing is shown, and that is said."""
+    async with start() as bot:
+        await ask(workspace)
+        await settled(bot)
+        workspace.faults["users.info"].append(fault)
+        assert "cannot read from Slack which workspace you belong to" in await look(bot, workspace, ANA)
+        workspace.teams[ANA] = None  # type: ignore[assignment]  # an answer without a team
+        assert "cannot read from Slack" in await look(bot, workspace, ANA)
+    assert NUMBER not in json.dumps(workspace.homes[ANA])
+
+
+async def test_home_that_slack_does_not_take(start: Start, workspace: Workspace, cellcast: Cellcast) -> None:
+    """A home that Slack does not take stops nothing else."""
+    async with start() as bot:
+        workspace.faults["views.publish"].append("500")
+        await workspace.open_home(ANA)
+        card = await ask(workspace)
+        await workspace.press(BEN, card, "Unsubscribe Number")
+        await settled(bot)
+    assert len(cellcast.calls) == 1
+
+
+async def test_other_tabs_and_events(bot: Bot, workspace: Workspace) -> None:
+    """Another tab, or an event that nobody asked for, is acknowledged and leads to nothing."""
+    await workspace.open_home(ANA, tab="messages")
+    event: dict[str, Any] = {"type": "event_callback", "team_id": "T0HOME", "event": {"type": "team_join", "user": {}}}
+    assert (await workspace.send("events_api", event)).status == 200
+    event["event"] = {"type": "app_home_opened", "user": 7, "tab": "home"}
+    assert (await workspace.send("events_api", event)).status == 200
+    await settled(bot)
+    assert workspace.homes == {}
+
+
+async def test_home_of_who_looks_no_more(start: Start, workspace: Workspace, clock: Clock) -> None:
+    """A home that was opened long ago is not published again with each change."""
+    async with start(confirm_within_seconds=86_000) as bot:
+        await look(bot, workspace, ANA)
+        await ask(workspace)
+        await settled(bot)
+        assert NUMBER in said(workspace, ANA)
+        clock.advance(700)
+        await ask(workspace, text=OTHER)
+        await settled(bot)
+    assert OTHER not in said(workspace, ANA)
+    assert private(workspace, ANA) == []

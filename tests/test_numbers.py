@@ -1,0 +1,392 @@
+"""Numbers by name: the list, what people type of it, and the picker."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bot.app import Bot
+from bot.demo.cellcast import Cellcast
+from bot.demo.workspace import Note, Workspace
+from bot.numbers import read
+from tests.conftest import (
+    ANA,
+    BEN,
+    GIL,
+    NUMBER,
+    NUMBERS,
+    OTHER,
+    Start,
+    ask,
+    private,
+    public,
+    settled,
+    text_of,
+)
+from tests.process import run_bot
+
+US = "66ea98514f0c1a121c76ec20"
+NAMELESS = "66ea98514f0c1a121c76ec21"
+LIST = f"""id,number,label
+{NUMBER},+61 480 000 000,Support line
+{OTHER.upper()},+61480000001,Campaign & co.
+{US},+1 202-555-0100,24 hour line
+
+{NAMELESS},,Ana's line
+{"a" * 24},+61 480 000 002,
+{"b" * 24},+61 480 000 003,Twice
+{"c" * 24},+61 480 000 004,Twice
+"""
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> str:
+    """Nothing here depends on the sort of the database."""
+    return f"sqlite:///{tmp_path}/ledger.db"
+
+
+@pytest.fixture
+def listed(tmp_path: Path, environment: dict[str, str]) -> Path:
+    """The list of numbers that the bot is given."""
+    path = tmp_path / "numbers.csv"
+    path.write_text(LIST, encoding="utf-8-sig")
+    environment["NUMBERS_FILE"] = str(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        pytest.param("+61 480 000 000", NUMBER, id="international"),
+        pytest.param("+61480000000", NUMBER, id="without spaces"),
+        pytest.param("0480 000 000", NUMBER, id="national"),
+        pytest.param("(0480) 000-000", NUMBER, id="brackets and a hyphen"),
+        pytest.param("0480.000.000", NUMBER, id="full stops"),
+        pytest.param("0061 480 000 000", NUMBER, id="00 for +"),
+        pytest.param("0011 61 480 000 000", NUMBER, id="dialled from Australia"),
+        pytest.param("+61 (0)480 000 000", NUMBER, id="with a zero in brackets"),
+        pytest.param("61480000000", NUMBER, id="without the plus sign"),
+        pytest.param("<tel:+61480000000|+61 480 000 000>", NUMBER, id="as Slack links it"),
+        pytest.param("`0480\u00a0000\u00a0000`", NUMBER, id="backticks and no-break spaces"),
+        pytest.param("(202) 555-0100", US, id="of another country in the list"),
+        pytest.param("Support line", NUMBER, id="label"),
+        pytest.param("“support  LINE”", NUMBER, id="label in smart quotes, in another case"),
+        pytest.param("24 hour line", US, id="a label that begins with digits"),
+        pytest.param("ana's line", NAMELESS, id="a label without a phone number"),
+        pytest.param(NUMBER, NUMBER, id="id"),
+    ],
+)
+async def test_number_is_found(start: Start, listed: Path, workspace: Workspace, text: str, number: str) -> None:
+    """A number is taken in any form that people write, and the label, exactly."""
+    async with start():
+        card = await ask(workspace, text=text)
+    assert f"(`{number}`)" in card.text
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        pytest.param("+61 480 000 00", "No number in the list has this phone number or label", id="one digit short"),
+        pytest.param("+61 480 000 0000", "No number in the list", id="one digit more"),
+        pytest.param("480", "No number in the list", id="a few digits"),
+        pytest.param("0480 000 000x", "No number in the list", id="a letter at its end"),
+        pytest.param("Support", "No number in the list", id="part of a label"),
+        pytest.param("Support line please", "No number in the list", id="more than a label"),
+        pytest.param("Twice", "This can mean more than one number. Please say which: +61 480 000 003 or", id="twice"),
+        pytest.param("0480 000 000 instead of 0480 000 001", "the reason names +61 480 000 001", id="two numbers"),
+        pytest.param(f"{NUMBER} or +61480000001", "the reason names +61 480 000 001", id="an id and a number"),
+        pytest.param("000 000 000", "No number in the list", id="no country has it"),
+        pytest.param(f'"Support line" not {OTHER}', "One number at a time", id="a label and another id"),
+        pytest.param(f"0480 000 000 {OTHER}", "The id comes first", id="a number and another id"),
+        pytest.param(f"please {NUMBER}", "The id comes first, then a reason", id="a word and an id"),
+    ],
+)
+async def test_no_number_is_guessed(start: Start, listed: Path, workspace: Workspace, text: str, says: str) -> None:
+    """Half a number, part of a label, or two at once lead to a private line with the next step, never to a card."""
+    async with start():
+        await workspace.command(ANA, NUMBERS, text)
+    (line,) = private(workspace, ANA)
+    assert says in line
+    assert "Please say which" in line or "Example: `/unsubscribe-number +61 480 000 000`" in line
+    assert public(workspace) == []
+
+
+async def test_names_stand_everywhere(start: Start, listed: Path, workspace: Workspace, cellcast: Cellcast) -> None:
+    """Card, dialog, pointer, toast and history name the number, with the id beside it; the call has the id."""
+    async with start() as bot:
+        card = await ask(workspace, text="0480 000 001 no longer needed")
+        assert card.text.startswith(f'*Unsubscribe +61 480 000 001 "Campaign &amp; co."?* (`{OTHER}`)\n')
+        assert "Reason: no longer needed" in text_of(card)
+        dialog = card.buttons["Unsubscribe Number"]["confirm"]["text"]["text"]
+        assert dialog.startswith(f'+61 480 000 001 "Campaign & co." ({OTHER}). ')
+        await settled(bot)
+        await workspace.command(BEN, NUMBERS, '"Campaign & co."')
+        await settled(bot)
+        assert f'card for +61 480 000 001 "Campaign &amp; co." (`{OTHER}`) already' in private(workspace, BEN)[0]
+        await workspace.press(BEN, card, "Unsubscribe Number")
+        await settled(bot)
+        await workspace.command(BEN, NUMBERS, "history")
+    shown, toast = public(workspace)
+    assert [call.number_id for call in cellcast.calls] == [OTHER]
+    assert shown.text.startswith(f'*Unsubscribed: +61 480 000 001 "Campaign &amp; co."* (`{OTHER}`)')
+    assert f'\n+61 480 000 001 "Campaign &amp; co." (`{OTHER}`). Confirmed by' in toast.text
+    assert f'• +61 480 000 001 "Campaign &amp; co." (`{OTHER}`) was unsubscribed' in private(workspace, BEN)[1]
+
+
+async def test_id_that_is_not_listed(start: Start, listed: Path, workspace: Workspace, cellcast: Cellcast) -> None:
+    """An id that the list does not know works, and the card says that no name is known."""
+    unknown = "f" * 24
+    async with start() as bot:
+        card = await ask(workspace, text=f"{unknown} old one")
+        assert card.text.startswith(f"*Unsubscribe virtual number `{unknown}`?*")
+        assert "The list of numbers does not name this id" in card.text
+        await workspace.press(BEN, card, "Unsubscribe Number")
+        await settled(bot)
+    assert "list of numbers" not in public(workspace)[0].text
+    assert len(cellcast.calls) == 1
+
+
+async def test_ask_again_names_the_number(start: Start, listed: Path, workspace: Workspace, clock: Any) -> None:
+    """The command for asking again has the phone number where one is known."""
+    async with start(confirm_within_seconds=50) as bot:
+        await ask(workspace, text="Support line")
+        await settled(bot)
+        clock.advance(60)
+        await bot.fulfilment.sweep()
+        await settled(bot)
+    assert "Ask again with `/unsubscribe-number +61 480 000 000`." in public(workspace)[0].text
+
+
+async def test_file_is_read_again(start: Start, listed: Path, workspace: Workspace) -> None:
+    """A changed file counts at once; an open card keeps the name that was confirmed."""
+    async with start() as bot:
+        card = await ask(workspace, text="Support line")
+        listed.write_text(f"id,number,label\n{NUMBER},+61 480 000 000,Sales\n{OTHER},,Support line\n")
+        other = await ask(workspace, text="Support line")
+        assert f'*Unsubscribe "Support line"?* (`{OTHER}`)' in other.text
+        await workspace.press(BEN, card, "Keep Number")
+        await settled(bot)
+    assert public(workspace)[0].text.startswith('*Kept: +61 480 000 000 "Support line"*')
+
+
+async def test_faulty_file_names_nothing(start: Start, listed: Path, workspace: Workspace, cellcast: Cellcast) -> None:
+    """With a fault in the file nothing is found by name, the line is told, and ids go on working; then it is mended."""
+    async with start() as bot:
+        listed.write_text(f"{LIST}{OTHER},+61 480 000 009,Again\n")
+        for text in ("Support line", ""):
+            await workspace.command(ANA, NUMBERS, text)
+        card = await ask(workspace, text=NUMBER)
+        assert "does not name this id" in card.text
+        listed.unlink()
+        await workspace.command(BEN, NUMBERS, "0480 000 000")
+        listed.write_text(LIST)
+        assert 'Unsubscribe +1 202-555-0100 "24 hour line"' in (await ask(workspace, text="24 hour line")).text
+        await settled(bot)
+    for line in private(workspace, ANA):
+        assert (
+            "The list of numbers cannot be used: line 10: the id 66ea98514f0c1a121c76ec18 stands in an earlier" in line
+        )
+        assert "until then please give the id" in line
+    assert "the file cannot be read (No such file or directory)" in private(workspace, BEN)[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        pytest.param("", "line 1: it must be id,number,label", id="empty"),
+        pytest.param("id;number;label\n", "line 1: it must be id,number,label", id="semicolons"),
+        pytest.param("id,number,label\nxyz,,A\n", "line 2: the id has not 24 hexadecimal digits", id="no id"),
+        pytest.param(f"id,number,label\n\n{NUMBER},0480 000 000,A\n", "line 3: the number is no international", id="national"),
+        pytest.param(f"id,number,label\n{NUMBER},+61 4,A\n", "line 2: the number is no international", id="too short"),
+        pytest.param(f"id,number,label\n{NUMBER},+999 480 000 000,A\n", "line 2: the number is no", id="no country"),
+        pytest.param(f"id,number,label\n{NUMBER},,\n", "line 2: it has neither a number nor a label", id="neither"),
+        pytest.param(f"id,number,label\n{NUMBER},,A,B\n", "line 2: it has 4 columns, not 3", id="a comma too many"),
+        pytest.param(f"id,number,label\n{NUMBER},,*A*\n", "line 2: the label holds quotation marks, or", id="markup"),
+        pytest.param(f"id,number,label\n{NUMBER},,{'x' * 61}\n", "line 2: the label has 61 characters", id="long"),
+        pytest.param(f"id,number,label\n{NUMBER},,123\n", "line 2: the label holds no letter", id="digits"),
+        pytest.param(f"id,number,label\n{NUMBER},,{OTHER}\n", "line 2: the label holds an id", id="an id as label"),
+        pytest.param(f'id,number,label\n{NUMBER},,"A\n', "unexpected end of data", id="an open quotation mark"),
+        pytest.param(
+            f"id,number,label\n{NUMBER},+61480000000,A\n{OTHER},+61 480 000 000,B\n",
+            "line 3: the number +61 480 000 000 stands in an earlier line too",
+            id="two rows that claim one number",
+        ),
+        pytest.param(
+            f"id,number,label\n{NUMBER},,A\n{NUMBER.upper()},,B\n",
+            f"line 3: the id {NUMBER} stands in an earlier line too",
+            id="an id twice",
+        ),
+    ],
+)  # fmt: skip
+def test_every_fault_is_told_with_its_line(tmp_path: Path, text: str, fault: str) -> None:
+    """Each fault is told with its line, and then no line of the file counts."""
+    path = tmp_path / "numbers.csv"
+    path.write_text(text)
+    found = read(path)
+    assert any(f.startswith(fault) for f in found.faults), found.faults
+    assert found.by_id == {}
+
+
+def test_file_that_is_no_text(tmp_path: Path) -> None:
+    """A file that is no UTF-8 text is told as that."""
+    path = tmp_path / "numbers.csv"
+    path.write_bytes(b"id,number,label\n\xff\xfe,,x\n")
+    assert read(path).faults == ("the file is not UTF-8 text",)
+
+
+async def test_check_proves_the_list(tmp_path: Path, environment: dict[str, str], listed: Path) -> None:
+    """`check` counts the numbers, and names each fault up to twenty."""
+    _, out, _ = await run_bot("check", settings=environment, cwd=tmp_path)
+    assert f"ok    List of numbers: 7 numbers in {listed}" in out
+    listed.write_text("id,number,label\n" + "x,,\n" * 22)
+    code, out, _ = await run_bot("check", settings=environment, cwd=tmp_path)
+    assert code == 1
+    assert f"FAIL  List of numbers: {listed}: line 2: the id has not 24" in out
+    assert "line 21: the id has not 24 hexadecimal digits; and 2 more." in out
+
+
+def picker(workspace: Workspace, user: str = ANA) -> Note:
+    """The picker that a person was shown last."""
+    return [n for n in workspace.notes if n.to == user and n.menu is not None][-1]
+
+
+def texts(options: list[dict[str, Any]]) -> list[str]:
+    """What the options say."""
+    return [option["text"]["text"] for option in options]
+
+
+async def test_picker_leads_to_the_card(start: Start, listed: Path, workspace: Workspace, cellcast: Cellcast) -> None:
+    """The command alone shows a private picker; typing filters it, open cards are marked, a choice leads to the card."""
+    async with start() as bot:
+        await ask(workspace, user=BEN, text="Support line")
+        await settled(bot)
+        await workspace.command(ANA, NUMBERS, "  ")
+        shown = picker(workspace)
+        assert "A card in the channel then asks for confirmation" in shown.text
+        everything = await workspace.suggestions(ANA, shown, "")
+        assert texts(everything) == [
+            "+61 480 000 002",
+            '+1 202-555-0100 "24 hour line"',
+            '"Ana\'s line"',
+            '+61 480 000 001 "Campaign & co."',
+            '+61 480 000 000 "Support line" (card open)',
+            '+61 480 000 003 "Twice"',
+            '+61 480 000 004 "Twice"',
+        ]
+        assert texts(await workspace.suggestions(ANA, shown, "camp")) == ['+61 480 000 001 "Campaign & co."']
+        assert len(await workspace.suggestions(ANA, shown, "0480 000")) == 5
+        assert len(await workspace.suggestions(ANA, shown, NAMELESS[:24])) == 1
+        assert await workspace.suggestions(ANA, shown, "nothing of this") == []
+        (option,) = await workspace.suggestions(ANA, shown, "camp")
+        await workspace.choose(ANA, shown, option)
+        await settled(bot)
+        assert shown not in workspace.notes
+        card = public(workspace)[-1]
+        assert card.text.startswith('*Unsubscribe +61 480 000 001 "Campaign &amp; co."?*')
+        assert cellcast.calls == []
+        await workspace.press(BEN, card, "Unsubscribe Number")
+        await settled(bot)
+    assert [call.number_id for call in cellcast.calls] == [OTHER]
+
+
+async def test_choice_without_a_way_to_answer(start: Start, listed: Path, workspace: Workspace) -> None:
+    """A choice that Slack sends without a response_url leads to the card as well; the picker stays."""
+    async with start() as bot:
+        await workspace.command(ANA, NUMBERS, "")
+        (option,) = await workspace.suggestions(ANA, picker(workspace), "support")
+        payload = workspace.choice_payload(ANA, picker(workspace), option)
+        del payload["response_url"]
+        await workspace.send("interactive", payload)
+        await settled(bot)
+    assert len(public(workspace)) == 1
+    assert picker(workspace)
+
+
+async def test_choice_of_an_open_number(start: Start, listed: Path, workspace: Workspace) -> None:
+    """Who chooses a number whose card is open is led to that card."""
+    async with start() as bot:
+        await ask(workspace, user=BEN, text="Support line")
+        await settled(bot)
+        await workspace.command(ANA, NUMBERS, "")
+        (option,) = await workspace.suggestions(ANA, picker(workspace), "support")
+        await workspace.choose(ANA, picker(workspace), option)
+        await settled(bot)
+    assert len(public(workspace)) == 1
+    assert 'There is a card for +61 480 000 000 "Support line"' in private(workspace, ANA)[-1]
+
+
+async def test_picker_is_for_permitted_people(start: Start, listed: Path, workspace: Workspace) -> None:
+    """Nobody else is shown the list, or can choose from it; a choice that names no number does nothing."""
+    async with start() as bot:
+        await workspace.command(GIL, NUMBERS, "")
+        assert "You may not unsubscribe numbers." in private(workspace, GIL)[0]
+        await workspace.command(ANA, NUMBERS, "")
+        shown = picker(workspace)
+        (option,) = await workspace.suggestions(ANA, shown, "support")
+        assert await workspace.suggestions(GIL, shown, "") == []
+        assert await workspace.suggestions(ANA, shown, "", team="T0OTHER") == []
+        await workspace.choose(GIL, shown, option)
+        await workspace.choose(ANA, shown, option, team="T0OTHER")
+        await workspace.choose(ANA, shown, None)
+        await workspace.choose(ANA, shown, option | {"value": "x"})
+        await settled(bot)
+    assert public(workspace) == []
+    assert "You may not unsubscribe numbers." in private(workspace, GIL)[1]
+    assert "Only members of this bot's own workspace" in private(workspace, ANA)[-1]
+
+
+async def test_picker_of_thousands(start: Start, listed: Path, workspace: Workspace) -> None:
+    """With thousands of numbers, and the longest labels, the picker offers a hundred of those that fit."""
+    lines = [f"{n:024x},+61 480 {n // 1000:03} {n % 1000:03},{'x' * 55} {n}" for n in range(5000)]
+    listed.write_text("id,number,label\n" + "\n".join(lines))
+    async with start() as bot:
+        await ask(workspace, text="0480 000 001")
+        await settled(bot)
+        await workspace.command(ANA, NUMBERS, "")
+        options = await workspace.suggestions(ANA, picker(workspace), "x 4321")
+        assert texts(options) == [f'+61 480 004 321 "{"x" * 55} 4321"'[:74] + "…"]
+        assert len(await workspace.suggestions(ANA, picker(workspace), "xx")) == 100
+        (marked,) = await workspace.suggestions(ANA, picker(workspace), f"{1:024x}")
+    assert marked["text"]["text"].endswith("… (card open)")
+
+
+async def test_picker_without_the_ledger(start: Start, listed: Path, workspace: Workspace, tmp_path: Path) -> None:
+    """Where the record cannot be read, the picker still offers; the choice tells that nothing was done."""
+    async with start() as bot:
+        await workspace.command(ANA, NUMBERS, "")
+        (option,) = await workspace.suggestions(ANA, picker(workspace), "support")
+        (tmp_path / "ledger.db").rename(tmp_path / "away")
+        bot.ledger._engine.dispose()
+        (tmp_path / "ledger.db").mkdir()
+        assert await workspace.suggestions(ANA, picker(workspace), "support") == [option]
+        await workspace.choose(ANA, picker(workspace), option)
+        await settled(bot)
+        (tmp_path / "ledger.db").rmdir()
+        (tmp_path / "away").rename(tmp_path / "ledger.db")
+    assert "This was not recorded and nothing was done" in private(workspace, ANA)[-1]
+    assert picker(workspace)
+
+
+async def test_help_with_a_list(start: Start, listed: Path, workspace: Workspace) -> None:
+    """`help` tells of labels, phone numbers and the picker where there is a list."""
+    async with start():
+        await workspace.command(ANA, NUMBERS, "help")
+    (line,) = private(workspace, ANA)
+    assert "its phone number, its label, or its id" in line
+    assert 'Example: `/unsubscribe-number "Support line" campaign ended`' in line
+
+
+async def test_menu_of_another_bot(bot: Bot, workspace: Workspace) -> None:
+    """A menu that the bot does not know (of a bot before) offers nothing."""
+    menu = {
+        "type": "external_select",
+        "action_id": "of_another_bot",
+        "placeholder": {"type": "plain_text", "text": "x"},
+    }
+    note = Note("1.1", NUMBERS, "U0BOT", "x", [{"type": "section", "accessory": menu}], to=ANA)
+    assert await workspace.suggestions(ANA, note, "") == []
+    await workspace.choose(ANA, note, None)
+    await settled(bot)
+    assert "This button is not one that the bot knows" in private(workspace, ANA)[0]

@@ -103,13 +103,22 @@ class Access:
 
     def who_may(self) -> str:
         """Who may use the bot, and where: the end of every refusal, so that a person knows whom to ask."""
-        everyone = EVERYONE in self._users
+        everyone, somewhere = EVERYONE in self._users, EVERYONE not in self._channels
+        ask = "" if everyone else f": ask one of them{' there' if somewhere else ''}"
+        return f"{self._people()} may do so{self._where()}{ask}."
+
+    def rights(self) -> str:
+        """The same for people who may."""
+        return f"Who may ask and confirm: {self._people()}{self._where()}."
+
+    def _people(self) -> str:
         names = [f"<!subteam^{g}>" for g in sorted(self._groups)] + [person(u) for u in sorted(self._users)]
-        people = "Everyone in the workspace" if everyone else _listed(names, "people")
+        return "Everyone in the workspace" if EVERYONE in self._users else _listed(names, "people")
+
+    def _where(self) -> str:
         if EVERYONE in self._channels:
-            return f"{people} may do so{'' if everyone else ': ask one of them'}."
-        channels = _listed([f"<#{c}>" for c in sorted(self._channels)], "channels")
-        return f"{people} may do so, in {channels}{'' if everyone else ': ask one of them there'}."
+            return ""
+        return ", in " + _listed([f"<#{c}>" for c in sorted(self._channels)], "channels")
 
 
 def _listed(names: list[str], what: str) -> str:

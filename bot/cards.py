@@ -39,8 +39,8 @@ _WHAT = {
     Kind.NOT_CONNECTED: "The bot could not connect to Cellcast. Nothing was sent.",
     Kind.TIMEOUT: f"Cellcast did not answer in time. {_UNKNOWN}",
     Kind.BROKEN: f"The connection to Cellcast broke after the request was sent. {_UNKNOWN}",
-    Kind.SERVER_ERROR: f"Cellcast answered with a server error. {_UNKNOWN}",
-    Kind.REDIRECT: f"Cellcast's address answered with a redirect, which the bot never follows. {_UNKNOWN}",
+    Kind.SERVER_ERROR: f"Cellcast had a fault of its own. {_UNKNOWN}",
+    Kind.REDIRECT: f"Cellcast's address points to another one, which the bot never follows. {_UNKNOWN}",
     Kind.UNREADABLE: f"Cellcast's answer is not one that it documents. {_UNKNOWN}",
     Kind.LOST: f"The bot was stopped during the call and the answer is lost. {_UNKNOWN}",
     Kind.KEPT: "Nothing was sent to Cellcast.",
@@ -97,7 +97,7 @@ def private(sentence: str) -> Message:
     return Message(sentence, [_section(sentence)])
 
 
-def usage(who_may: str, *, listed: bool = False) -> Message:
+def usage(rights: str, *, listed: bool = False) -> Message:
     """The answer to `help`, and to the command without a number where no list names any."""
     if listed:
         ways = (
@@ -110,14 +110,14 @@ def usage(who_may: str, *, listed: bool = False) -> Message:
     return private(
         f"{ways}A card in the channel asks for confirmation first; nothing is sent before somebody presses the button. "
         f"A reason may stand behind the {'number' if listed else 'id'}{', with the label in quotation marks' * listed}."
-        f"\nExample: {example}\n`{COMMAND} history` shows the last requests.\n{who_may}"
+        f"\nExample: {example}\n`{COMMAND} history` shows the last requests.\n{rights}"
     )
 
 
-def picker(who_may: str) -> Message:
+def picker() -> Message:
     """The private answer to the command alone: choose a number from the list; nothing is sent by that."""
     text = "*Which number is to be unsubscribed?*\nA card in the channel then asks for confirmation."
-    more = f"`{COMMAND} help` explains what you can type instead. {who_may}"
+    more = f"`{COMMAND} help` explains what you can type instead."
     menu = {
         "type": "external_select",
         "action_id": PICK,
@@ -183,17 +183,18 @@ def _ended(request: Request, ending: Ending, rules: Rules) -> Message:
 
 def toast(request: Request, ending: Ending) -> Message:
     """The new message in the channel that tells an ending, with the API's own message word for word."""
-    who = " ".join(filter(None, [f"{_begin(_number(request))}.", _who(ending), *_reason(request)]))
+    who = " ".join(filter(None, [_who(ending), *_reason(request)]))
     if ending.kind is Kind.SUCCEEDED:
         said = ending.message or "Cellcast reports success, without a message."
-        return Message(f"{escape(said)}\n{who}", [_plain(said), _context(who)])
+        about = f"{_begin(_number(request))}. {who}"
+        return Message(f"{escape(said)}\n{about}", [_plain(said), _context(about)])
     headline = _headline(request, ending)
     what = f"{_what(ending)} {_next_step(request, ending, ending.kind.can_try_again)}".strip()
     text, blocks = [headline, what], [_section(f"{headline}\n{what}")]
     if ending.message:
         text += [f"Cellcast's message: {escape(ending.message)}"]
         blocks += [_context("Cellcast's message:"), _plain(ending.message)]
-    return Message("\n".join([*text, who]), [*blocks, _context(who)])
+    return Message("\n".join([*text, who]), [*blocks, _context(who)]) if who else Message("\n".join(text), blocks)
 
 
 def pointer(request: Request, link: str | None) -> Message:
@@ -213,7 +214,8 @@ def history(requests: list[Request]) -> Message:
     """The private answer to `history`: the last requests, newest first."""
     if not requests:
         return private("Nobody has asked to unsubscribe a number yet.")
-    return private("\n".join(["*The last requests, newest first*", *map(_in_history, requests)]))
+    lines = ["*The last requests, newest first*", *map(_in_history, requests)]
+    return Message("\n".join(lines), [_section(line) for line in lines])
 
 
 def in_home(request: Request, ending: Ending) -> str:
@@ -245,18 +247,20 @@ def card_not_posted(request: Request, *, known: bool) -> Message:
 
 def too_late(request: Request) -> Message:
     """The private answer to a press that changed nothing: what happened before it."""
+    who, when = person(request.decided_by), moment(request.decided_at or 0)
+    confirmed = f"{who} has confirmed this already ({when})"
     said = {
         State.PENDING: "This card has changed. Please look at it again.",
-        State.CONFIRMED: f"{_decided(request)} has confirmed this already. Cellcast's answer will follow.",
-        State.KEPT: f"{_decided(request)} has pressed Keep Number already. Nothing was sent to Cellcast.",
+        State.CONFIRMED: f"{confirmed}. Cellcast's answer will follow.",
+        State.KEPT: f"{who} has pressed Keep Number already ({when}). Nothing was sent to Cellcast.",
         State.EXPIRED: f"The time to confirm was over at {moment(request.ending.ended_at if request.ending else 0)}. "
         f"Nothing was sent to Cellcast. Ask again: {_asking(request)}",
-        State.SUCCEEDED: f"{_decided(request)} has confirmed this already, and it is done.",
+        State.SUCCEEDED: f"{confirmed}, and it is done.",
     }.get(request.state)
     if said is None:
         still = request.open_until is not None
         then = "Look at the card: it can be tried again." if still else f"Ask again: {_asking(request)}"
-        said = f"{_decided(request)} has confirmed this already, and that attempt has ended. {then}"
+        said = f"{confirmed}, and that attempt has ended. {then}"
     return private(f"{_begin(_number(request))}: {said}")
 
 

@@ -77,6 +77,11 @@ def report(error: BaseException, **where: object) -> str:
     """Log what nobody expected under a reference number, and return the sentence that carries the same number."""
     reference = secrets.token_hex(4)
     log.error("unexpected", reference=reference, exc_info=error, **where)
+    return unexpected(reference)
+
+
+def unexpected(reference: str) -> str:
+    """The sentence for what nobody expected."""
     return (
         f"Something unexpected went wrong in the bot. Please give an administrator the reference {reference}: "
         "the bot's log has the same number. Nothing is sent to Cellcast without a press of the button on a card."

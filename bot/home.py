@@ -124,7 +124,7 @@ class Home:
         return page(requests, await self.ledger.last_endings(LAST_ENDINGS), self.rules, self._about())
 
     def _about(self) -> list[str]:
-        lines = [self.access.who_may()]
+        lines = [self.access.rights()]
         if self.account:
             lines.append(f"Cellcast account: {cards.escape(self.account)}")
         return [*lines, "*Dry run:* nothing is sent to Cellcast."] if self.dry_run else lines

@@ -18,6 +18,8 @@ from bot.numbers import Numbers
 from bot.slack import Message
 from handlers.payloads import said_privately
 
+ONE_COMMAND = f"The bot knows the command `{cards.COMMAND}` only. `{cards.COMMAND} help` explains it."
+
 
 @dataclass(frozen=True)
 class Desk:
@@ -44,7 +46,7 @@ def register(app: AsyncApp, desk: Desk) -> None:
 
     @app.command(re.compile(""))
     async def other_command() -> None:
-        raise Refusal(f"The bot knows the command `{cards.COMMAND}` only.")
+        raise Refusal(ONE_COMMAND)
 
     @app.action(re.compile(""))
     async def other_button() -> None:

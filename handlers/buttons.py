@@ -16,6 +16,7 @@ from bot.ledger import Press, Request
 from handlers import Desk, tell_privately
 
 log = structlog.get_logger("bot.buttons")
+NO_RECORD = "The bot has no record of this request. Please ask again with the command."
 VALUE = re.compile(r"([0-9a-f]{32}):([0-9]{1,6})")
 
 
@@ -82,7 +83,7 @@ async def find(desk: Desk, request_id: str) -> Request:
     """The request of a press. Raises Refusal where there is none: another database, or a forged value."""
     request = await desk.fulfilment.ledger.get(request_id)
     if request is None:
-        raise Refusal("The bot has no record of this request. Please ask again with the command.")
+        raise Refusal(NO_RECORD)
     return request
 
 

@@ -52,7 +52,10 @@ def number_and_reason(text: str, known: NumberList) -> tuple[Number, str | None]
         phones = ", ".join(sorted(other.phone or "" for other in others))
         raise Refusal(f"One number at a time, please: the reason names {phones}. {_example(known)}")
     if len(reason) > LONGEST_REASON:
-        raise Refusal(f"The reason is too long: it has {len(reason)} characters, and {LONGEST_REASON} fit on the card.")
+        raise Refusal(
+            f"The reason is too long: it has {len(reason)} characters, and {LONGEST_REASON} fit on the card. "
+            "Please ask again with a shorter one."
+        )
     return number, reason or None
 
 
@@ -109,7 +112,7 @@ def register(app: AsyncApp, desk: Desk) -> None:
         text = command.get("text") or ""
         words = words_of(text)
         if words == ["help"] or not (words or desk.numbers.path):
-            answer = cards.usage(desk.access.who_may(), listed=desk.numbers.path is not None)
+            answer = cards.usage(desk.access.rights(), listed=desk.numbers.path is not None)
             await ack(text=answer.text, blocks=answer.blocks)
             return
         user, channel = command["user_id"], command["channel_id"]
@@ -117,7 +120,7 @@ def register(app: AsyncApp, desk: Desk) -> None:
         known = await desk.numbers.current()
         if not words:
             known.usable()
-            answer = cards.picker(desk.access.who_may())
+            answer = cards.picker()
         elif words == ["history"]:
             found = await desk.fulfilment.ledger.history(limit=HISTORY)
             answer = cards.history([request for request, _ in found])

@@ -5,18 +5,21 @@ A part stands between `<!-- generated: NAME -->` and `<!-- end -->`.
 
 from __future__ import annotations
 
+import logging
 import re
 import sys
 from pathlib import Path
 
+import structlog
 from pydantic_core import PydanticUndefined
 
 from bot import cards
 from bot.outcome import Kind
 from bot.settings import Settings
+from scripts import messages
 
 ROOT = Path(__file__).parent.parent
-DOCUMENTS = ["README.md"]
+DOCUMENTS = ["README.md", "docs/messages.md"]
 
 
 def variables() -> str:
@@ -50,8 +53,10 @@ def endings() -> str:
 PARTS = {"variables": variables, "endings": endings}
 
 
-def fresh(text: str) -> str:
+def fresh(name: str, text: str) -> str:
     """The document with its generated parts as they should be."""
+    if name == "docs/messages.md":
+        return messages.table()
 
     def part(match: re.Match[str]) -> str:
         return f"{match[1]}\n{PARTS[match[2]]()}\n{match[3]}"
@@ -61,15 +66,16 @@ def fresh(text: str) -> str:
 
 def main(arguments: list[str]) -> int:
     """Write, or compare; the exit code is 1 where a document is out of date."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     stale = 0
     for name in DOCUMENTS:
         path = ROOT / name
-        text = path.read_text(encoding="utf-8")
-        if fresh(text) != text:
+        text = path.read_text(encoding="utf-8") if path.exists() else ""
+        if fresh(name, text) != text:
             stale = 1
             print(f"{name} is out of date: run python scripts/docs.py")
             if "--check" not in arguments:
-                path.write_text(fresh(text), encoding="utf-8")
+                path.write_text(fresh(name, text), encoding="utf-8")
     return stale if "--check" in arguments else 0
 
 

@@ -112,7 +112,7 @@ async def test_help_is_private(bot: Bot, workspace: Workspace, text: str) -> Non
     (line,) = private(workspace, GIL)
     assert "unsubscribes one virtual number at Cellcast" in line
     assert "Example: `/unsubscribe-number 66ea" in line
-    assert f"<@{ANA}>, <@{BEN}> may do so: ask one of them." in line
+    assert f"Who may ask and confirm: <@{ANA}>, <@{BEN}>." in line
     assert public(workspace) == []
 
 

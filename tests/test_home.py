@@ -58,7 +58,7 @@ async def test_nothing_yet(start: Start, workspace: Workspace, mode: str) -> Non
         shown = await look(bot, workspace, ANA)
     assert "Nothing waits for confirmation. Ask with `/unsubscribe-number` in a channel." in shown
     assert "No request has ended yet." in shown
-    assert f"<@{ANA}>, <@{BEN}> may do so" in shown
+    assert f"Who may ask and confirm: <@{ANA}>, <@{BEN}>." in shown
     assert "Cellcast account: Stand-in Pty Ltd" in shown
     assert "Dry run" not in shown
 

@@ -350,6 +350,7 @@ class Workspace:
         elif ack.body:
             said: dict[str, Any] = json.loads(ack.body) if ack.body.startswith("{") else {"text": ack.body}
             to = None if said.get("response_type") == "in_channel" else user
+            self._refused_blocks(said)
             await self._add(channel, BOT_USER, said.get("text", ""), said.get("blocks") or [], to=to)
 
     # What the bot does

@@ -1,0 +1,163 @@
+"""What people read: every message of docs/messages.md keeps to the rules for words, and to Slack's limits."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from slack_sdk.models.blocks import Block
+
+from bot import cards, home
+from bot.access import MOST_NAMES
+from bot.cards import Rules
+from bot.cellcast import CUT, LONGEST_MESSAGE
+from bot.demo import blocks as block_kit
+from bot.ledger import Ending, Request
+from bot.numbers import LONGEST_LABEL
+from bot.outcome import Kind
+from bot.slack import Message
+from handlers.command import HISTORY, LONGEST_ECHO, LONGEST_REASON
+from scripts.messages import (
+    CONFIRMED,
+    LATER,
+    NUMBER,
+    REQUEST,
+    Row,
+    ended,
+    rows,
+    said_by,
+)
+
+ROWS = [pytest.param(row, id=f"{row.part}: {row.when}") for row in rows()]
+JARGON = re.compile(
+    r"\b(HTTP|JSON|payload|exception|traceback|null|None|ledger|database|timeout|timed out|stack|server|redirect|"
+    r"webhook|ephemeral|request id|error|invalid|fail(ed|ure)?|abort|oops|sorry)\b",
+    re.IGNORECASE,
+)
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_text_says_all_that_the_blocks_say(row: Row) -> None:
+    """Who hears a message, or sees it as a notification, misses nothing that stands in its blocks."""
+    for line in said_by(row.message.blocks).split("\n"):
+        assert cards.escape(line) in row.message.text or line in row.message.text
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_words(row: Row) -> None:
+    """Sentence case, no jargon, times as Slack dates, and no bare id where a name is known."""
+    text = row.message.text
+    first = text.lstrip("*").split("\n")[0]
+    assert first[0].isupper() or first[0] in "+`<", first
+    assert not JARGON.search(text.replace("API key", "")), JARGON.search(text)
+    assert not re.search(r"\d{4}-\d\d-\d\d|\d\d:\d\d", re.sub(r"<!date\^[^>]*>", "", text))
+    assert "!" not in re.sub(r"<![^>]*>", "", text)
+    if "Support line" in text and row.part != "Refusals":
+        assert text.count(f"`{NUMBER}`") == text.count(f'"Support line"* (`{NUMBER}`)') + len(
+            re.findall(rf'"Support line"(\?\*| was not unsubscribed\*|) \(`{NUMBER}`\)', text)
+        )
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if row.values[0].part in ("Cards", "New messages")])  # type: ignore[union-attr]
+def test_first_line_says_action_and_object(row: Row) -> None:
+    """The first lines of what stands in the channel say what is done to which number."""
+    begin = "\n".join(row.message.text.split("\n")[:2])
+    assert NUMBER in begin
+    assert re.search("[Uu]nsubscrib|Kept|Outcome unknown|Cellcast reports success", begin)
+
+
+NEXT_STEP = re.compile(
+    r"[Aa]sk again|[Pp]lease|[Pp]ress|Example:|ask one of them|[Ll]ook|lets you choose|explains|will follow|"
+    r"can be confirmed|Nothing was sent to Cellcast|it is done|[Gg]o to the card"
+)
+
+
+@pytest.mark.parametrize("row", [r for r in ROWS if r.values[0].part in ("Refusals", "A press too late")])  # type: ignore[union-attr]
+def test_refusals_say_the_next_step(row: Row) -> None:
+    """Whoever is refused learns what to do instead, or that nothing is left to do."""
+    assert NEXT_STEP.search(row.message.text)
+
+
+def test_one_red_button_with_a_dialog() -> None:
+    """A card has one red button, which asks once more; the way out is plain; labels are verbs without emoji."""
+    seen = set()
+    for row in rows():
+        buttons = [e for b in row.message.blocks if b["type"] == "actions" for e in b["elements"]]
+        red = [b for b in buttons if b.get("style") == "danger"]
+        assert len(red) == (1 if buttons else 0)
+        assert all("confirm" in b for b in red)
+        assert not any("confirm" in b or "style" in b for b in buttons if b not in red)
+        seen |= {b["text"]["text"] for b in buttons}
+    assert seen == {"Unsubscribe Number", "Keep Number", "Try Again"}
+
+
+LONG_ID = "U" + "W" * 20
+LONGEST: dict[str, Any] = {
+    "phone": "+999 " + "9" * 18,
+    "label": "&" * LONGEST_LABEL,
+    "reason": "<" * LONGEST_REASON,
+    "channel": "C" + "W" * 20,
+    "asked_by": LONG_ID,
+    "attempt": 999_999,
+    "dry_run": True,
+}
+
+
+def longest() -> list[tuple[Request, Ending]]:
+    """A request of every ending, with the longest of everything."""
+    found = []
+    for kind in Kind:
+        request = ended(
+            kind,
+            replace(CONFIRMED, **LONGEST, decided_by=LONG_ID),
+            message="&" * LONGEST_MESSAGE + CUT,
+            retry_at=LATER,
+            after_unknown=True,
+        )
+        assert request.ending is not None
+        found.append((request, replace(request.ending, decided_by=LONG_ID)))
+    return found
+
+
+def everything() -> list[Message]:
+    """Every message, as it is and at the longest inputs."""
+    rules = Rules(second_person=True, listed=True)
+    waiting = [replace(REQUEST, **LONGEST), replace(REQUEST, **LONGEST | {"phone": None, "label": None})]
+    most = ", ".join([f"<@{LONG_ID}>"] * MOST_NAMES)
+    cases = [row.message for row in rows() if row.part != "The App Home"]
+    cases += [cards.card(request, rules) for request in [*waiting, *(r for r, _ in longest())]]
+    cases += [cards.card(replace(CONFIRMED, **LONGEST, decided_by=LONG_ID), rules)]
+    cases += [cards.toast(request, ending) for request, ending in longest()]
+    cases += [cards.too_late(request) for request, _ in longest()]
+    cases += [cards.pointer(waiting[0], "https://" + "x" * 200), cards.card_not_posted(waiting[0], known=False)]
+    cases += [cards.history([request for request, _ in longest()][:HISTORY])]
+    cases += [cards.usage(f"{most}, in {most}", listed=True), cards.private("&lt;" * LONGEST_ECHO + most * 2)]
+    return cases
+
+
+def test_slack_takes_every_message() -> None:
+    """slack_sdk's own models, and Slack's limits, take every message at the longest inputs."""
+    for message in everything():
+        assert block_kit.faults(message.text, message.blocks) == [], message.text
+        for given, block in zip(message.blocks, Block.parse_all(message.blocks), strict=True):
+            assert block.to_dict()["type"] == given["type"]
+
+
+def test_slack_takes_the_longest_home() -> None:
+    """The App Home too, with more open requests and endings than it shows."""
+    request = replace(REQUEST, **LONGEST)
+    several = [pair for pair in longest() if pair[1].kind is not Kind.KEPT][: home.LAST_ENDINGS]
+    several += several[: home.LAST_ENDINGS - len(several)]
+    blocks = home.page([request] * 100, several, Rules(second_person=True, listed=True), ["x" * 2000] * 3)
+    assert len(several) == home.LAST_ENDINGS
+    assert block_kit.view_faults({"type": "home", "blocks": blocks}, "home") == []
+    assert [block.to_dict()["type"] for block in Block.parse_all(blocks)] == [block["type"] for block in blocks]
+
+
+def test_slack_takes_every_option() -> None:
+    """The options of the picker at the longest label and phone number, with and without an open card."""
+    name = cards.name(LONGEST["phone"], LONGEST["label"])
+    found = [cards.option(NUMBER, called, has_card=has) for called in (name, "") for has in (True, False)]
+    assert block_kit.option_faults(found) == []

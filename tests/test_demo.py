@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 import signal
 import webbrowser
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +14,12 @@ import pytest
 
 from bot.__main__ import main
 from bot.app import Bot
-from bot.demo import blocks, play
+from bot.demo import blocks, play, shipped
 from bot.demo.cellcast import SUCCESS, Cellcast
-from bot.demo.page import Page
 from bot.demo.workspace import NotThere, Workspace
 from bot.errors import StartError
 from tests.conftest import ANA, BEN, GIL, KEY, NUMBER, NUMBERS, TOKEN, ask, current, private, settled
-from tests.process import free_port, run_bot, spawn
+from tests.process import run_bot, spawn
 
 
 @pytest.fixture
@@ -36,7 +33,9 @@ async def test_once(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("SLACK_BOT_TOKEN=xoxb-of-a-real-workspace\nHTTP_PROXY=http://127.0.0.1:9")
     code, out, err = await run_bot("demo", "--once", settings={"HTTP_PROXY": "http://127.0.0.1:9"}, cwd=tmp_path)
     assert (code, err) == (0, "")
-    assert re.search(rf"Unsubscribe virtual number `{NUMBER}`\?\n.*\n.*\n    \[ Unsubscribe Number \]", out)
+    assert re.search(
+        rf'Unsubscribe \+61 480 000 000 "Support line"\? \(`{NUMBER}`\)\n.*\n.*\n    \[ Unsubscribe Number \]', out
+    )
     assert "Ben presses Unsubscribe Number" in out
     assert SUCCESS in out
     assert "xoxb" not in out
@@ -53,7 +52,7 @@ def test_once_where_the_toast_does_not_come(
 
 def test_bot_that_does_not_start(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """A demo whose bot does not start ends with a plain line."""
-    monkeypatch.setattr(play, "START_SECONDS", 0.0)
+    monkeypatch.setattr(shipped, "START_SECONDS", 0.0)
     assert main(["demo", "--once"]) == 1
     assert "The bot of the demo did not start" in capsys.readouterr().err
 
@@ -61,19 +60,8 @@ def test_bot_that_does_not_start(monkeypatch: pytest.MonkeyPatch, capsys: pytest
 async def test_bot_that_ends_at_once(workspace: Workspace) -> None:
     """A bot of the demo that ends instead of starting is told at once, without waiting for the time."""
     with pytest.raises(StartError, match="did not start"):
-        async with play.shipped_bot(workspace, {}):
+        async with shipped.shipped(workspace, {}):
             pass
-
-
-async def test_page_that_is_closed(workspace: Workspace, page: Page) -> None:
-    """A page that was closed is forgotten."""
-    async with aiohttp.ClientSession() as client, client.get(page.url + "events") as stream:
-        await stream.content.readline()
-        assert len(page._pages) == 1
-    async with asyncio.timeout(5):
-        while page._pages:
-            await workspace.say(ANA, NUMBERS, "hello")
-            await asyncio.sleep(0.01)
 
 
 async def test_stand_in_cellcast_refuses(cellcast: Cellcast) -> None:
@@ -101,17 +89,6 @@ async def test_goes_on_until_it_is_stopped(tmp_path: Path) -> None:
     assert process.returncode == 0
 
 
-async def test_port_that_is_taken(workspace: Workspace, cellcast: Cellcast) -> None:
-    """A page that cannot be served is told with the way out."""
-    port = free_port()
-    first, second = (Page(workspace, cellcast, NUMBERS, {ANA}) for _ in range(2))
-    await first.start(port)
-    with pytest.raises(StartError, match="Try --port 0"):
-        await play._serve(second, port)
-    await first.stop()
-    await second.stop()
-
-
 async def test_browser_is_opened(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without --no-browser the page is opened."""
     opened: list[str] = []
@@ -124,41 +101,6 @@ async def test_browser_is_opened(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(webbrowser, "open", open_page)
     assert await play.demo(once=False, port=0, browser=True) == 0
     assert opened[0].startswith("http://127.0.0.1:")
-
-
-@pytest.fixture
-async def page(workspace: Workspace, cellcast: Cellcast) -> AsyncIterator[Page]:
-    """The page of the test's workspace."""
-    found = Page(workspace, cellcast, NUMBERS, {ANA, BEN})
-    await found.start(0)
-    yield found
-    await found.stop()
-
-
-async def post(page: Page, what: str, **body: Any) -> int:
-    """Do something on the page."""
-    async with aiohttp.ClientSession() as client, client.post(page.url + what, json=body) as answer:
-        return answer.status
-
-
-async def test_page_does_what_a_person_does(bot: Bot, workspace: Workspace, cellcast: Cellcast, page: Page) -> None:
-    """Typing, pressing and choosing an answer on the page reach the bot and Cellcast; the page shows what came."""
-    await post(page, "type", user=ANA, text="hello")
-    await post(page, "next", user=ANA, answer="expired key")
-    await post(page, "type", user=ANA, text=f"/unsubscribe-number {NUMBER}")
-    card = await workspace.until(lambda: next((n for n in workspace.notes if n.buttons), None))
-    async with aiohttp.ClientSession() as client, client.get(page.url + "events") as stream:
-        line = await stream.content.readline()
-        state = json.loads(line.removeprefix(b"data: "))
-        assert [person["may"] for person in state["people"]] == [True, True, False]
-        assert (state["next"], state["calls"]) == ("expired key", 0)
-        assert state["notes"][-1]["text"] == card.text
-        assert await post(page, "press", user=BEN, ts=card.ts, label="Unsubscribe Number") == 204
-        await settled(bot)
-        assert "Token expired" in workspace.notes[-1].text
-        await stream.content.readuntil(b"Token expired")
-    assert await post(page, "press", user=BEN, ts=card.ts, label="Unsubscribe Number") == 409
-    assert await post(page, "press", user=BEN, ts="0", label="Keep Number") == 409
 
 
 async def test_terminal_shows_who_sees_what(bot: Bot, workspace: Workspace) -> None:

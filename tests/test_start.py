@@ -83,7 +83,7 @@ async def test_stop_lets_the_running_call_end(
     app_token = {"SLACK_APP_TOKEN": APP_TOKEN} if mode == "socket" else {}
     settings = environment | {"CELLCAST_TIMEOUT_SECONDS": "10"} | app_token
     reached = asyncio.Event()
-    cellcast.hold, cellcast.on_call = asyncio.Event(), reached.set
+    cellcast.hold, cellcast.wire.on_change = asyncio.Event(), reached.set
     async with running(workspace, settings, tmp_path) as process:
         card = await ask(workspace)
         await workspace.press(BEN, card, "Unsubscribe Number")
@@ -107,7 +107,7 @@ async def test_stop_does_not_wait_without_end(
     """A call that hangs ends as unknown and is told within CELLCAST_TIMEOUT_SECONDS + 5."""
     cellcast.next.append(Answer(fault="hang"))
     reached = asyncio.Event()
-    cellcast.on_call = reached.set
+    cellcast.wire.on_change = reached.set
     async with running(workspace, environment, tmp_path) as process:
         card = await ask(workspace)
         await workspace.press(BEN, card, "Unsubscribe Number")

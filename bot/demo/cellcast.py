@@ -6,13 +6,13 @@ import asyncio
 import json
 import re
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from aiohttp import web
 
 from bot.demo.server import Server, Step, drop, hang, nothing
+from bot.demo.wire import Wire
 
 SUCCESS = "Virtual number has been unsubscribed successfully."
 STACK = "ApiError-stack-of-the-server at /srv/app/number.js:42"
@@ -47,12 +47,13 @@ def failure(code: int, message: str) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Answer:
-    """One answer: a status with a body, or a way not to answer (`hang`, `drop`, `truncate`)."""
+    """One answer: a status with a body, or a way not to answer (`hang`, `drop`, `truncate`), after so many seconds."""
 
     status: int = 200
     body: dict[str, Any] | bytes = field(default_factory=envelope)
     headers: dict[str, str] = field(default_factory=dict)
     fault: str = ""
+    after: float = 0.0
 
     @property
     def payload(self) -> bytes:
@@ -63,6 +64,7 @@ class Answer:
 # What the demo page lets a person choose.
 ANSWERS = {
     "fine": Answer(),
+    "fine, after 4 s": Answer(after=4.0),
     "unknown number": Answer(404, failure(404, "Virtual number not found")),
     "expired key": Answer(401, failure(401, "Token expired")),
     "timeout": Answer(fault="hang"),
@@ -86,7 +88,7 @@ class Cellcast:
         self.key = key
         self.calls: list[Call] = []
         self.next: deque[Answer] = deque()
-        self.on_call: Callable[[], None] = lambda: None
+        self.wire = Wire()
         self.on_step: Step = nothing
         self.hold: asyncio.Event | None = None  # where set, an answer waits for it
         app = web.Application()
@@ -110,15 +112,27 @@ class Cellcast:
 
     async def _unsubscribe(self, request: web.Request) -> web.StreamResponse:
         self.calls.append(Call(request.match_info["id"], dict(request.headers), await request.read()))
-        self.on_call()
+        step = self.wire.begin("cellcast", f"PUT …/virtual-number/unsubscribe/{request.match_info['id']}")
+        answer = await self._answer(request)
+        if answer.fault:
+            step.result = "no answer"
+        else:
+            self.wire.end(step, f"{answer.status} {_said(answer)}")
+        return await self._give(request, answer)
+
+    async def _answer(self, request: web.Request) -> Answer:
         if not self._knows(request):
-            return _reply(ANSWERS["expired key"])
+            return ANSWERS["expired key"]
         if not re.fullmatch("[0-9a-f]{24}", request.match_info["id"]):
-            return _reply(Answer(400, failure(400, "Invalid id")))
+            return Answer(400, failure(400, "Invalid id"))
         await self.on_step("before the call")
         answer = self.next.popleft() if self.next else ANSWERS["fine"]
         if self.hold is not None:
             await self.hold.wait()
+        await asyncio.sleep(answer.after)
+        return answer
+
+    async def _give(self, request: web.Request, answer: Answer) -> web.StreamResponse:
         if answer.fault == "hang":
             return await hang()
         if answer.fault == "drop":
@@ -151,6 +165,10 @@ class Cellcast:
         }
         meta = {"code": 200, "status": "SUCCESS"}
         return _reply(Answer(body={"meta": meta, "message": "Here it is", "data": data, "error": {}}))
+
+
+def _said(answer: Answer) -> str:
+    return str(answer.body.get("message", "")) if isinstance(answer.body, dict) else ""
 
 
 def _reply(answer: Answer) -> web.Response:

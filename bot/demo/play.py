@@ -4,28 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
-import os
 import re
 import secrets
 import signal
 import sys
 import tempfile
-import time
 import webbrowser
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 from bot.demo.cellcast import SUCCESS, Cellcast
 from bot.demo.page import Page
+from bot.demo.shipped import shipped
 from bot.demo.workspace import BOT_USER, COMMAND, Channel, Note, Workspace
 from bot.errors import StartError
-from bot.settings import Settings
 
 CHANNEL, ANA, BEN, GIL = "C0NUMBERS", "U0ANA", "U0BEN", "U0GIL"
 PEOPLE = {ANA: "Ana", BEN: "Ben", GIL: "Gil"}
 NUMBER = "66ea98514f0c1a121c76ec17"
-START_SECONDS = 30.0
+LIST = f"""id,number,label
+{NUMBER},+61 480 000 000,Support line
+66ea98514f0c1a121c76ec18,+61 480 000 101,Spring campaign
+66ea98514f0c1a121c76ec19,+61 480 000 102,Autumn campaign
+66ea98514f0c1a121c76ec1a,+61 480 000 103,Melbourne shop
+66ea98514f0c1a121c76ec1b,+61 480 000 104,Perth shop
+66ea98514f0c1a121c76ec1c,+61 480 000 105,Night service
+66ea98514f0c1a121c76ec1d,+64 21 000 0106,Auckland shop
+"""
 ROUND_SECONDS = 20.0
 
 
@@ -37,26 +41,30 @@ async def demo(*, once: bool, port: int, browser: bool) -> int:
     token, secret, key = f"xoxb-{secrets.token_hex(12)}", secrets.token_hex(16), secrets.token_hex(16)
     workspace = Workspace(PEOPLE, [Channel(CHANNEL, "numbers")], token=token, signing_secret=secret)
     cellcast = Cellcast(key)
-    page = Page(workspace, cellcast, CHANNEL, {ANA, BEN})
+    cellcast.wire = workspace.wire
     workspace.watch(lambda note: print(in_terminal(note), flush=True))
     async with contextlib.AsyncExitStack() as stack:
         for part in (workspace, cellcast):
             await part.start()
             stack.push_async_callback(part.stop)
+        numbers = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "numbers.csv"
+        numbers.write_text(LIST, encoding="utf-8")
         settings = {
             "SLACK_BOT_TOKEN": token,
             "SLACK_SIGNING_SECRET": secret,
             "CELLCAST_API_KEY": key,
             "ALLOWED_USERS": f"{ANA},{BEN}",
+            "NUMBERS_FILE": str(numbers),
             "CONFIRM_WITHIN_SECONDS": "120",
             "CELLCAST_TIMEOUT_SECONDS": "5",
             "SLACK_API_URL": workspace.api_url,
             "CELLCAST_BASE_URL": cellcast.url,
         }
-        await stack.enter_async_context(shipped_bot(workspace, settings))
+        bot = await stack.enter_async_context(shipped(workspace, settings))
         came = await first_round(workspace)
         if once:
             return 0 if came else 1
+        page = Page(workspace, cellcast, bot, CHANNEL, [ANA, BEN])
         await _serve(page, port)
         stack.push_async_callback(page.stop)
         print(f"\nThe channel is at {page.url} (Ctrl-C ends the demo)", flush=True)
@@ -73,53 +81,10 @@ async def _serve(page: Page, port: int) -> None:
         raise StartError(f"The page cannot be served on port {port} ({error.strerror}). Try --port 0.") from None
 
 
-@contextlib.asynccontextmanager
-async def shipped_bot(workspace: Workspace, settings: dict[str, str]) -> AsyncIterator[asyncio.subprocess.Process]:
-    """Run `python -m bot` as a process of its own, with these settings and no others."""
-    with tempfile.TemporaryDirectory() as folder:
-        # No setting of this machine, no .env of this folder, and no proxy between loopback and loopback.
-        ours = {name.upper() for name in Settings.model_fields} | {"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"}
-        environment = {k: v for k, v in os.environ.items() if k.upper() not in ours}
-        environment |= {"PORT": "0", "DATABASE_URL": f"sqlite:///{folder}/demo.db", "LOG_FORMAT": "json"} | settings
-        environment["PYTHONPATH"] = str(Path(__file__).parents[2])
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "bot", env=environment, cwd=folder, stderr=asyncio.subprocess.PIPE
-        )
-        listening = asyncio.create_task(_listen(process, workspace))
-        try:
-            await _ready(process, workspace)
-            yield process
-        finally:
-            if process.returncode is None:
-                process.terminate()
-            await process.wait()
-            await listening
-
-
-async def _listen(process: asyncio.subprocess.Process, workspace: Workspace) -> None:
-    """Read the bot's log: where it listens, and what went wrong."""
-    assert process.stderr is not None  # noqa: S101 - it was asked for as a pipe
-    async for line in process.stderr:
-        if line.startswith(b"{") and (event := json.loads(line))["event"] == "started":
-            workspace.bot_url = f"http://127.0.0.1:{event['port']}"
-        elif not line.startswith(b"{") or event["level"] in ("error", "critical"):
-            print(line.decode(), end="", file=sys.stderr, flush=True)
-
-
-async def _ready(process: asyncio.subprocess.Process, workspace: Workspace) -> None:
-    """Wait until the bot says that it has started. Raises StartError where it ends instead, or takes too long."""
-    deadline = time.monotonic() + START_SECONDS
-    while process.returncode is None and time.monotonic() < deadline:
-        if workspace.bot_url:
-            return
-        await asyncio.sleep(0.02)
-    raise StartError("The bot of the demo did not start; what it said stands above.")
-
-
 async def first_round(workspace: Workspace) -> bool:
     """Ask, confirm, and wait for the toast; True if it came."""
     try:
-        await workspace.say(ANA, CHANNEL, f"{COMMAND} {NUMBER}")
+        print(f"    Ana types {COMMAND} {NUMBER}", flush=True)
         await workspace.command(ANA, CHANNEL, NUMBER)
         card = await workspace.until(lambda: next((n for n in workspace.notes if n.buttons), None), ROUND_SECONDS)
         print("    Ben presses Unsubscribe Number", flush=True)

@@ -25,6 +25,7 @@ from slack_sdk.signature import SignatureVerifier
 
 from bot.demo import blocks as block_kit
 from bot.demo.server import Server, Step, drop, hang, nothing
+from bot.demo.wire import Wire
 
 BOT_USER, TEAM, APP = "U0BOT", "T0HOME", "A0APP"
 ACK_SECONDS = 3.0
@@ -91,6 +92,22 @@ class ReplyUrl:
     uses: int = 0
 
 
+_FAULTS = {"drop_before": "dropped", "drop_after": "taken, answer dropped", "hang": "no answer", "429": "too many"}
+
+
+def _title(payload: dict[str, Any]) -> str:
+    """What a payload of Slack is, in a few words."""
+    if "command" in payload:
+        return f"{payload['command']} {payload['text']}".strip()
+    if "event" in payload:
+        return str(payload["event"]["type"])
+    who = payload.get("user", {}).get("username", "")
+    if payload.get("type") == "block_suggestion":
+        return f"{who} types {payload.get('value', '')!r} in the menu"
+    pressed = (payload.get("actions") or [{}])[0]
+    return f"{who} presses {pressed['text']['text']}" if "text" in pressed else f"{who} chooses in the menu"
+
+
 class NotThere(LookupError):
     """The message or button that a person would press is not there."""
 
@@ -123,6 +140,7 @@ class Workspace:
         self.deaf = False  # a socket opened then answers no ping
         self.retry_after = 1
         self.on_step: Step = nothing  # awaited before and after each thing that the bot does here
+        self.wire = Wire()
         self.bot_url = ""
         self.now = now
         self.sent: list[dict[str, Any]] = []
@@ -301,6 +319,7 @@ class Workspace:
     async def send(self, kind: str, payload: dict[str, Any], to: str = "") -> Ack:
         """Send a payload as Slack does, over HTTP (`to` a copy of the bot) or the socket, and note the ack."""
         self.sent.append(payload)
+        step = self.wire.begin("slack", _title(payload), payload)
         began = time.monotonic()
         try:
             async with asyncio.timeout(ACK_SECONDS):
@@ -310,6 +329,7 @@ class Workspace:
         except (TimeoutError, aiohttp.ClientError):
             status, body = 0, ""
         ack = Ack(status, body, time.monotonic() - began)
+        self.wire.end(step, f"acknowledged {status}" if status else "no answer in time")
         self.acks.append(ack)
         if status != 200:
             self.broken_rules.append(f"{kind}: acknowledged with status {status} after {ack.seconds:.1f} s")
@@ -362,11 +382,15 @@ class Workspace:
         if request.content_type == "application/json" and method in TAKES_JSON:  # elsewhere Slack does not read it
             given = await request.json()
         fault = self.faults[method].popleft() if self.faults[method] else ""
+        step = self.wire.begin("api", method, given)
         await self.on_step(f"before {method}")
+        if fault not in ("", "drop_after"):
+            self.wire.end(step, _FAULTS.get(fault, fault))
         if (broken := await self._broken(request, fault)) is not None:
             return broken
         answer = await self._answer(method, request.headers.get("Authorization", ""), given)
         await self.on_step(f"after {method}")
+        self.wire.end(step, "ok" if answer["ok"] else answer["error"])
         if fault == "drop_after":
             drop(request)
         return web.json_response(answer)
@@ -497,6 +521,8 @@ class Workspace:
         url = self._urls[request.match_info["secret"]]
         given = await request.json()
         fault = self.faults["response_url"].popleft() if self.faults["response_url"] else ""
+        step = self.wire.begin("api", "response_url", given)
+        self.wire.end(step, _FAULTS.get(fault, fault) or "ok")
         if (broken := await self._broken(request, fault)) is not None:
             return broken
         if url.uses >= URL_USES or self.now() - url.made_at > URL_SECONDS:

@@ -1,0 +1,58 @@
+"""What went over the wire between Slack, the bot and Cellcast, step by step: the demo's page shows it."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+MOST_STEPS = 120
+LONGEST_DETAIL = 4000
+
+
+@dataclass
+class Step:
+    """One request and its answer (`result` is empty and `ms` None while it is under way), or a change of the ledger."""
+
+    number: int
+    kind: str  # slack: Slack asks the bot; api: the bot asks Slack; cellcast: the bot asks Cellcast; ledger; bot
+    title: str
+    detail: str
+    began: float = field(default_factory=time.monotonic)
+    at: float = field(default_factory=time.time)
+    result: str = ""
+    ms: float | None = None
+
+
+class Wire:
+    """The last steps; `on_change` is called after each."""
+
+    def __init__(self) -> None:
+        self.steps: deque[Step] = deque(maxlen=MOST_STEPS)
+        self.on_change: Callable[[], None] = lambda: None
+        self._numbers = itertools.count(1)
+
+    def begin(self, kind: str, title: str, detail: object = "") -> Step:
+        """A step begins."""
+        text = detail if isinstance(detail, str) else json.dumps(detail, indent=1, ensure_ascii=False)
+        step = Step(next(self._numbers), kind, title, text[:LONGEST_DETAIL])
+        self.steps.append(step)
+        self.on_change()
+        return step
+
+    def end(self, step: Step, result: str) -> None:
+        """A step ends."""
+        step.result, step.ms = result, round((time.monotonic() - step.began) * 1000, 1)
+        self.on_change()
+
+    def note(self, kind: str, title: str, detail: object = "") -> None:
+        """Something happened that takes no time."""
+        self.begin(kind, title, detail)
+
+    def shown(self) -> list[dict[str, Any]]:
+        """The steps as the page takes them."""
+        return [asdict(step) for step in self.steps]

@@ -1,0 +1,428 @@
+"""The demo's page in a real browser: what a person sees and does there, by mouse and by keyboard, and what breaks."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import shutil
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from axe_playwright_python.async_playwright import Axe
+from playwright.async_api import Browser, Locator, async_playwright, expect
+from playwright.async_api import Page as Tab
+
+from bot.demo import play
+from bot.demo.cellcast import SUCCESS, Cellcast
+from bot.demo.page import Page
+from bot.demo.shipped import Shipped, shipped
+from bot.demo.workspace import Workspace
+from bot.errors import StartError
+from tests.conftest import ANA, BEN, KEY, NUMBERS, SIGNING_SECRET, TOKEN
+from tests.process import free_port
+
+CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync"]
+SUPPORT = "+61 480 000 000"
+
+
+@dataclass
+class Demo:
+    """The page in a browser, and what stands behind it."""
+
+    tab: Tab
+    page: Page
+    bot: Shipped
+    workspace: Workspace
+    cellcast: Cellcast
+
+    async def type(self, text: str) -> None:
+        """Type into the channel and send."""
+        await self.tab.get_by_label("Message to #numbers").fill(text)
+        await self.tab.get_by_role("button", name="Send").click()
+
+    async def be(self, name: str) -> None:
+        """Be somebody else."""
+        await self.tab.get_by_role("radio", name=name).check()
+
+    async def press(self, label: str, sure: str | None = None) -> None:
+        """Press the newest button of this label, and the one of the dialog that asks again."""
+        await self.tab.get_by_role("main").get_by_role("button", name=label, exact=True).last.click()
+        if sure:
+            await self.tab.get_by_role("dialog").get_by_role("button", name=sure).click()
+
+    def says(self, text: str) -> Locator:
+        """The newest message that says this."""
+        return self.tab.locator("#messages li").filter(has_text=text).last
+
+    def options(self, **what: str) -> Locator:
+        """What the open menu of numbers offers."""
+        return self.tab.get_by_role("listbox").get_by_role("option", **what)  # type: ignore[arg-type]
+
+    async def see(self, text: str, seconds: float = 10) -> None:
+        """Wait until the channel shows it."""
+        await expect(self.says(text)).to_be_visible(timeout=seconds * 1000)
+
+
+@contextlib.asynccontextmanager
+async def stage(workspace: Workspace, cellcast: Cellcast, tmp_path: Path) -> AsyncIterator[tuple[Page, Shipped]]:
+    """The shipped bot as a process, and the page's server."""
+    numbers = tmp_path / "numbers.csv"
+    numbers.write_text(play.LIST)
+    settings = {
+        "SLACK_BOT_TOKEN": TOKEN,
+        "SLACK_SIGNING_SECRET": SIGNING_SECRET,
+        "CELLCAST_API_KEY": KEY,
+        "ALLOWED_USERS": f"{ANA},{BEN}",
+        "NUMBERS_FILE": str(numbers),
+        "CELLCAST_TIMEOUT_SECONDS": "2",
+        "CONFIRM_WITHIN_SECONDS": "120",
+        "SLACK_API_URL": workspace.api_url,
+        "CELLCAST_BASE_URL": cellcast.url,
+    }
+    cellcast.wire = workspace.wire
+    async with shipped(workspace, settings) as bot:
+        page = Page(workspace, cellcast, bot, NUMBERS, [ANA, BEN])
+        await page.start(0)
+        try:
+            yield page, bot
+        finally:
+            await page.stop()
+            workspace.broken_rules.clear()  # a killed bot answers nothing
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Browser]:
+    """A headless Chromium, Debian's in CI."""
+    if CHROMIUM is None:
+        if os.environ.get("CI"):
+            raise AssertionError("no Chromium: apt-get install chromium")
+        pytest.skip("no Chromium: install one, or set CHROMIUM to its path")
+    async with async_playwright() as playwright:
+        found = await playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield found
+        await found.close()
+
+
+@pytest.fixture
+async def demo(browser: Browser, workspace: Workspace, cellcast: Cellcast, tmp_path: Path) -> AsyncIterator[Demo]:
+    """The page, opened; no error may come up in its console."""
+    async with stage(workspace, cellcast, tmp_path) as (page, bot):
+        tab = await browser.new_page(viewport={"width": 1300, "height": 850})
+        errors: list[str] = []
+        tab.on("pageerror", lambda error: errors.append(str(error)))
+        await tab.goto(page.url)
+        await tab.get_by_role("radio", name="Ana").wait_for()
+        yield Demo(tab, page, bot, workspace, cellcast)
+        await tab.close()
+        assert errors == []
+
+
+async def test_main_round(demo: Demo) -> None:
+    """Ask, confirm in the dialog, read the toast; the side panel shows each step, the ack's time and the ledger."""
+    await demo.type(f"/unsubscribe-number {SUPPORT} campaign ended")
+    await demo.see(f'Unsubscribe {SUPPORT} "Support line"?')
+    assert await demo.tab.get_by_label("Message to #numbers").input_value() == ""
+    await demo.be("Ben")
+    await demo.press("Unsubscribe Number")
+    dialog = demo.tab.get_by_role("dialog", name="Unsubscribe this number?")
+    await expect(dialog).to_contain_text(f'{SUPPORT} "Support line" ({play.NUMBER})')
+    await dialog.get_by_role("button", name="Go Back").click()
+    await demo.press("Unsubscribe Number", sure="Unsubscribe Number")
+    await demo.see(SUCCESS)
+    await expect(demo.says("Unsubscribed:")).to_contain_text("(edited)")
+    await expect(demo.says("Unsubscribed:")).to_contain_text("APP")
+    panel = demo.tab.get_by_role("complementary")
+    await expect(panel).to_contain_text("1 call reached Cellcast")
+    steps = panel.get_by_label("Steps")
+    for step in (
+        f"Slack → bot: /unsubscribe-number {SUPPORT} campaign ended",
+        "Slack → bot: Ben presses Unsubscribe Number",
+        "bot → Cellcast: PUT …/virtual-number/unsubscribe/",
+        f"200 {SUCCESS}",
+        "bot → Slack: chat.postMessage",
+        "ledger: Support line: pending",
+        "→ succeeded",
+    ):
+        await expect(steps).to_contain_text(step)
+    acked = steps.locator("li", has_text="presses Unsubscribe Number")
+    await expect(acked).to_contain_text(re.compile(r"acknowledged 200 · \d+ ms"))
+    await acked.locator("summary").click()
+    await expect(acked.locator("pre")).to_contain_text('"type": "block_actions"')
+    await expect(panel.get_by_role("row", name="Support line")).to_contain_text("succeeded")
+    assert len(demo.cellcast.calls) == 1
+
+
+async def test_keep(demo: Demo) -> None:
+    """Keep Number closes the card without a call."""
+    await demo.type(f"/unsubscribe-number {SUPPORT}")
+    await demo.press("Keep Number")
+    await demo.see("Kept:")
+    await expect(demo.tab.get_by_role("main").get_by_role("button", name="Keep Number")).to_have_count(0)
+    assert demo.cellcast.calls == []
+
+
+async def test_expiry(demo: Demo) -> None:
+    """A card whose time is over closes by itself."""
+    await demo.tab.get_by_label("A card lives").select_option("5 seconds")
+    await expect(demo.tab.get_by_label("Steps")).to_contain_text(
+        "started anew with CONFIRM_WITHIN_SECONDS=5", timeout=20_000
+    )
+    await demo.type(f"/unsubscribe-number {SUPPORT}")
+    await demo.see("Expired:", seconds=15)
+    assert demo.cellcast.calls == []
+
+
+async def test_wrong_person(demo: Demo) -> None:
+    """Who may not press learns so in a line that nobody else sees; the card stays."""
+    await demo.type(f"/unsubscribe-number {SUPPORT}")
+    await demo.see("Asked by @Ana")
+    await demo.be("Gil")
+    await demo.press("Unsubscribe Number", sure="Unsubscribe Number")
+    await demo.see("You may not unsubscribe numbers. @Ana, @Ben may do so: ask one of them.")
+    await expect(demo.says("You may not")).to_contain_text("Only visible to you")
+    await demo.be("Ana")
+    await expect(demo.says("You may not")).to_have_count(0)
+    await expect(demo.tab.get_by_role("main").get_by_role("button", name="Unsubscribe Number")).to_be_visible()
+    assert demo.cellcast.calls == []
+
+
+async def test_second_person(demo: Demo) -> None:
+    """With the second person required, who asked is refused and another one confirms."""
+    await demo.tab.get_by_label("A second person must confirm").check()
+    await expect(demo.tab.get_by_label("Steps")).to_contain_text("REQUIRE_SECOND_PERSON=true", timeout=20_000)
+    await demo.type(f"/unsubscribe-number {SUPPORT}")
+    await demo.see("Another person than @Ana must confirm.")
+    await demo.press("Unsubscribe Number", sure="Unsubscribe Number")
+    await demo.see("You asked for this yourself")
+    assert demo.cellcast.calls == []
+    await demo.be("Ben")
+    await demo.press("Unsubscribe Number", sure="Unsubscribe Number")
+    await demo.see(SUCCESS)
+    assert len(demo.cellcast.calls) == 1
+
+
+async def test_cellcast_times_out(demo: Demo) -> None:
+    """Without an answer the outcome is unknown, and Try Again makes a second call after a second yes."""
+    await demo.tab.get_by_role("button", name="Cellcast times out").click()
+    await demo.type(f"/unsubscribe-number {SUPPORT}")
+    await demo.press("Unsubscribe Number", sure="Unsubscribe Number")
+    await demo.see("Outcome unknown:")
+    await expect(demo.tab.get_by_label("Steps")).to_contain_text("no answer")
+    await demo.press("Try Again", sure="Try Again")
+    await demo.see(SUCCESS)
+    assert len(demo.cellcast.calls) == 2
+
+
+async def test_slack_drops_a_message(demo: Demo) -> None:
+    """A toast that gets lost on its way is told again; the call is not made again."""
+    await demo.type(f"/unsubscribe-number {SUPPORT}")
+    await demo.see("Asked by @Ana")
+    await demo.tab.get_by_role("button", name="Slack drops a message").click()
+    await expect(demo.tab.get_by_role("button", name="Slack drops the next message")).to_be_visible()
+    await demo.press("Unsubscribe Number", sure="Unsubscribe Number")
+    await demo.see(SUCCESS)
+    await expect(demo.tab.get_by_label("Steps")).to_contain_text("dropped")
+    await expect(demo.tab.get_by_role("row", name="Support line")).to_contain_text("yes")
+    assert len(demo.cellcast.calls) == 1
+    assert len([n for n in demo.workspace.notes if n.text.startswith(SUCCESS)]) == 1
+
+
+async def test_kill_and_restart(demo: Demo) -> None:
+    """A bot that is killed during the call comes back, calls the outcome unknown, and does not call again."""
+    await demo.tab.get_by_label("Cellcast answers next").select_option("fine, after 4 s")
+    await demo.type(f"/unsubscribe-number {SUPPORT}")
+    await demo.press("Unsubscribe Number", sure="Unsubscribe Number")
+    await expect(demo.tab.get_by_label("Steps")).to_contain_text("bot → Cellcast: PUT")
+    await demo.tab.get_by_role("button", name="Kill and restart the bot").click()
+    await expect(demo.tab.get_by_text("The bot is down")).to_be_visible()
+    await expect(demo.tab.get_by_text("The bot runs")).to_be_visible(timeout=20_000)
+    await demo.see("The bot was stopped during the call and the answer is lost.", seconds=20)
+    assert len(demo.cellcast.calls) == 1
+
+
+async def test_two_press_at_once(demo: Demo) -> None:
+    """Of two presses at the same moment one makes the call; the other person is told who was first."""
+    await demo.tab.get_by_role("button", name="Two press at once").click()
+    await expect(demo.tab.get_by_role("status")).to_have_text("This is not there any more.")
+    await demo.type(f"/unsubscribe-number {SUPPORT}")
+    await demo.see("Asked by @Ana")
+    await demo.tab.get_by_role("button", name="Two press at once").click()
+    await demo.see(SUCCESS)
+    assert len(demo.cellcast.calls) == 1
+    (told,) = [n for n in demo.workspace.notes if n.to is not None]
+    await demo.be("Ana" if told.to == ANA else "Ben")
+    await demo.see("has confirmed this already")
+
+
+async def test_picker(demo: Demo) -> None:
+    """The command alone shows a private menu; typing filters it, and the choice leads to the card."""
+    await demo.type("/unsubscribe-number")
+    menu = demo.tab.get_by_role("combobox", name="Type a label or a phone number")
+    await menu.click()
+    await expect(demo.options()).to_have_count(7)
+    await menu.fill("nothing of this")
+    await expect(demo.options()).to_have_text(["No results"])
+    await menu.fill("shop")
+    await expect(demo.options()).to_have_count(3)
+    await demo.options(name="Perth shop").click()
+    await demo.see('Unsubscribe +61 480 000 104 "Perth shop"?')
+    await expect(menu).to_have_count(0)
+    await demo.type("/unsubscribe-number")
+    await menu.fill("perth")
+    await expect(demo.options(name="(card open)")).to_be_visible()
+
+
+async def test_app_home(demo: Demo) -> None:
+    """The App Home shows open requests with their buttons, and what ended; a press in it counts, a late one is told."""
+    await demo.type(f"/unsubscribe-number {SUPPORT}")
+    await demo.see("Asked by @Ana")
+    await demo.tab.get_by_role("button", name="Cellcast Numbers").click()
+    home = demo.tab.get_by_role("region", name="App Home")
+    await expect(home).to_contain_text(f'Unsubscribe {SUPPORT} "Support line"?')
+    await expect(home).to_contain_text("Cellcast account: Stand-in Pty Ltd")
+    button = demo.workspace.home_buttons(ANA)[0]
+    await demo.press("Unsubscribe Number", sure="Unsubscribe Number")
+    await expect(home).to_contain_text("Unsubscribed:")
+    assert len(demo.cellcast.calls) == 1
+    await demo.workspace.press_in_home(ANA, button)
+    modal = demo.tab.get_by_role("dialog", name="Cellcast numbers")
+    await expect(modal).to_contain_text("has confirmed this already")
+    await modal.get_by_role("button", name="Close").click()
+    await demo.be("Gil")
+    await expect(home).to_contain_text("You may not unsubscribe numbers.")
+    await expect(home).not_to_contain_text("Support line")
+
+
+async def test_keyboard_alone(demo: Demo) -> None:
+    """The whole round, and the picker, without a mouse."""
+    keys = demo.tab.keyboard
+
+    async def tab_to(name: str) -> None:
+        for _ in range(60):
+            await keys.press("Tab")
+            focused = await demo.tab.evaluate(
+                "document.activeElement.getAttribute('aria-label') ?? document.activeElement.labels?.[0]?.textContent"
+                " ?? document.activeElement.textContent"
+            )
+            if (focused or "").strip().startswith(name):
+                return
+        raise AssertionError(f"the keyboard does not reach {name}")
+
+    await tab_to("Message to #numbers")
+    await keys.type("/unsubscribe-number")
+    await keys.press("Enter")
+    await demo.tab.get_by_role("combobox", name="Type a label").wait_for()
+    await tab_to("Type a label or a phone number")
+    await keys.type("night")
+    await expect(demo.options()).to_have_count(1)
+    await keys.press("Escape")
+    await expect(demo.options()).to_have_count(0)
+    await keys.press("ArrowDown")
+    await expect(demo.options()).to_have_count(1)
+    await keys.press("ArrowDown")
+    await keys.press("Enter")
+    await demo.see('Unsubscribe +61 480 000 105 "Night service"?')
+    await tab_to("Unsubscribe Number")
+    await keys.press("Enter")
+    await demo.tab.get_by_role("dialog").wait_for()
+    await tab_to("Unsubscribe Number")
+    await keys.press("Enter")
+    await demo.see(SUCCESS)
+    assert len(demo.cellcast.calls) == 1
+
+
+async def test_messages_are_grouped(demo: Demo) -> None:
+    """Messages that follow each other from one person are one group, with one name in sight; names are heard for each."""
+    for text in ("Hello", "Is this <b>bold</b> & fine?"):
+        await demo.type(text)
+        await demo.see(text)
+    first, second = demo.says("Hello"), demo.says("Is this <b>bold</b> & fine?")
+    await expect(first.locator(".avatar")).to_have_count(1)
+    await expect(second.locator(".avatar")).to_have_count(0)
+    await expect(second).to_contain_text("Ana")
+    await expect(demo.tab.locator("#messages .day")).to_have_text(["Today"])
+
+
+async def accessible(demo: Demo, what: str) -> None:
+    """No violation of axe-core's rules."""
+    found = await Axe().run(demo.tab)
+    told = [f"{v['id']}: {n['html'][:150]}" for v in found.response["violations"] for n in v["nodes"]]
+    assert told == [], what
+
+
+@pytest.mark.parametrize("colours", ["light", "dark"])
+@pytest.mark.parametrize("width", [1300, 390])
+async def test_accessible(demo: Demo, colours: str, width: int) -> None:
+    """axe-core finds no violation: channel, picker, dialog, App Home, faults; light and dark, wide and narrow."""
+    await demo.tab.set_viewport_size({"width": width, "height": 800})
+    if colours == "dark":
+        await demo.tab.get_by_role("button", name="Switch to dark colours").click()
+    await demo.tab.emulate_media(reduced_motion="reduce")
+    await demo.tab.add_style_tag(content=".fresh { animation: none !important }")
+    await demo.type("/unsubscribe-number 0480 000 101 campaign ended")
+    await demo.press("Keep Number")
+    await demo.see("Kept:")
+    await demo.type(f"/unsubscribe-number {SUPPORT}")
+    await demo.see("Unsubscribe +61")
+    await demo.type("/unsubscribe-number")
+    await demo.tab.get_by_role("combobox", name="Type a label").click()
+    await demo.options().first.wait_for()
+    await accessible(demo, "channel with the picker")
+    await demo.press("Unsubscribe Number")
+    await demo.tab.get_by_role("dialog").wait_for()
+    await accessible(demo, "dialog")
+    await demo.tab.keyboard.press("Escape")
+    await demo.tab.get_by_role("button", name="Cellcast Numbers").click()
+    await demo.tab.get_by_role("heading", name="Last endings").wait_for()
+    await accessible(demo, "App Home")
+    if width < 800:
+        await demo.tab.get_by_role("button", name="Behind the scenes").click()
+        await accessible(demo, "behind the scenes")
+        wide = await demo.tab.evaluate("document.documentElement.scrollWidth")
+        assert wide <= width
+
+
+async def post(page: Page, what: str, **body: Any) -> tuple[int, Any]:
+    """Do something on the page without a browser."""
+    async with aiohttp.ClientSession() as client, client.post(page.url + what, json=body) as answer:
+        return answer.status, await answer.json()
+
+
+async def test_what_is_not_there_any_more(workspace: Workspace, cellcast: Cellcast, tmp_path: Path) -> None:
+    """What the page asks for and is gone, or was never there, is told; and a page that was closed is forgotten."""
+    async with stage(workspace, cellcast, tmp_path) as (page, _):
+        for what, body in [
+            ("press", {"ts": "0", "label": "Keep Number"}),
+            ("setting", {"name": "DRY_RUN", "value": "perhaps"}),
+            ("setting", {"name": "SLACK_BOT_TOKEN", "value": "x"}),
+            ("press_in_home", {"value": "x", "label": "Keep Number"}),
+        ]:
+            assert await post(page, what, user=ANA, **body) == (409, {"error": "This is not there any more."})
+        async with aiohttp.ClientSession() as client, client.get(page.url + "events") as stream:
+            await stream.content.readline()
+            assert len(page._pages) == 1
+        async with asyncio.timeout(5):
+            while page._pages:
+                await workspace.say(ANA, NUMBERS, "hello")
+                await asyncio.sleep(0.01)
+
+
+async def test_port_that_is_taken(workspace: Workspace, cellcast: Cellcast, tmp_path: Path) -> None:
+    """A page that cannot be served is told with the way out; a bot that was never started has nothing to stop."""
+    port = free_port()
+    bot = Shipped(workspace, {}, tmp_path)
+    await bot.stop()
+    assert (bot.alive, bot.ledger()) == (False, [])
+    first, second = (Page(workspace, cellcast, bot, NUMBERS, [ANA]) for _ in range(2))
+    await first.start(port)
+    with pytest.raises(StartError, match="Try --port 0"):
+        await play._serve(second, port)
+    await first.stop()
+    await second.stop()

@@ -1,4 +1,4 @@
-"""python -m bot [run | check | history | demo]: the command line."""
+"""python -m bot [run | setup | check | history | demo]: the command line."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import sys
 from datetime import UTC, datetime
+from pathlib import Path
 
 from bot import settings
 from bot.errors import BotError, SettingsError
@@ -15,7 +16,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Do what the command line says; the exit code: 0 fine, 1 it failed, 2 the settings are not right."""
     given = _parser().parse_args(arguments)
     try:
-        return {"run": _run, "check": _check, "history": _history, "demo": _demo}[given.do](given)
+        return {"run": _run, "setup": _setup, "check": _check, "history": _history, "demo": _demo}[given.do](given)
     except SettingsError as error:
         print(error, file=sys.stderr)
         return 2
@@ -27,8 +28,9 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bot", description="Unsubscribe Cellcast numbers from Slack.")
     parser.set_defaults(do="run")
-    commands = parser.add_subparsers(metavar="run | check | history | demo")
+    commands = parser.add_subparsers(metavar="run | setup | check | history | demo")
     commands.add_parser("run", help="run the bot (the default)").set_defaults(do="run")
+    commands.add_parser("setup", help="ask for the tokens, prove each, write .env").set_defaults(do="setup")
     commands.add_parser("check", help="prove tokens, key and database, a line each").set_defaults(do="check")
     history = commands.add_parser("history", help="print the record of every request")
     history.set_defaults(do="history")
@@ -55,6 +57,12 @@ def _run(_given: argparse.Namespace) -> int:
     found = settings.load()
     logs.configure(found)
     return asyncio.run(app.run(found))
+
+
+def _setup(_given: argparse.Namespace) -> int:
+    from bot.setup import setup  # noqa: PLC0415 - as above
+
+    return setup(Path(".env"))
 
 
 def _check(_given: argparse.Namespace) -> int:

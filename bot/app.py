@@ -147,6 +147,7 @@ class Bot:
         url = await open_socket(self.slack, app_token)
         client = SocketModeClient(app_token, web_client=self.slack.client, ping_interval=PING_EVERY)
         client.socket_mode_request_listeners.append(self._hear)
+        client.message_listeners.append(self._greeted)
         client.wss_uri = url
         self._socket = client
         self._closing.push_async_callback(client.close)
@@ -157,6 +158,13 @@ class Bot:
             raise StartError(
                 "Slack's socket cannot be reached (wss). Check the network and the proxy of this machine."
             ) from None
+
+    async def _greeted(self, _client: AsyncBaseSocketModeClient, message: dict[str, Any], _raw: str | None) -> None:
+        """Slack counts this app's connections in its hello: others on a file of their own know nothing of this one."""
+        if message.get("type") != "hello" or not self.settings.database_url.startswith("sqlite"):
+            return
+        if (count := message.get("num_connections", 1)) > 1:
+            log.warning("other_copies", connections=count, why="other copies on these tokens have another database")
 
     async def _hear(self, client: AsyncBaseSocketModeClient, request: SocketModeRequest) -> None:
         if not self._stopping:  # unanswered, Slack sends it to another copy

@@ -220,11 +220,11 @@ def history(requests: list[Request]) -> Message:
 
 def in_home(request: Request, ending: Ending) -> str:
     """One of the last endings, in the App Home."""
-    when = f"{moment(ending.ended_at)}, in <#{request.channel}>"
-    decided = _who(ending) or f"{_WHAT[ending.kind]}"
+    decided = _who(ending) or f"{_WHAT[ending.kind]} That was {moment(ending.ended_at)}."
     said = f" Cellcast's message: {escape(ending.message[:LONGEST_IN_HOME])}" if ending.message else ""
     why = "".join(f" {line}" for line in _reason(request))
-    return f"{_headline(request, ending)}\n{when}. {decided} Asked by {person(request.asked_by)}.{said}{why}"
+    asked = f"Asked by {person(request.asked_by)}, in <#{request.channel}>."
+    return f"{_headline(request, ending)}\n{decided} {asked}{said}{why}"
 
 
 def _in_history(request: Request) -> str:

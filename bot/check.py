@@ -11,7 +11,7 @@ from bot.cellcast import Cellcast
 from bot.errors import BotError, NotTaken
 from bot.ledger import Ledger
 from bot.numbers import MOST_FAULTS, Numbers
-from bot.settings import Settings
+from bot.settings import APP_PAGE, MANIFEST, Settings
 from bot.slack import Slack
 
 
@@ -22,8 +22,7 @@ async def check(settings: Settings) -> bool:
     ledger = Ledger(settings.database_url)
 
     async def bot_token() -> str:
-        me = await identify(slack)
-        return f"{me.get('user')} in {me.get('team')} ({me.get('team_id')})"
+        return await prove_bot_token(slack, groups=bool(_groups_of(settings)))
 
     async def app_token() -> str:
         if settings.slack_app_token is None:
@@ -32,12 +31,7 @@ async def check(settings: Settings) -> bool:
         return "a socket can be opened"
 
     async def key() -> str:
-        fine, words = await cellcast.verify()
-        if not fine:
-            raise BotError(
-                f"Cellcast does not accept CELLCAST_API_KEY ({words}). Set the key of your Cellcast account."
-            )
-        return words
+        return await prove_key(cellcast)
 
     async def account() -> str:
         data = await cellcast.account()
@@ -67,8 +61,39 @@ async def check(settings: Settings) -> bool:
         ledger.close()
 
 
+async def prove_bot_token(slack: Slack, *, groups: bool) -> str:
+    """Whose token it is; raises BotError where Slack does not take it, or it lacks a scope of the manifest."""
+    me = await identify(slack)
+    wanted = set(MANIFEST["oauth_config"]["scopes"]["bot"]) - (set() if groups else {"usergroups:read"})
+    if missing := sorted(wanted - me["scopes"]):
+        raise BotError(
+            f"the app lacks {', '.join(missing)}. Add this under {APP_PAGE} > OAuth & Permissions > Bot Token Scopes, "
+            "and install the app anew."
+        )
+    return f"{me.get('user')} in {me.get('team')} ({me.get('team_id')})"
+
+
+async def prove_key(cellcast: Cellcast) -> str:
+    """Cellcast's own words; raises BotError where it does not take the key or cannot be reached."""
+    try:
+        fine, words = await cellcast.verify()
+    except httpx.HTTPError as error:
+        raise BotError(_unreachable(error)) from None
+    if not fine:
+        raise BotError(f"Cellcast does not accept CELLCAST_API_KEY ({words}). Set the key of your Cellcast account.")
+    return words
+
+
+def _unreachable(error: httpx.HTTPError) -> str:
+    return f"Cellcast cannot be reached ({type(error).__name__}). Check the network of this machine."
+
+
+def _groups_of(settings: Settings) -> list[str]:
+    return sorted(i for i in settings.allowed_users if i.startswith("S"))
+
+
 async def _groups(settings: Settings, slack: Slack) -> str:
-    found = sorted(i for i in settings.allowed_users if i.startswith("S"))
+    found = _groups_of(settings)
     try:
         counts = [f"{group} has {len(await slack.group_members(group))} members" for group in found]
     except NotTaken as error:
@@ -94,7 +119,7 @@ async def _line(name: str, prove: Callable[[], Awaitable[str]]) -> bool:
     except BotError as error:
         print(f"FAIL  {name}: {error}")
     except httpx.HTTPError as error:
-        print(f"FAIL  {name}: Cellcast cannot be reached ({type(error).__name__}). Check the network of this machine.")
+        print(f"FAIL  {name}: {_unreachable(error)}")
     else:
         print(f"ok    {name}: {said}")
         return True

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -16,6 +17,9 @@ from bot.errors import SettingsError
 
 EVERYONE = "*"
 APP_PAGE = "api.slack.com/apps > your app"
+
+# What `python -m bot setup` creates the app from, and `check` compares the token's scopes with.
+MANIFEST: dict[str, Any] = json.loads((Path(__file__).parent / "manifest.json").read_text(encoding="utf-8"))
 
 Ids = Annotated[frozenset[str], NoDecode]
 
@@ -170,6 +174,17 @@ class Settings(BaseSettings):
         if not re.fullmatch(r"https?://[^\s/]+(/\S*)?", value):
             raise ValueError("is no http(s) URL")
         return value.rstrip("/") + "/" if info.field_name == "slack_api_url" else value.rstrip("/")
+
+
+def fault_of(name: str, value: str) -> str | None:
+    """What is wrong with one variable's value by itself, without the value; None where it is fine."""
+    placeholders = {"slack_bot_token": "xoxb-1", "slack_app_token": "xapp-1", "cellcast_api_key": "placeholder"}
+    try:
+        Settings(_env_file=None, **placeholders | {"allowed_users": EVERYONE, name: value})  # type: ignore[arg-type]
+    except ValidationError as error:
+        wrong = [fault for fault in error.errors(include_input=False, include_url=False) if fault["loc"] == (name,)]
+        return str(wrong[0]["ctx"]["error"]) if wrong else None
+    return None
 
 
 def load(**given: object) -> Settings:

@@ -86,9 +86,14 @@ class Slack:
         return str((await _sorted(self.client.chat_getPermalink(channel=channel, message_ts=ts)))["permalink"])
 
     async def identify(self) -> dict[str, Any]:
-        """Prove the token and tell whose it is (https://docs.slack.dev/reference/methods/auth.test)."""
+        """Prove the token and tell whose it is (https://docs.slack.dev/reference/methods/auth.test).
+
+        `scopes` are those that the token was given (https://docs.slack.dev/authentication/installing-with-oauth).
+        """
         answer = await _sorted(self.client.auth_test())
-        return dict(answer.data) if isinstance(answer.data, dict) else {}
+        granted = str(answer.headers.get("x-oauth-scopes", "")).split(",")
+        data = dict(answer.data) if isinstance(answer.data, dict) else {}
+        return data | {"scopes": frozenset(scope.strip() for scope in granted)}
 
     async def open_socket(self, app_token: str) -> str:
         """Prove the app-level token; the address of a socket (.../reference/methods/apps.connections.open)."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 from urllib.parse import parse_qsl
@@ -20,25 +21,30 @@ Dispatch = Callable[[dict[str, Any]], Awaitable[BoltResponse]]
 Health = Callable[[], Awaitable[dict[str, Any]]]
 # A burst of requests waits here instead of being turned away.
 BACKLOG = 4096
+# Older requests may be replayed ones.
+FRESH_SECONDS = 300
 
 
 class Unreadable(Exception):
     """The body is not one that Slack sends."""
 
 
-def signed(verifier: SignatureVerifier, headers: Mapping[str, str], body: bytes) -> bool:
-    """Whether Slack signed the body (https://docs.slack.dev/authentication/verifying-requests-from-slack).
+def unsigned(verifier: SignatureVerifier, headers: Mapping[str, str], body: bytes) -> str:
+    """Why this was not signed by Slack (https://docs.slack.dev/authentication/verifying-requests-from-slack), if so.
 
     slack_sdk's verifier raises on headers that are no number or no ASCII, and on a body that is no text: all three
     are looked at before.
     """
     timestamp, signature = headers.get("X-Slack-Request-Timestamp", ""), headers.get("X-Slack-Signature", "")
     if not re.fullmatch(r"[0-9]{1,12}", timestamp) or not signature.isascii():
-        return False
+        return "no signature of Slack"
+    if (off := abs(time.time() - int(timestamp))) > FRESH_SECONDS:
+        return f"the time stamp is {off:.0f} s off: is this machine's clock right (NTP)?"
     try:
-        return verifier.is_valid(body.decode("utf-8"), timestamp, signature)
+        fine = verifier.is_valid(body.decode("utf-8"), timestamp, signature)
     except UnicodeDecodeError:
-        return False
+        return "no text"
+    return "" if fine else "signed with another secret: is SLACK_SIGNING_SECRET that of this app?"
 
 
 def parse(body: bytes, content_type: str) -> dict[str, Any]:
@@ -64,11 +70,22 @@ def parse(body: bytes, content_type: str) -> dict[str, Any]:
 def make(verifier: SignatureVerifier | None, dispatch: Dispatch, health: Health) -> web.Application:
     """The web server's routes; without a verifier (Socket Mode) there is none for Slack's requests."""
     app = web.Application()
+    if verifier is not None:
+        app.router.add_post("/slack/events", _events(verifier, dispatch))
 
+    async def healthz(_request: web.Request) -> web.Response:
+        state = await health()
+        return web.json_response(state, status=200 if state["ok"] else 503)
+
+    app.router.add_get("/healthz", healthz)
+    return app
+
+
+def _events(verifier: SignatureVerifier, dispatch: Dispatch) -> Callable[[web.Request], Awaitable[web.Response]]:
     async def events(request: web.Request) -> web.Response:
         body = await request.read()
-        if verifier is None or not signed(verifier, request.headers, body):
-            log.warning("bad_signature", remote=request.remote)
+        if why := unsigned(verifier, request.headers, body):
+            log.warning("bad_signature", remote=request.remote, why=why)
             return web.json_response({"error": "invalid request"}, status=401)
         try:
             parsed = parse(body, request.content_type)
@@ -77,11 +94,4 @@ def make(verifier: SignatureVerifier | None, dispatch: Dispatch, health: Health)
             return web.json_response({"error": "unreadable request"}, status=400)
         return await to_aiohttp_response(await dispatch(parsed))
 
-    async def healthz(_request: web.Request) -> web.Response:
-        state = await health()
-        return web.json_response(state, status=200 if state["ok"] else 503)
-
-    if verifier is not None:
-        app.router.add_post("/slack/events", events)
-    app.router.add_get("/healthz", healthz)
-    return app
+    return events

@@ -81,7 +81,7 @@ async def test_press_in_home(start: Start, workspace: Workspace, cellcast: Cellc
     assert toast.text.startswith("Virtual number has been unsubscribed successfully.")
     assert len(cellcast.calls) == 1
     shown = said(workspace, BEN)
-    assert f"*Unsubscribed: virtual number `{NUMBER}`*\n<!date^" in shown
+    assert f"*Unsubscribed: virtual number `{NUMBER}`*\nConfirmed by" in shown
     assert f"Confirmed by <@{BEN}>" in shown
     assert "Cellcast's message: Virtual number has been" in shown
     assert "Reason: campaign ended" in shown

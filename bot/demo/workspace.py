@@ -98,7 +98,7 @@ _FAULTS = {"drop_before": "dropped", "drop_after": "taken, answer dropped", "han
 def _title(payload: dict[str, Any]) -> str:
     """What a payload of Slack is, in a few words."""
     if "command" in payload:
-        return f"{payload['command']} {payload['text']}".strip()
+        return f"{payload['command']} {payload.get('text', '')}".strip()
     if "event" in payload:
         return str(payload["event"]["type"])
     who = payload.get("user", {}).get("username", "")
@@ -133,6 +133,7 @@ class Workspace:
         # Faults to come, by API method or "response_url": "429", "500", "hang", "drop_before", "drop_after",
         # "garbage", or an error code of Slack.
         self.faults: dict[str, deque[str]] = defaultdict(deque)
+        self.scopes = "commands,chat:write,chat:write.public,usergroups:read,users:read"
         self.groups: dict[str, list[str]] = {}
         self.teams: dict[str, str] = {}  # whose team is another than the workspace itself
         self.homes: dict[str, list[dict[str, Any]]] = {}  # what each person sees in the App Home
@@ -393,7 +394,7 @@ class Workspace:
         self.wire.end(step, "ok" if answer["ok"] else answer["error"])
         if fault == "drop_after":
             drop(request)
-        return web.json_response(answer)
+        return web.json_response(answer, headers={"x-oauth-scopes": self.scopes})
 
     async def _broken(self, request: web.Request, fault: str) -> web.StreamResponse | None:
         match fault:

@@ -1,0 +1,128 @@
+"""The likeliest mistakes of a set-up, each made here: its message is the one that the README's table shows."""
+
+from __future__ import annotations
+
+import re
+import time
+from pathlib import Path
+
+import pytest
+
+from bot.demo.cellcast import Cellcast
+from bot.demo.workspace import Workspace
+from tests.conftest import ANA, APP_TOKEN, BEN, NUMBER, NUMBERS, SECRET, Clock, Start, ask, private, public, settled
+from tests.process import ROOT, run_bot
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> str:
+    """Nothing here depends on the sort of the database."""
+    return f"sqlite:///{tmp_path}/ledger.db"
+
+
+SYMPTOMS = re.findall(
+    r"^\| `([^`]+)`", (ROOT / "README.md").read_text().partition("## When it does not work")[2], re.MULTILINE
+)
+
+
+def in_readme(said: str) -> None:
+    """The README's table has a symptom that stands in what was said."""
+    assert [symptom for symptom in SYMPTOMS if symptom in said], f"no symptom in the README's table fits: {said}"
+
+
+async def started(environment: dict[str, str], folder: Path, **changes: str) -> str:
+    """What the bot says that does not start."""
+    given = {name: value for name, value in (environment | changes).items() if value}
+    code, _, err = await run_bot(settings=given, cwd=folder)
+    assert code in (1, 2)
+    return err
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({"SLACK_SIGNING_SECRET": ""}, id="neither an app-level token nor a signing secret"),
+        pytest.param({"SLACK_APP_TOKEN": "xoxb-1"}, id="the bot token in the place of the app-level token"),
+        pytest.param({"SLACK_BOT_TOKEN": "xoxb-of-another-app"}, id="a revoked bot token"),
+        pytest.param({"SLACK_APP_TOKEN": "xapp-of-another-app"}, id="a wrong app-level token"),
+        pytest.param({"ALLOWED_USERS": ""}, id="nobody may"),
+        pytest.param({"ALLOWED_USERS": "ana, ben"}, id="names for ids"),
+        pytest.param({"DATABASE_URL": "sqlite:////nowhere/unsubscribe.db"}, id="a folder that is not there"),
+    ],
+)
+async def test_start_tells(
+    changes: dict[str, str], environment: dict[str, str], tmp_path: Path, workspace: Workspace
+) -> None:
+    """What is wrong in the settings is told at the start."""
+    in_readme(await started(environment, tmp_path, **changes))
+
+
+async def test_app_token_without_its_scope(environment: dict[str, str], tmp_path: Path, workspace: Workspace) -> None:
+    """An app-level token without connections:write."""
+    workspace.faults["apps.connections.open"].append("missing_scope")
+    in_readme(await started(environment, tmp_path, SLACK_APP_TOKEN=APP_TOKEN))
+
+
+async def test_missing_scope(environment: dict[str, str], tmp_path: Path, workspace: Workspace) -> None:
+    """An app that was made by hand and lacks a scope."""
+    workspace.scopes = "commands,chat:write"
+    code, out, _ = await run_bot("check", settings=environment, cwd=tmp_path)
+    assert code == 1
+    in_readme(out)
+
+
+async def test_wrong_cellcast_key(environment: dict[str, str], tmp_path: Path) -> None:
+    """A key that Cellcast does not take."""
+    code, out, _ = await run_bot("check", settings=environment | {"CELLCAST_API_KEY": "no-such-key"}, cwd=tmp_path)
+    assert code == 1
+    in_readme(out)
+
+
+async def test_signing_secret_of_another_app(
+    start: Start, workspace: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The log says that Slack signed with another secret; Slack itself shows that nobody answered."""
+    async with start(slack_signing_secret="f" * 32):
+        await workspace.command(ANA, NUMBERS, NUMBER)
+        workspace.broken_rules.clear()
+    in_readme(capsys.readouterr().out)
+    assert "operation_timeout" in private(workspace, ANA)[0]
+
+
+async def test_clock_that_is_off(start: Start, workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    """The log says that the clock is off by more than five minutes."""
+    async with start():
+        stamp = {"X-Slack-Request-Timestamp": str(int(time.time()) - 400)}
+        status, _ = await workspace.send_raw(b"command=/unsubscribe-number", **stamp)
+    assert status == 401
+    in_readme(capsys.readouterr().out)
+
+
+async def test_two_deployments_on_one_token(
+    start: Start, workspace: Workspace, cellcast: Cellcast, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The press reaches a copy with another database: it says so, and calls nobody; its start warned of the other."""
+    async with start(slack_app_token=APP_TOKEN):
+        card = await ask(workspace)
+        async with start(slack_app_token=APP_TOKEN, database_url=f"sqlite:///{tmp_path}/other.db") as other:
+            await workspace.press(BEN, card, "Unsubscribe Number")
+            await settled(other)
+            await workspace.until(lambda: private(workspace, BEN))
+    in_readme(private(workspace, BEN)[0])
+    in_readme(capsys.readouterr().out)
+    assert cellcast.calls == []
+
+
+async def test_not_in_channel(
+    start: Start, workspace: Workspace, clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In a private channel where the bot is no member the card comes, but cannot be closed when its time is over."""
+    async with start() as bot:
+        await ask(workspace, channel=SECRET)
+        await settled(bot)
+        clock.advance(1000)
+        await bot.fulfilment.sweep()
+        await settled(bot)
+    assert "Expired:" in public(workspace, SECRET)[-1].text
+    assert public(workspace, SECRET)[0].buttons
+    in_readme(capsys.readouterr().out)

@@ -24,13 +24,15 @@ from slack_sdk.socket_mode.async_client import AsyncBaseSocketModeClient
 from slack_sdk.socket_mode.request import SocketModeRequest
 
 import handlers
-from bot import cards, errors, web
+from bot import cards, errors, health, web
 from bot.access import Access
 from bot.cellcast import Cellcast
 from bot.errors import LedgerError, NewerLedger, NotKnown, NotTaken, StartError
 from bot.fulfilment import GRACE, SWEEP_EVERY, Fulfilment
+from bot.health import Health
 from bot.home import Home
 from bot.ledger import Ledger
+from bot.metrics import Metrics
 from bot.numbers import Numbers
 from bot.settings import APP_PAGE, Settings
 from bot.slack import Slack
@@ -40,9 +42,6 @@ from handlers import payloads
 log = structlog.get_logger("bot.app")
 
 SOCKET_SECONDS = 15.0
-# slack_sdk calls a socket stale when no pong came for four of these.
-PING_EVERY = 10.0
-SWEEP_DEAD_AFTER = 15.0
 # Bolt reads these by itself: a stray SLACK_CLIENT_ID switches it to OAuth, and it drops the token it is given.
 BOLTS_OWN = (
     "SLACK_BOT_TOKEN",
@@ -63,10 +62,11 @@ class Bot:
         self.port = settings.port
         self._acks = Tasks()  # requests of Slack being answered: Bolt and aiohttp keep no hold of them
         self._closing = contextlib.AsyncExitStack()
-        self._started = self._stopping = False
         self._socket: SocketModeClient | None = None
         self._site: aiohttp_web.TCPSite
+        self.metrics = Metrics()
         self.sweep: asyncio.Task[None]
+        self.watch: asyncio.Task[None]
 
     async def start(self, sweep_every: float = SWEEP_EVERY) -> None:
         """Start everything. Raises StartError or LedgerError with a plain sentence where that is not possible."""
@@ -81,12 +81,16 @@ class Bot:
         self.ledger = Ledger(settings.database_url)
         self._closing.callback(self.ledger.close)
         await open_ledger(self.ledger)
-        self.slack = Slack(settings.slack_bot_token.get_secret_value(), settings.slack_api_url)
+        self.slack = Slack(settings.slack_bot_token.get_secret_value(), settings.slack_api_url, self.now)
         self._closing.push_async_callback(self.slack.close)
         me = await identify(self.slack)
         self.cellcast = Cellcast(settings.cellcast_base_url, settings.cellcast_api_key.get_secret_value())
         self._closing.push_async_callback(self.cellcast.close)
-        self.fulfilment = Fulfilment(settings, self.ledger, self.cellcast, self.slack, self.tasks, self.now)
+        self.fulfilment = Fulfilment(
+            settings, self.ledger, self.cellcast, self.slack, self.tasks, self.metrics, self.now
+        )
+        connected = self._connected if settings.socket_mode else None
+        self.health = Health(self.ledger, self.slack, lambda: self.fulfilment.swept_at, connected, self.now)
         self.bolt = make_bolt(self.slack, me)
         access = Access(settings, str(me["team_id"]), self.slack, self.now)
         rules = self.fulfilment.rules
@@ -99,7 +103,8 @@ class Bot:
         if settings.slack_app_token is not None:
             await self._connect(settings.slack_app_token.get_secret_value())
         self.sweep = asyncio.create_task(self.fulfilment.sweep_forever(sweep_every))
-        self._started = True
+        self.watch = asyncio.create_task(self.health.watch())
+        self.health.started = True
         self.tasks.start(self._read_account())
         mode = "socket" if settings.socket_mode else "http"
         log.info("started", workspace=me.get("team"), port=self.port, mode=mode, dry_run=settings.dry_run)
@@ -114,7 +119,9 @@ class Bot:
     async def _serve(self) -> None:
         secret = None if self.settings.socket_mode else self.settings.slack_signing_secret
         verifier = None if secret is None else SignatureVerifier(secret.get_secret_value())
-        runner = aiohttp_web.AppRunner(web.make(verifier, self._dispatch, self.health), access_log=None)
+        runner = aiohttp_web.AppRunner(
+            web.make(verifier, self._dispatch, self.health.state, self._scraped), access_log=None
+        )
         await runner.setup()
         self._closing.push_async_callback(runner.cleanup)
         self._site = aiohttp_web.TCPSite(runner, self.settings.host, self.settings.port, backlog=web.BACKLOG)
@@ -128,12 +135,13 @@ class Bot:
         self.port = runner.addresses[0][1]
 
     async def _dispatch(self, body: dict[str, Any]) -> BoltResponse:
-        if self._stopping:  # on a connection that was open before: nothing is recorded, another copy may take it
+        if self.health.stopping:  # on a connection that was open before: nothing is recorded, another copy may take it
             return BoltResponse(status=503, body="")
         return await self._acks.start(self._answer(body))
 
     async def _answer(self, body: dict[str, Any]) -> BoltResponse:
         """Hand a request to Bolt; from here on it is the same whether it was signed or came by the socket."""
+        began = time.monotonic()
         try:
             request = AsyncBoltRequest(body=payloads.read(body), mode="socket_mode")
         except payloads.Unreadable as error:
@@ -141,11 +149,13 @@ class Bot:
             line = cards.private(payloads.SENTENCE)
             self.tasks.start(self.fulfilment.tell_privately(error.response_url, line))
             return error.answer
-        return await self.bolt.async_dispatch(request)
+        answer = await self.bolt.async_dispatch(request)
+        self.metrics.acks.add(str(body.get("type", "command")), time.monotonic() - began)
+        return answer
 
     async def _connect(self, app_token: str) -> None:
         url = await open_socket(self.slack, app_token)
-        client = SocketModeClient(app_token, web_client=self.slack.client, ping_interval=PING_EVERY)
+        client = SocketModeClient(app_token, web_client=self.slack.client, ping_interval=health.PING_EVERY)
         client.socket_mode_request_listeners.append(self._hear)
         client.message_listeners.append(self._greeted)
         client.wss_uri = url
@@ -161,38 +171,42 @@ class Bot:
 
     async def _greeted(self, _client: AsyncBaseSocketModeClient, message: dict[str, Any], _raw: str | None) -> None:
         """Slack counts this app's connections in its hello: others on a file of their own know nothing of this one."""
-        if message.get("type") != "hello" or not self.settings.database_url.startswith("sqlite"):
+        if message.get("type") != "hello":
             return
-        if (count := message.get("num_connections", 1)) > 1:
+        self.metrics.sockets += 1
+        count = message.get("num_connections", 1)
+        if count > 1 and self.settings.database_url.startswith("sqlite"):
             log.warning("other_copies", connections=count, why="other copies on these tokens have another database")
 
     async def _hear(self, client: AsyncBaseSocketModeClient, request: SocketModeRequest) -> None:
-        if not self._stopping:  # unanswered, Slack sends it to another copy
+        if not self.health.stopping:  # unanswered, Slack sends it to another copy
             answer = await self._acks.start(self._answer(request.payload))
             await send_async_response(client, request, answer, time.time())
 
-    async def health(self) -> dict[str, Any]:
-        """What /healthz tells: `ok` only while the bot could do its job."""
-        age = self.now() - self.fulfilment.swept_at
-        state: dict[str, Any] = {
-            "started": self._started,
-            "sweep": age < SWEEP_DEAD_AFTER,
-            "stopping": self._stopping,
-        }
-        if self._socket is not None:
-            state["socket"] = await self._socket.is_connected()
-        state["ok"] = self._started and state["sweep"] and state.get("socket", True) and not self._stopping
-        return state
+    async def _connected(self) -> str:
+        """What is wrong with the socket, if anything: closed, or no pong for too long."""
+        fine = self._socket is not None and await self._socket.is_connected()
+        return "" if fine else "the socket is closed, or hears nothing"
+
+    async def _scraped(self) -> bytes:
+        self.metrics.slack_errors = self.slack.errors
+        try:
+            pending, untold = await self.ledger.gauges(self.now())
+        except LedgerError:
+            pending, untold = None, None
+        healthy = (await self.health.state())["ok"]
+        return self.metrics.render(pending=pending, untold_seconds=untold, healthy=healthy)
 
     async def stop(self) -> None:
         """Take no new work, let running calls end and be told, close; within CELLCAST_TIMEOUT_SECONDS + 5."""
-        if self._stopping:
+        if self.health.stopping:
             return
-        self._stopping = True
+        self.health.stopping = True
         log.info("stopping")
         await self._site.stop()
-        self.sweep.cancel()
-        await asyncio.wait([self.sweep])
+        for loop in (self.sweep, self.watch):
+            loop.cancel()
+        await asyncio.wait([self.sweep, self.watch])
         await self._acks.drain(2.0)
         left = await self.tasks.drain(self.settings.cellcast_timeout_seconds + GRACE - 3.0)
         await self._closing.aclose()
@@ -270,10 +284,13 @@ async def run(settings: Settings) -> int:
         loop.add_signal_handler(name, stop.set)
     await bot.start()
     stopped = asyncio.create_task(stop.wait())
-    await asyncio.wait([stopped, bot.sweep], return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait([stopped, bot.sweep, bot.watch], return_when=asyncio.FIRST_COMPLETED)
+    given_up = bot.watch.exception() if bot.watch.done() else None
     await bot.stop()
     if stopped.done():
         return 0
     stopped.cancel()
-    why = errors.report(bot.sweep.exception() or RuntimeError("the sweep ended"))
+    if isinstance(given_up, StartError):
+        raise given_up
+    why = errors.report(given_up or bot.sweep.exception() or RuntimeError("the sweep ended"))
     raise StartError(f"The bot has stopped, for nothing would be expired or told again any more. {why}")

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import structlog
 
@@ -14,6 +14,7 @@ from bot import cards
 from bot.cellcast import Cellcast
 from bot.errors import LedgerError, NotTaken, SlackError
 from bot.ledger import LEASE, Ending, Ledger, Press, Request
+from bot.metrics import Metrics
 from bot.outcome import Kind, Outcome
 from bot.settings import Settings
 from bot.slack import Message, Slack
@@ -41,6 +42,7 @@ class Fulfilment:
     cellcast: Cellcast
     slack: Slack
     tasks: Tasks
+    metrics: Metrics = field(default_factory=Metrics)
     now: Callable[[], float] = time.time
 
     def __post_init__(self) -> None:
@@ -120,7 +122,10 @@ class Fulfilment:
         if left <= 0:
             return Outcome(Kind.NOT_CONNECTED)
         log.info("call_begins", request=request.id, attempt=request.attempt, number=request.number_id)
-        return await self.cellcast.unsubscribe(request.number_id, left)
+        began = time.monotonic()
+        outcome = await self.cellcast.unsubscribe(request.number_id, left)
+        self.metrics.calls.add(outcome.kind, time.monotonic() - began)
+        return outcome
 
     async def _write_down(self, request: Request, outcome: Outcome) -> Ending | None:
         """Write the ending; what Cellcast said must not get lost, so a database that is away is waited for."""
@@ -152,6 +157,7 @@ class Fulfilment:
             await self.ledger.tell_later(ending, self.now() + wait)
         else:
             await self.ledger.told(ending, self.now())
+            self.metrics.endings[ending.kind] += 1
             log.info("told", request=ending.request_id, attempt=ending.attempt, kind=ending.kind)
 
     async def _tell(self, ending: Ending) -> None:

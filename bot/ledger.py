@@ -265,7 +265,7 @@ class Ledger:
                         db.exec_driver_sql(f"ALTER TABLE requests ADD COLUMN {column}")
                 db.execute(_version.update().values(version=SCHEMA_VERSION))
 
-    @_within(PATIENT_SECONDS)
+    @_within(ANSWER_SECONDS)
     def check(self) -> None:
         """Prove that the database can be written, and change nothing."""
         with self._write() as db, db.begin() as transaction:
@@ -434,6 +434,16 @@ class Ledger:
         newest = sa.select(_requests).where(can).order_by(_requests.c.asked_at.desc())
         with self._read() as db:
             return [_request(db, row) for row in db.execute(newest).mappings().all()]
+
+    @_within(ANSWER_SECONDS)
+    def gauges(self, now: float) -> tuple[int, float]:
+        """How many cards wait for a first press, and the age in seconds of the oldest untold ending (0: none)."""
+        waiting = sa.select(sa.func.count()).select_from(_requests)
+        oldest = sa.select(sa.func.min(_endings.c.ended_at)).where(_endings.c.told_at.is_(None))
+        with self._read() as db:
+            pending = db.scalar(waiting.where(_requests.c.state == State.PENDING, _requests.c.open_until > now)) or 0
+            ended_at = db.scalar(oldest)
+            return pending, 0.0 if ended_at is None else max(now - ended_at, 0.0)
 
     @_within(ANSWER_SECONDS)
     def last_endings(self, limit: int) -> list[tuple[Request, Ending]]:

@@ -6,7 +6,9 @@ when, the fulfilment decides by the three ends told apart here.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,7 +55,10 @@ class Message:
 class Slack:
     """The bot's voice. Every method raises NotTaken or NotKnown where Slack did not take the message."""
 
-    def __init__(self, token: str, base_url: str) -> None:
+    def __init__(self, token: str, base_url: str, now: Callable[[], float] = time.time) -> None:
+        self.now = now
+        self.heard_at = now()  # when Slack answered last, if only with a no
+        self.errors: Counter[str] = Counter()  # by method
         self.session = aiohttp.ClientSession(
             timeout=aiohttp.ClientTimeout(total=SECONDS), connector=aiohttp.TCPConnector(limit=0)
         )
@@ -75,44 +80,56 @@ class Slack:
             unfurl_links=False,
             unfurl_media=False,
         )
-        return str((await _sorted(posting))["ts"])
+        return str((await self._sorted("chat.postMessage", posting))["ts"])
 
     async def update(self, channel: str, ts: str, message: Message) -> None:
         """Change one of the bot's own messages (https://docs.slack.dev/reference/methods/chat.update)."""
-        await _sorted(self.client.chat_update(channel=channel, ts=ts, text=message.text, blocks=message.blocks))
+        await self._sorted(
+            "chat.update", self.client.chat_update(channel=channel, ts=ts, text=message.text, blocks=message.blocks)
+        )
 
     async def permalink(self, channel: str, ts: str) -> str:
         """A link to a message (https://docs.slack.dev/reference/methods/chat.getPermalink)."""
-        return str((await _sorted(self.client.chat_getPermalink(channel=channel, message_ts=ts)))["permalink"])
+        return str(
+            (await self._sorted("chat.getPermalink", self.client.chat_getPermalink(channel=channel, message_ts=ts)))[
+                "permalink"
+            ]
+        )
 
     async def identify(self) -> dict[str, Any]:
         """Prove the token and tell whose it is (https://docs.slack.dev/reference/methods/auth.test).
 
         `scopes` are those that the token was given (https://docs.slack.dev/authentication/installing-with-oauth).
         """
-        answer = await _sorted(self.client.auth_test())
+        answer = await self._sorted("auth.test", self.client.auth_test())
         granted = str(answer.headers.get("x-oauth-scopes", "")).split(",")
         data = dict(answer.data) if isinstance(answer.data, dict) else {}
         return data | {"scopes": frozenset(scope.strip() for scope in granted)}
 
     async def open_socket(self, app_token: str) -> str:
         """Prove the app-level token; the address of a socket (.../reference/methods/apps.connections.open)."""
-        return str((await _sorted(self.client.apps_connections_open(app_token=app_token)))["url"])
+        return str(
+            (await self._sorted("apps.connections.open", self.client.apps_connections_open(app_token=app_token)))["url"]
+        )
 
     async def group_members(self, group: str) -> frozenset[str]:
         """Who is in a user group now (https://docs.slack.dev/reference/methods/usergroups.users.list)."""
-        return frozenset((await _sorted(self.client.usergroups_users_list(usergroup=group)))["users"])
+        return frozenset(
+            (await self._sorted("usergroups.users.list", self.client.usergroups_users_list(usergroup=group)))["users"]
+        )
 
     async def team_of(self, user: str) -> str:
         """The workspace that a person belongs to (https://docs.slack.dev/reference/methods/users.info)."""
-        found = (await _sorted(self.client.users_info(user=user))).get("user")
+        found = (await self._sorted("users.info", self.client.users_info(user=user))).get("user")
         if not isinstance(found, dict) or not isinstance(team := found.get("team_id"), str):
             raise NotKnown("no team")
         return team
 
     async def publish_home(self, user: str, blocks: list[dict[str, Any]]) -> None:
         """Set what a person sees in the App Home (https://docs.slack.dev/reference/methods/views.publish)."""
-        await _sorted(self.client.views_publish(user_id=user, view={"type": "home", "blocks": blocks}))
+        await self._sorted(
+            "views.publish", self.client.views_publish(user_id=user, view={"type": "home", "blocks": blocks})
+        )
 
     async def open_dialog(self, trigger_id: str, title: str, message: Message) -> None:
         """Show who pressed a line, where there is no channel to answer in (.../reference/methods/views.open)."""
@@ -122,7 +139,7 @@ class Slack:
             "close": {"type": "plain_text", "text": "Close"},
             "blocks": message.blocks,
         }
-        await _sorted(self.client.views_open(trigger_id=trigger_id, view=view))
+        await self._sorted("views.open", self.client.views_open(trigger_id=trigger_id, view=view))
 
     async def withdraw(self, url: str) -> None:
         """Take away the private message whose menu was used, by the response_url of that."""
@@ -141,29 +158,37 @@ class Slack:
         }
         await self._answer(url, body)
 
+    async def _sorted(self, method: str, call: Awaitable[AsyncSlackResponse]) -> AsyncSlackResponse:
+        """The answer of a call; what slack_sdk raises becomes NotTaken or NotKnown."""
+        try:
+            answer = await call
+        except SlackApiError as error:
+            self.errors[method] += 1
+            sorted_out = _sort(error.response)
+            if isinstance(sorted_out, NotTaken):
+                self.heard_at = self.now()
+            raise sorted_out from error
+        except (aiohttp.ClientError, TimeoutError, ValueError, AttributeError) as error:
+            # ValueError: a body that is no text; AttributeError: JSON that is no object, which slack_sdk trips over.
+            self.errors[method] += 1
+            raise _broken(error) from error
+        self.heard_at = self.now()
+        return answer
+
     async def _answer(self, url: str, body: dict[str, Any]) -> None:
         webhook = AsyncWebhookClient(url, session=self.session, retry_handlers=[])
         try:
             answer = await webhook.send_dict(body)
         except (aiohttp.ClientError, TimeoutError, UnicodeError) as error:
+            self.errors["response_url"] += 1
             raise _broken(error) from error
+        self.errors["response_url"] += answer.status_code != 200
         if answer.status_code == 429:
             raise NotTaken("ratelimited", retry_after=_seconds(answer.headers), passing=True)
         if answer.status_code >= 500:
             raise NotKnown(f"HTTP {answer.status_code}")
         if answer.status_code != 200:
             raise NotTaken(f"response_url: HTTP {answer.status_code}")
-
-
-async def _sorted(call: Awaitable[AsyncSlackResponse]) -> AsyncSlackResponse:
-    """The answer of a call; what slack_sdk raises becomes NotTaken or NotKnown."""
-    try:
-        return await call
-    except SlackApiError as error:
-        raise _sort(error.response) from error
-    except (aiohttp.ClientError, TimeoutError, ValueError, AttributeError) as error:
-        # ValueError: a body that is no text; AttributeError: JSON that is no object, which slack_sdk trips over.
-        raise _broken(error) from error
 
 
 def _broken(error: Exception) -> NotTaken | NotKnown:

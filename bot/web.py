@@ -1,4 +1,4 @@
-"""The web server: Slack's signed requests in HTTP mode, and the bot's health in both modes."""
+"""The web server: Slack's signed requests in HTTP mode, and the bot's health and metrics in both modes."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ log = structlog.get_logger("bot.web")
 
 Dispatch = Callable[[dict[str, Any]], Awaitable[BoltResponse]]
 Health = Callable[[], Awaitable[dict[str, Any]]]
+Metrics = Callable[[], Awaitable[bytes]]
 # A burst of requests waits here instead of being turned away.
 BACKLOG = 4096
 # Older requests may be replayed ones.
@@ -67,7 +68,7 @@ def parse(body: bytes, content_type: str) -> dict[str, Any]:
     return found
 
 
-def make(verifier: SignatureVerifier | None, dispatch: Dispatch, health: Health) -> web.Application:
+def make(verifier: SignatureVerifier | None, dispatch: Dispatch, health: Health, metrics: Metrics) -> web.Application:
     """The web server's routes; without a verifier (Socket Mode) there is none for Slack's requests."""
     app = web.Application()
     if verifier is not None:
@@ -77,7 +78,11 @@ def make(verifier: SignatureVerifier | None, dispatch: Dispatch, health: Health)
         state = await health()
         return web.json_response(state, status=200 if state["ok"] else 503)
 
+    async def scraped(_request: web.Request) -> web.Response:
+        return web.Response(body=await metrics(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
+
     app.router.add_get("/healthz", healthz)
+    app.router.add_get("/metrics", scraped)
     return app
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import structlog
 from slack_bolt.async_app import AsyncApp
 from slack_bolt.context.ack.async_ack import AsyncAck
 
@@ -19,6 +20,7 @@ from handlers import Desk
 CLUTTER = re.compile(
     "[\"'`<>()\\[\\]{}*_~.,;:\u2018\u2019\u201a\u201c\u201d\u201e\u00ab\u00bb\u200b-\u200f\u2060\ufeff\u00ad]"
 )
+log = structlog.get_logger("bot.command")
 NUMBER_ID = re.compile(r"(?<![0-9a-z])[0-9a-f]{24}(?![0-9a-z])")
 LONGEST_ECHO = 100
 LONGEST_REASON = 200
@@ -99,6 +101,7 @@ async def ask(desk: Desk, number: Number, *, reason: str | None, by: str, channe
         reply_url=reply_url,
     )
     request, fresh = await fulfilment.ledger.ask(asking)
+    log.info("asked", request=request.id, number=number.id, by=by, channel=channel, fresh=fresh)
     work = fulfilment.post_card(request) if fresh else fulfilment.point_to_card(request, reply_url)
     fulfilment.tasks.start(work)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import pty
@@ -32,7 +33,10 @@ Talk = Callable[[list[tuple[str, str]]], "asyncio.Future[tuple[int, str]]"]
 
 
 def talk(environment: dict[str, str], folder: Path, script: list[tuple[str, str]]) -> tuple[int, str]:
-    """Answer each prompt in a terminal of the process's own; the exit code, and all that the terminal showed."""
+    """Answer each prompt in a terminal of the process's own; the exit code, and all that the terminal showed.
+
+    A prompt is indented, the line above it is not: what is typed before getpass has its terminal gets lost.
+    """
     terminal, end = pty.openpty()
     process = subprocess.Popen(  # noqa: S603 - the bot itself
         [sys.executable, "-c", IN_A_TERMINAL, sys.executable, "-m", "bot", "setup"],
@@ -57,16 +61,10 @@ def talk(environment: dict[str, str], folder: Path, script: list[tuple[str, str]
 
     for prompt, answer in script:
         until(prompt)
-        time.sleep(0.1)  # getpass switches the echo off right after its prompt
         os.write(terminal, answer.encode())
-    while True:
-        try:
-            part = os.read(terminal, 4096)
-        except OSError:  # the terminal is closed with its last process
-            break
-        if not part:
-            break
-        shown += part.decode()
+    with contextlib.suppress(OSError):  # the terminal is closed with its last process
+        while part := os.read(terminal, 4096):
+            shown += part.decode()
     os.close(terminal)
     return process.wait(), shown
 
@@ -91,22 +89,22 @@ async def test_setup_writes_what_it_has_proved(
     (tmp_path / ".env").chmod(0o644)
     code, shown = await talking(
         [
-            ("SLACK_BOT_TOKEN: ", f"{APP_TOKEN}\r"),
+            ("  SLACK_BOT_TOKEN: ", f"{APP_TOKEN}\r"),
             ("does not look like one (it begins with xoxb-). Please paste it again.", ""),
-            ("SLACK_BOT_TOKEN: ", "xoxb-of-nobody\r"),
+            ("  SLACK_BOT_TOKEN: ", "xoxb-of-nobody\r"),
             ("Slack does not accept SLACK_BOT_TOKEN (invalid_auth)", ""),
-            ("SLACK_BOT_TOKEN: ", "\r"),
-            ("SLACK_BOT_TOKEN: ", f" {TOKEN} \r"),
+            ("  SLACK_BOT_TOKEN: ", "\r"),
+            ("  SLACK_BOT_TOKEN: ", f" {TOKEN} \r"),
             ("ok: cellcast in Stand-in (T0HOME)", ""),
-            ("SLACK_APP_TOKEN (Enter: none, HTTP mode): ", f"{APP_TOKEN}\r"),
+            ("  SLACK_APP_TOKEN (Enter: none, HTTP mode): ", f"{APP_TOKEN}\r"),
             ("ok: a socket can be opened", ""),
-            ("CELLCAST_API_KEY: ", "wrong-key-of-nobody\r"),
+            ("  CELLCAST_API_KEY: ", "wrong-key-of-nobody\r"),
             ("Cellcast does not accept CELLCAST_API_KEY (Token expired)", ""),
-            ("CELLCAST_API_KEY: ", f"{KEY}\r"),
+            ("  CELLCAST_API_KEY: ", f"{KEY}\r"),
             ("ok: Token verified successfully!", ""),
-            ("ALLOWED_USERS: ", "ana\r"),
+            ("  ALLOWED_USERS: ", "ana\r"),
             ("This holds 1 of 1 parts that are no ids.", ""),
-            ("ALLOWED_USERS: ", f"{ANA}\r"),
+            ("  ALLOWED_USERS: ", f"{ANA}\r"),
             ("which only you can read", ""),
         ]
     )
@@ -129,7 +127,7 @@ async def test_setup_writes_what_it_has_proved(
 
 async def test_link_opens_slacks_page_with_the_manifest(talking: Talk) -> None:
     """The first thing shown is the link to Slack's page, with the manifest filled in; Ctrl-C writes nothing."""
-    code, shown = await talking([("SLACK_BOT_TOKEN: ", "\x03")])
+    code, shown = await talking([("  SLACK_BOT_TOKEN: ", "\x03")])
     link = next(line for line in shown.split() if line.startswith("https://api.slack.com/apps?"))
     query = parse_qs(urlsplit(link).query)
     assert query["new_app"] == ["1"]
@@ -143,13 +141,13 @@ async def test_setup_again_in_http_mode(talking: Talk, tmp_path: Path) -> None:
     (tmp_path / ".env").write_text(f"SLACK_BOT_TOKEN={TOKEN}\nCELLCAST_API_KEY={KEY}\n")
     code, shown = await talking(
         [
-            ("SLACK_BOT_TOKEN (Enter keeps the present one): ", "\r"),
-            ("SLACK_APP_TOKEN (Enter: none, HTTP mode): ", "\r"),
+            ("  SLACK_BOT_TOKEN (Enter keeps the present one): ", "\r"),
+            ("  SLACK_APP_TOKEN (Enter: none, HTTP mode): ", "\r"),
             ("none: Slack's requests are expected at /slack/events", ""),
-            ("SLACK_SIGNING_SECRET: ", f"{SIGNING_SECRET}\r"),
+            ("  SLACK_SIGNING_SECRET: ", f"{SIGNING_SECRET}\r"),
             ("ok: it has the right form", ""),
-            ("CELLCAST_API_KEY (Enter keeps the present one): ", "\r"),
-            ("ALLOWED_USERS: ", "*\r"),
+            ("  CELLCAST_API_KEY (Enter keeps the present one): ", "\r"),
+            ("  ALLOWED_USERS: ", "*\r"),
             ("which only you can read", ""),
         ]
     )
@@ -165,11 +163,11 @@ async def test_setup_without_cellcast(talking: Talk, cellcast: Cellcast, tmp_pat
     await cellcast.stop()
     code, shown = await talking(
         [
-            ("SLACK_BOT_TOKEN: ", f"{TOKEN}\r"),
-            ("SLACK_APP_TOKEN (Enter: none, HTTP mode): ", f"{APP_TOKEN}\r"),
-            ("CELLCAST_API_KEY: ", f"{KEY}\r"),
+            ("  SLACK_BOT_TOKEN: ", f"{TOKEN}\r"),
+            ("  SLACK_APP_TOKEN (Enter: none, HTTP mode): ", f"{APP_TOKEN}\r"),
+            ("  CELLCAST_API_KEY: ", f"{KEY}\r"),
             ("Cellcast cannot be reached (ConnectError). Check the network of this machine.", ""),
-            ("CELLCAST_API_KEY: ", "\x03"),
+            ("  CELLCAST_API_KEY: ", "\x03"),
         ]
     )
     assert (code, "Nothing was written." in shown) == (1, True)

@@ -16,7 +16,7 @@ async def test_main_round(start: Start, workspace: Workspace, cellcast: Cellcast
     """Command, card, confirmation, one call and the toast, with every envelope acknowledged in time."""
     async with start(slack_app_token=APP_TOKEN) as bot:
         await workspace.until(lambda: workspace.connected)
-        assert (await bot.health())["socket"]
+        assert await bot.health.state() == {"ok": True}
         await workspace.command(GIL, NUMBERS, NUMBER)
         assert "You may not" in private(workspace, GIL)[0]
         card = await ask(workspace)
@@ -68,7 +68,7 @@ async def test_socket_is_opened_anew(
     reliability: Record,
 ) -> None:
     """A socket that breaks, is refreshed, or goes deaf is opened anew, and the next press comes through."""
-    monkeypatch.setattr("bot.app.PING_EVERY", 0.2)  # stale after 0.8 s here, after 40 s in use
+    monkeypatch.setattr("bot.health.PING_EVERY", 0.2)  # stale after 0.8 s here, after 32 s in use
     workspace.deaf = how == "deaf"
     async with start(slack_app_token=APP_TOKEN) as bot:
         await workspace.until(lambda: workspace.connected)

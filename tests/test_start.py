@@ -151,17 +151,11 @@ async def test_check_tells_every_fault(tmp_path: Path, environment: dict[str, st
 
 
 async def test_health(tmp_path: Path, environment: dict[str, str], workspace: Workspace) -> None:
-    """/healthz tells that the sweep is alive and, in Socket Mode, that the socket is open."""
+    """/healthz is 200 in Socket Mode while the socket is open; Slack's route is not there."""
     settings = environment | {"SLACK_APP_TOKEN": APP_TOKEN}
     async with running(workspace, settings, tmp_path), aiohttp.ClientSession() as client:
         async with client.get(f"{workspace.bot_url}/healthz") as answer:
-            assert await answer.json() == {
-                "ok": True,
-                "started": True,
-                "sweep": True,
-                "socket": True,
-                "stopping": False,
-            }
+            assert (answer.status, await answer.json()) == (200, {"ok": True})
         async with client.post(f"{workspace.bot_url}/slack/events") as answer:
             assert answer.status == 404
 

@@ -9,7 +9,6 @@ import pytest
 
 from bot.app import Bot
 from bot.demo.workspace import Workspace
-from tests.conftest import Start
 
 
 @pytest.fixture
@@ -61,11 +60,3 @@ async def test_signed_body(bot: Bot, workspace: Workspace, body: bytes, kind: st
 async def test_huge_body(bot: Bot, workspace: Workspace) -> None:
     """A body beyond a megabyte is refused, not read."""
     assert (await workspace.send_raw(b"x" * 1_048_577))[0] == 413
-
-
-async def test_health_tells_that_the_sweep_is_dead(start: Start, workspace: Workspace) -> None:
-    """Without a sweep nothing expires and nothing is told again: the bot is not healthy then."""
-    async with start() as bot:
-        assert (await bot.health())["ok"]
-        bot.fulfilment.swept_at -= 20
-        assert (await bot.health()) == {"ok": False, "started": True, "sweep": False, "stopping": False}

@@ -142,7 +142,7 @@ def environment(workspace: Workspace, cellcast: Cellcast, database: str) -> dict
         "SLACK_SIGNING_SECRET": SIGNING_SECRET,
         "CELLCAST_API_KEY": KEY,
         "ALLOWED_USERS": f"{ANA},{BEN}",
-        "CELLCAST_TIMEOUT_SECONDS": "3",
+        "CELLCAST_TIMEOUT_SECONDS": "5",
         "DATABASE_URL": database,
         "PORT": "0",
         "SLACK_API_URL": workspace.api_url,

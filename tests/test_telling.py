@@ -265,7 +265,7 @@ async def test_running_call_is_not_taken_for_an_orphan(
     card = await ask(workspace)
     await workspace.press(BEN, card, "Unsubscribe Number")
     await workspace.until(lambda: "Unsubscribing" in current(workspace, card).text)
-    clock.advance(9)
+    clock.advance(11)
     await bot.fulfilment.sweep()
     cellcast.hold.set()
     await settled(bot)

@@ -88,7 +88,7 @@ async def test_answer_after_another_copy_gave_up(
     await workspace.press(BEN, card, "Unsubscribe Number")
     await workspace.until(lambda: "Unsubscribing" in current(workspace, card).text)
     other = Ledger(database)
-    swept = await other.sweep(clock() + 9, 900)
+    swept = await other.sweep(clock() + 11, 900)
     assert len(swept.endings) == 1
     other.close()
     cellcast.hold.set()

@@ -156,7 +156,7 @@ async def test_call_that_comes_too_late_is_not_made(
     press = Press(card.buttons["Keep Number"]["value"].partition(":")[0], 0, BEN, clock(), card.channel, card.ts)
     request = await bot.ledger.confirm(press, bot.fulfilment.call_ends_by(press.now), not_by_asker=False)
     assert request is not None
-    clock.advance(3.5)
+    clock.advance(5.5)
     await bot.fulfilment.carry_out(request)
     assert "Nothing was sent" in current(workspace, card).text
     assert cellcast.calls == []

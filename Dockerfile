@@ -5,15 +5,17 @@ RUN python -m venv /venv \
     && /venv/bin/pip install --no-cache-dir --require-hashes --no-deps -r requirements.lock
 
 FROM python:3.12-slim
-ENV PATH=/venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 \
+# HOME: slack_sdk asks for it as it is loaded, also where the container runs as a user of its host's choice.
+ENV PATH=/venv/bin:$PATH HOME=/app PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 \
     HOST=0.0.0.0 DATABASE_URL=sqlite:////data/unsubscribe.db
-RUN useradd --system --uid 10001 --home-dir /app --shell /usr/sbin/nologin bot \
+RUN groupadd --system --gid 10001 bot \
+    && useradd --system --uid 10001 --gid 10001 --home-dir /app --shell /usr/sbin/nologin bot \
     && install -d -o bot -g bot /data
 WORKDIR /app
 COPY --from=packages /venv /venv
 COPY bot ./bot
 COPY handlers ./handlers
-USER bot
+USER 10001:10001
 VOLUME /data
 EXPOSE 3000
 HEALTHCHECK --interval=15s --timeout=5s --start-period=20s --retries=3 \

@@ -73,7 +73,9 @@ class Fulfilment:
             await self.tell_privately(request.reply_url, lost)
         else:
             log.info("card_posted", request=request.id, channel=request.channel, ts=ts)
-            await self.ledger.card_posted(request.id, ts)
+            now = await self.ledger.card_posted(request.id, ts)
+            if now.state is not request.state:  # told by a message, for nobody knew where the card was
+                await self.redraw(request.id)
         self.on_change()
 
     async def point_to_card(self, request: Request, reply_url: str | None) -> None:

@@ -319,12 +319,16 @@ class Ledger:
             return _only(db, _requests.c.open_number == asking.number_id), fresh
 
     @_within(PATIENT_SECONDS)
-    def card_posted(self, request_id: str, ts: str | None) -> None:
-        """Record that the card stands in the channel; `ts` is None where Slack did not tell (response_url)."""
+    def card_posted(self, request_id: str, ts: str | None) -> Request:
+        """Record that the card stands in the channel; `ts` is None where Slack did not tell (response_url).
+
+        Returns the request as it stands: it may have ended while the card was on its way.
+        """
         with self._write() as db, db.begin():
             same = _requests.c.id == request_id
             db.execute(_requests.update().where(same).values(card_posted=True))
             db.execute(_requests.update().where(same, _requests.c.card_ts.is_(None)).values(card_ts=ts))
+            return _only(db, same)
 
     @_within(PATIENT_SECONDS)
     def card_lost(self, request_id: str) -> None:

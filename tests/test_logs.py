@@ -12,9 +12,12 @@ import pytest
 import structlog
 
 from bot import errors, logs
+from bot.demo.cellcast import ANSWERS, Cellcast
+from bot.demo.workspace import Workspace
 from bot.ledger import Asking, Ledger
 from bot.settings import Settings, load
 from bot.tasks import Tasks
+from tests.conftest import BEN, Start, ask, current, settled
 
 
 class Terminal(io.StringIO):
@@ -114,3 +117,23 @@ async def test_drain_does_not_wait_without_end() -> None:
     assert await tasks.drain(0.01) == 1
     waiting.cancel()
     assert await tasks.drain(1) == 0
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+async def test_one_grep_tells_a_request(
+    start: Start, workspace: Workspace, cellcast: Cellcast, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each event of a request's life is one line with its id, in the order in which it happened, as JSON."""
+    cellcast.next += [ANSWERS["server error"], ANSWERS["fine"]]
+    async with start() as bot:
+        card = await ask(workspace)
+        await settled(bot)
+        for label in ("Unsubscribe Number", "Try Again"):
+            await workspace.press(BEN, card, label)
+            await settled(bot)
+            card = current(workspace, card)
+        request = (await bot.ledger.history())[0][0].id
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines() if request in line]
+    attempt = ["confirmed", "call_begins", "call_ended", "told"]
+    assert [line["event"] for line in lines] == ["asked", "card_posted", *attempt, *attempt]
+    assert {line["request"] for line in lines} == {request}

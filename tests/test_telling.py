@@ -11,7 +11,7 @@ from bot.demo.cellcast import SUCCESS, Cellcast
 from bot.demo.workspace import Channel, Workspace
 from bot.fulfilment import wait_before
 from bot.ledger import Press
-from tests.conftest import ANA, BEN, NUMBERS, QUIET, Clock, Record, Start, ask, current, public, settled
+from tests.conftest import ANA, BEN, NUMBER, NUMBERS, QUIET, Clock, Record, Start, ask, current, public, settled
 
 
 def toasts(workspace: Workspace, channel: str = NUMBERS) -> list[str]:
@@ -270,6 +270,32 @@ async def test_running_call_is_not_taken_for_an_orphan(
     cellcast.hold.set()
     await settled(bot)
     assert len(toasts(workspace)) == 1
+
+
+async def test_card_that_comes_after_its_time(
+    start: Start, workspace: Workspace, cellcast: Cellcast, clock: Clock
+) -> None:
+    """A card that Slack took so long to post that its time was over shows at once that it has expired."""
+    posting, go_on = asyncio.Event(), asyncio.Event()
+
+    async def step(name: str) -> None:
+        if name == "after chat.postMessage" and not posting.is_set():
+            posting.set()
+            await go_on.wait()
+
+    async with start() as bot:
+        workspace.on_step = step
+        await workspace.command(ANA, NUMBERS, NUMBER)
+        await posting.wait()
+        clock.advance(901)
+        await bot.fulfilment.sweep()
+        await workspace.until(lambda: len(public(workspace)) == 2)
+        go_on.set()
+        await settled(bot)
+    card, told = public(workspace)
+    assert "Expired" in card.text
+    assert "Expired" in told.text
+    assert not card.buttons
 
 
 async def test_sweep_runs_by_itself(start: Start, workspace: Workspace, clock: Clock) -> None:

@@ -1,0 +1,159 @@
+"""The files that run the bot elsewhere: image, compose, and a production tree that nobody may write."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+import yaml
+
+from bot.demo.cellcast import SUCCESS, Cellcast
+from bot.demo.workspace import Workspace
+from tests.conftest import BEN, NUMBERS, ask
+from tests.process import ROOT, free_port, healthy
+
+BIN = Path(sys.executable).parent
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> str:
+    """The image's own database is SQLite."""
+    return f"sqlite:///{tmp_path}/unused.db"
+
+
+def run(*command: str) -> subprocess.CompletedProcess[str]:
+    """Run a program of the tests' own environment."""
+    program, *arguments = command
+    return subprocess.run(  # noqa: S603 - the tests' own choice
+        [str(BIN / program), *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+
+def test_dockerfile_has_no_fault() -> None:
+    """hadolint finds nothing in the Dockerfile."""
+    found = run("hadolint", "Dockerfile")
+    assert (found.returncode, found.stdout) == (0, ""), found.stdout
+
+
+@pytest.mark.parametrize(
+    ("schema", "file"),
+    [("vendor.compose-spec", "compose.yaml"), ("vendor.github-workflows", ".github/workflows/ci.yaml")],
+)
+def test_files_keep_to_their_schemas(schema: str, file: str) -> None:
+    """compose.yaml and the workflow keep to the published schemas."""
+    found = run("check-jsonschema", "--builtin-schema", schema, file)
+    assert found.returncode == 0, found.stdout
+
+
+def read(file: str) -> Any:
+    """A YAML file of the project."""
+    return yaml.safe_load((ROOT / file).read_text())
+
+
+def test_compose_runs_the_bot_without_rights() -> None:
+    """Both ways of compose have a tree that cannot be written, no capabilities, and time to end a call."""
+    services = read("compose.yaml")["services"]
+    for name in ("bot", "copies"):
+        assert services[name]["read_only"] is True
+        assert services[name]["cap_drop"] == ["ALL"]
+        assert services[name]["stop_grace_period"] == "30s"
+    assert services["bot"]["volumes"] == ["data:/data"]
+    assert "profiles" not in services["bot"]
+    assert services["copies"]["deploy"]["replicas"] == 2
+    assert services["copies"]["environment"]["DATABASE_URL"].startswith("postgresql+psycopg://")
+    assert services["copies"]["profiles"] == services["postgres"]["profiles"] == ["postgres"]
+
+
+def test_workflow_runs_the_same_ci() -> None:
+    """The workflow runs .ci/run on each Python that is promised, with actions pinned by commit and rights to read only."""
+    workflow = read(".github/workflows/ci.yaml")
+    job = workflow["jobs"]["test"]
+    assert job["strategy"]["matrix"]["python"] == ["3.11", "3.12", "3.13"]
+    assert job["steps"][-1] == {"run": ".ci/run"}
+    assert workflow["permissions"] == {"contents": "read"}
+    for step in job["steps"][:-1]:
+        assert re.fullmatch(r"actions/[a-z-]+@[0-9a-f]{40}", step["uses"])
+
+
+def test_hooks_are_those_of_ci() -> None:
+    """pre-commit runs what CI runs."""
+    hooks = [hook["entry"] for repo in read(".pre-commit-config.yaml")["repos"] for hook in repo["hooks"]]
+    ci = (ROOT / ".ci" / "run").read_text()
+    assert hooks == [".venv/bin/ruff format", ".venv/bin/ruff check", ".venv/bin/mypy"]
+    assert all(hook in ci for hook in hooks)
+
+
+async def test_read_only_tree_and_a_user_without_rights(
+    workspace: Workspace, cellcast: Cellcast, environment: dict[str, str], tmp_path: Path
+) -> None:
+    """Only the packages of the lock, a tree that nobody may write, a user without rights: the main round works.
+
+    What the Dockerfile does is done here step by step; where the tests are not run by root the user is their own.
+    """
+    image, data = await asyncio.to_thread(build, tmp_path)
+    port = free_port()
+    settings = environment | {"DATABASE_URL": f"sqlite:///{data}/unsubscribe.db", "PORT": str(port)}
+    as_bot: dict[str, Any] = {"user": 10001, "group": 10001, "extra_groups": []} if os.geteuid() == 0 else {}
+    process = await asyncio.create_subprocess_exec(
+        str(image / "venv/bin/python"), "-m", "bot",
+        env=settings | {"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1", "HOME": str(image / "app")},
+        cwd=image / "app", stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, **as_bot,
+    )  # fmt: skip
+    workspace.bot_url = f"http://127.0.0.1:{port}"
+    try:
+        await healthy(process, workspace.bot_url)
+        card = await ask(workspace, channel=NUMBERS)
+        await workspace.press(BEN, card, "Unsubscribe Number")
+        await workspace.until(lambda: workspace.notes[-1].text.startswith(SUCCESS))
+        async with aiohttp.ClientSession() as client, client.get(f"{workspace.bot_url}/metrics") as answer:
+            assert "unsubscribe_healthy 1.0" in await answer.text()
+    finally:
+        process.terminate()
+        _, err = await process.communicate()
+        chmod(image, "u+w")  # so that it can be thrown away
+    assert process.returncode == 0, err.decode()
+    assert len(cellcast.calls) == 1
+
+
+def chmod(folder: Path, mode: str) -> None:
+    """Change the rights of a whole tree."""
+    subprocess.run(["chmod", "-R", mode, str(folder)], check=True)  # noqa: S603, S607 - a folder of the tests' own
+
+
+def _open_to_all() -> str:
+    """A Python that a user without rights can start: this one, or the system's where this lives in somebody's home."""
+    here = Path(sys.base_prefix)
+    is_open = all(place.stat().st_mode & 0o005 == 0o005 for place in (here, *here.parents))
+    return str(here / "bin" / "python3") if is_open else "/usr/bin/python3"
+
+
+def build(folder: Path) -> tuple[Path, Path]:
+    """The image's tree, written by nobody any more, and the volume; raises where a package is not in the lock."""
+    folder.chmod(0o755)
+    for parent in folder.parents[:3]:
+        parent.chmod(parent.stat().st_mode | 0o111)  # a user without rights must get here
+    image, data = folder / "image", folder / "data"
+    (image / "app").mkdir(parents=True)
+    for part in ("bot", "handlers"):
+        shutil.copytree(ROOT / part, image / "app" / part, ignore=shutil.ignore_patterns("__pycache__"))
+    python = str(image / "venv" / "bin" / "python")
+    lock = ["--require-hashes", "--no-deps", "-r", str(ROOT / "requirements.lock")]
+    commands = [
+        [str(BIN / "uv"), "venv", "--quiet", "--python", _open_to_all(), str(image / "venv")],
+        [str(BIN / "uv"), "pip", "install", "--quiet", "--link-mode", "copy", "--python", python, *lock],
+    ]
+    for command in commands:
+        subprocess.run(command, check=True, capture_output=True)  # noqa: S603 - the Dockerfile's own steps
+    data.mkdir()
+    if os.geteuid() == 0:
+        os.chown(data, 10001, 10001)
+    chmod(image, "a-w")
+    return image, data

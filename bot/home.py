@@ -27,7 +27,10 @@ MOST_OPEN = 20
 # Who has opened the tab within this time is shown what changes; views.publish takes some hundred calls a minute.
 LOOKING_SECONDS = 600.0
 EVERY = 1.0
-WHO_UNKNOWN = "The bot cannot read from Slack which workspace you belong to. Please open this page again in a moment."
+WHO_UNKNOWN = (
+    "The bot cannot read from Slack which workspace you belong to. Please open this page again in a moment; if it "
+    "stays so, an administrator should run `python -m bot check`."
+)
 
 
 def page(

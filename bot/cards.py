@@ -94,7 +94,7 @@ def person(user_id: str | None) -> str:
 
 def private(sentence: str) -> Message:
     """A line that only one person sees."""
-    return Message(sentence, [_section(sentence)])
+    return Message(sentence, [section(sentence)])
 
 
 def usage(rights: str, *, listed: bool = False) -> Message:
@@ -126,7 +126,7 @@ def picker() -> Message:
     }
     return Message(
         f"{text}\n{more}",
-        [{**_section(text), "block_id": PICK, "accessory": menu}, _context(more)],
+        [{**section(text), "block_id": PICK, "accessory": menu}, context(more)],
     )
 
 
@@ -187,14 +187,14 @@ def toast(request: Request, ending: Ending) -> Message:
     if ending.kind is Kind.SUCCEEDED:
         said = ending.message or "Cellcast reports success, without a message."
         about = f"{_begin(_number(request))}. {who}"
-        return Message(f"{escape(said)}\n{about}", [_plain(said), _context(about)])
+        return Message(f"{escape(said)}\n{about}", [_plain(said), context(about)])
     headline = _headline(request, ending)
     what = f"{_what(ending)} {_next_step(request, ending, ending.kind.can_try_again)}".strip()
-    text, blocks = [headline, what], [_section(f"{headline}\n{what}")]
+    text, blocks = [headline, what], [section(f"{headline}\n{what}")]
     if ending.message:
         text += [f"Cellcast's message: {escape(ending.message)}"]
-        blocks += [_context("Cellcast's message:"), _plain(ending.message)]
-    return Message("\n".join([*text, who]), [*blocks, _context(who)]) if who else Message("\n".join(text), blocks)
+        blocks += [context("Cellcast's message:"), _plain(ending.message)]
+    return Message("\n".join([*text, who]), [*blocks, context(who)]) if who else Message("\n".join(text), blocks)
 
 
 def pointer(request: Request, link: str | None) -> Message:
@@ -215,7 +215,7 @@ def history(requests: list[Request]) -> Message:
     if not requests:
         return private("Nobody has asked to unsubscribe a number yet.")
     lines = ["*The last requests, newest first*", *map(_in_history, requests)]
-    return Message("\n".join(lines), [_section(line) for line in lines])
+    return Message("\n".join(lines), [section(line) for line in lines])
 
 
 def in_home(request: Request, ending: Ending) -> str:
@@ -371,13 +371,14 @@ def _asking(request: Request) -> str:
 
 def _message(lines: list[str], buttons: list[Block] | None = None) -> Message:
     text = "\n".join(lines)
-    blocks = [_section(text)]
+    blocks = [section(text)]
     if buttons:
         blocks.append({"type": "actions", "elements": buttons})
     return Message(text, blocks)
 
 
-def _section(text: str) -> Block:
+def section(text: str) -> Block:
+    """A paragraph."""
     return {"type": "section", "text": {"type": "mrkdwn", "text": text}}
 
 
@@ -386,7 +387,8 @@ def _plain(text: str) -> Block:
     return {"type": "section", "text": {"type": "plain_text", "text": text, "emoji": False}}
 
 
-def _context(text: str) -> Block:
+def context(text: str) -> Block:
+    """A line in small print."""
     return {"type": "context", "elements": [{"type": "mrkdwn", "text": text}]}
 
 

@@ -14,7 +14,7 @@ import structlog
 
 from bot import cards
 from bot.access import Access, Person
-from bot.cards import Block
+from bot.cards import Block, context, section
 from bot.errors import BotError, Refusal, SlackError
 from bot.ledger import Ending, Ledger, Request
 from bot.slack import Slack
@@ -40,33 +40,25 @@ def page(
     blocks = [_header("Open requests")]
     for request in requests[:MOST_OPEN]:
         blocks += cards.card(request, rules).blocks
-        blocks.append(_context(f"In <#{request.channel}>"))
+        blocks.append(context(f"In <#{request.channel}>"))
     if len(requests) > MOST_OPEN:
-        blocks.append(_context(f"{len(requests) - MOST_OPEN} more are open; their cards stand in the channels."))
+        blocks.append(context(f"{len(requests) - MOST_OPEN} more are open; their cards stand in the channels."))
     if not requests:
-        blocks.append(_section(f"Nothing waits for confirmation. Ask with `{cards.COMMAND}` in a channel."))
+        blocks.append(section(f"Nothing waits for confirmation. Ask with `{cards.COMMAND}` in a channel."))
     blocks.append(_header("Last endings"))
-    blocks += [_section(cards.in_home(request, ending)) for request, ending in endings]
+    blocks += [section(cards.in_home(request, ending)) for request, ending in endings]
     if not endings:
-        blocks.append(_section("No request has ended yet."))
-    return [*blocks, {"type": "divider"}, *map(_context, about)]
+        blocks.append(section("No request has ended yet."))
+    return [*blocks, {"type": "divider"}, *map(context, about)]
 
 
 def refused(sentence: str) -> list[Block]:
     """What everybody else sees."""
-    return [_header("Cellcast numbers"), _section(sentence)]
+    return [_header("Cellcast numbers"), section(sentence)]
 
 
 def _header(text: str) -> Block:
     return {"type": "header", "text": {"type": "plain_text", "text": text}}
-
-
-def _section(text: str) -> Block:
-    return {"type": "section", "text": {"type": "mrkdwn", "text": text}}
-
-
-def _context(text: str) -> Block:
-    return {"type": "context", "elements": [{"type": "mrkdwn", "text": text}]}
 
 
 @dataclass

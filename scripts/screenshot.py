@@ -15,6 +15,7 @@ from pathlib import Path
 
 from playwright.async_api import Locator, Page, async_playwright, expect
 
+CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync"]
 TARGET = Path(__file__).parent.parent / "docs" / "pictures"
 
@@ -26,8 +27,7 @@ async def main(target: Path) -> None:
     try:
         url = await asyncio.wait_for(_url(demo), 60)
         async with async_playwright() as playwright:
-            path = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-            browser = await playwright.chromium.launch(executable_path=path, args=FLAGS)
+            browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
             page = await browser.new_page(viewport={"width": 1360, "height": 820}, device_scale_factor=1.5)
             await page.goto(url)
             await Pictures(page, target).take()

@@ -22,6 +22,7 @@ from bot.app import Bot
 from bot.demo.cellcast import Cellcast
 from bot.demo.workspace import Channel, Note, Workspace
 from bot.settings import Settings
+from scripts.messages import said_by
 
 KEY = "stand-in-key-4f3a9b"
 TOKEN = "xoxb-stand-in-token"
@@ -191,11 +192,7 @@ async def bot(start: Start) -> AsyncIterator[Bot]:
 
 def text_of(note: Note) -> str:
     """All that a note's blocks say."""
-    parts: list[str] = []
-    for block in note.blocks:
-        texts = [block.get("text"), *(block.get("elements", []) if block["type"] == "context" else [])]
-        parts += [part["text"] for part in texts if part is not None]
-    return "\n".join(parts)
+    return said_by(note.blocks)
 
 
 async def ask(workspace: Workspace, user: str = ANA, channel: str = NUMBERS, text: str = NUMBER) -> Note:

@@ -11,6 +11,7 @@ import pytest
 from bot.app import Bot
 from bot.demo.cellcast import ANSWERS, Cellcast
 from bot.demo.workspace import Workspace
+from scripts.messages import said_by
 from tests.conftest import ANA, BEN, GIL, NUMBER, NUMBERS, OTHER, Clock, Start, ask, private, public, settled
 
 
@@ -22,11 +23,7 @@ def database(tmp_path: Path) -> str:
 
 def said(workspace: Workspace, user: str) -> str:
     """All that a person's App Home says."""
-    lines = []
-    for block in workspace.homes[user]:
-        texts = [block.get("text"), *(block.get("elements", []) if block["type"] == "context" else [])]
-        lines += [text["text"] for text in texts if text is not None]
-    return "\n".join(lines)
+    return said_by(workspace.homes[user])
 
 
 def labels(workspace: Workspace, user: str) -> list[str]:

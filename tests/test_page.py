@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import os
 import re
-import shutil
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,11 +23,10 @@ from bot.demo.page import Page
 from bot.demo.shipped import Shipped, shipped
 from bot.demo.workspace import Workspace
 from bot.errors import StartError
+from scripts.screenshot import CHROMIUM, FLAGS
 from tests.conftest import ANA, BEN, KEY, NUMBERS, SIGNING_SECRET, TOKEN
 from tests.process import free_port
 
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync"]
 SUPPORT = "+61 480 000 000"
 
 

@@ -79,15 +79,17 @@ class Page:
         for changed in self._pages:
             changed.set()
 
-    def _look(self) -> None:
-        """Note what has changed in the ledger since the last step."""
-        for row in reversed(self._bot.ledger()):
+    def _look(self) -> list[dict[str, Any]]:
+        """The ledger; what has changed in it since the last step is noted."""
+        ledger = self._bot.ledger()
+        for row in reversed(ledger):
             now = f"{row['state']}{', attempt ' + str(row['attempt']) if row['attempt'] > 1 else ''}"
             before = self._states.get(row["id"])
             if before != now:
                 self._states[row["id"]] = now
                 called = row["label"] or row["number_id"]
                 self._workspace.wire.note("ledger", f"{called}: {before + ' → ' if before else ''}{now}")
+        return ledger
 
     async def _file(self, request: web.Request) -> web.Response:
         name = request.path.strip("/") or "index.html"
@@ -111,7 +113,7 @@ class Page:
             self._pages.discard(changed)
 
     def _state(self) -> dict[str, Any]:
-        self._look()
+        ledger = self._look()
         answers = list(ANSWERS)
         return {
             "bot": BOT_USER,
@@ -126,7 +128,7 @@ class Page:
             "alive": self._bot.alive,
             "settings": {name: self._bot.settings.get(name, CHANGEABLE[name][0]) for name in CHANGEABLE},
             "wire": self._workspace.wire.shown(),
-            "ledger": self._bot.ledger(),
+            "ledger": ledger,
         }
 
     def _route(self, do: Callable[[Given], Awaitable[Any]]) -> Callable[[web.Request], Awaitable[web.Response]]:

@@ -23,9 +23,12 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.sql.dml import ReturningUpdate
 
+from bot import tables
 from bot.errors import LedgerError, NewerLedger
 from bot.outcome import Kind, Outcome, State
+from bot.tables import endings, requests
 
 SCHEMA_VERSION = 2
 # The columns that each version added to the requests of the one before.
@@ -37,7 +40,8 @@ BUSY_SECONDS = 1.5
 # A database that neither answers nor breaks must not cost the ack either; what runs behind it has more patience.
 ANSWER_SECONDS = 2.0
 PATIENT_SECONDS = 30.0
-THREADS = 4
+# SQLite has one writer: threads that wait for its lock could starve each other.
+THREADS = {"sqlite": 1, "postgresql": 4}
 IN_BETWEEN = (
     "The bot lost its record in the middle of this, and nobody knows whether it was recorded. Nothing was sent to "
     "Cellcast for it. Please look at the card, and try again in a moment."
@@ -45,56 +49,6 @@ IN_BETWEEN = (
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-_tables = sa.MetaData()
-_version = sa.Table("ledger_version", _tables, sa.Column("version", sa.Integer, primary_key=True))
-_requests = sa.Table(
-    "requests",
-    _tables,
-    sa.Column("id", sa.String(32), primary_key=True),
-    sa.Column("number_id", sa.String(24), nullable=False),
-    # What the list of numbers called it when it was asked: this is what people confirm.
-    sa.Column("phone", sa.String(40)),
-    sa.Column("label", sa.Text),
-    sa.Column("reason", sa.Text),
-    # Holds the number while the request can still lead to a call: no two open cards for one number.
-    sa.Column("open_number", sa.String(24), unique=True),
-    sa.Column("state", sa.String(16), nullable=False),
-    sa.Column("attempt", sa.Integer, nullable=False),
-    sa.Column("dry_run", sa.Boolean, nullable=False),
-    sa.Column("channel", sa.String(32), nullable=False),
-    sa.Column("asked_by", sa.String(32), nullable=False),
-    sa.Column("asked_at", sa.Double, nullable=False),
-    sa.Column("open_until", sa.Double),
-    sa.Column("decided_by", sa.String(32)),
-    sa.Column("decided_at", sa.Double),
-    sa.Column("call_ends_by", sa.Double),
-    sa.Column("posting_until", sa.Double, nullable=False),
-    sa.Column("card_posted", sa.Boolean, nullable=False),
-    sa.Column("card_ts", sa.String(32)),
-    sa.Column("reply_url", sa.Text),
-    sa.Column("reply_replaces", sa.Boolean, nullable=False),
-    sa.Index("requests_by_state", "state", "open_until"),
-    sa.Index("requests_by_number", "number_id"),
-)
-_endings = sa.Table(
-    "endings",
-    _tables,
-    sa.Column("request_id", sa.ForeignKey("requests.id"), primary_key=True),
-    sa.Column("attempt", sa.Integer, primary_key=True),
-    sa.Column("kind", sa.String(16), nullable=False),
-    sa.Column("message", sa.Text, nullable=False),
-    sa.Column("retry_at", sa.Double),
-    sa.Column("after_unknown", sa.Boolean, nullable=False),
-    sa.Column("decided_by", sa.String(32)),
-    sa.Column("decided_at", sa.Double),
-    sa.Column("ended_at", sa.Double, nullable=False),
-    sa.Column("tellings", sa.Integer, nullable=False),
-    sa.Column("tell_after", sa.Double, nullable=False),
-    sa.Column("posted_at", sa.Double),
-    sa.Column("told_at", sa.Double),
-    sa.Index("endings_untold", "told_at", "tell_after"),
-)
 
 
 @dataclass(frozen=True)
@@ -133,14 +87,14 @@ class Request:
     asked_by: str
     asked_at: float
     open_until: float | None
-    decided_by: str | None
-    decided_at: float | None
-    call_ends_by: float | None
     posting_until: float
-    card_posted: bool
-    card_ts: str | None
     reply_url: str | None
-    reply_replaces: bool
+    decided_by: str | None = None
+    decided_at: float | None = None
+    call_ends_by: float | None = None
+    card_posted: bool = False
+    card_ts: str | None = None
+    reply_replaces: bool = False
     ending: Ending | None = None
 
 
@@ -217,10 +171,11 @@ class Ledger:
     """
 
     def __init__(self, url: str) -> None:
-        self.threads = ThreadPoolExecutor(THREADS, thread_name_prefix="ledger")
         self._sqlite = url.startswith("sqlite")
+        threads = THREADS["sqlite" if self._sqlite else "postgresql"]
+        self.threads = ThreadPoolExecutor(threads, thread_name_prefix="ledger")
         # An error's text goes to the log: without the parameters, which hold people's words and response_urls.
-        options: dict[str, Any] = {"pool_size": THREADS, "pool_timeout": BUSY_SECONDS, "hide_parameters": True}
+        options: dict[str, Any] = {"pool_size": threads, "pool_timeout": BUSY_SECONDS, "hide_parameters": True}
         if self._sqlite:
             self._engine = sa.create_engine(url, connect_args={"timeout": BUSY_SECONDS}, **options)
             sa.event.listen(self._engine, "connect", _prepare_sqlite)
@@ -250,10 +205,10 @@ class Ledger:
         with self._write() as db, db.begin():
             if not self._sqlite:
                 db.execute(sa.select(sa.func.pg_advisory_xact_lock(7_263_549)))  # several copies start at once
-            _tables.create_all(db)
-            version = db.scalar(sa.select(sa.func.max(_version.c.version)))
+            tables.METADATA.create_all(db)
+            version = db.scalar(sa.select(sa.func.max(tables.version.c.version)))
             if version is None:
-                db.execute(_version.insert().values(version=SCHEMA_VERSION))
+                db.execute(tables.version.insert().values(version=SCHEMA_VERSION))
             elif version > SCHEMA_VERSION:
                 raise NewerLedger(
                     f"The database was written by a newer version of this bot (schema {version}, this bot knows "
@@ -263,13 +218,13 @@ class Ledger:
                 for number in range(version + 1, SCHEMA_VERSION + 1):
                     for column in ADDED[number]:
                         db.exec_driver_sql(f"ALTER TABLE requests ADD COLUMN {column}")
-                db.execute(_version.update().values(version=SCHEMA_VERSION))
+                db.execute(tables.version.update().values(version=SCHEMA_VERSION))
 
     @_within(ANSWER_SECONDS)
     def check(self) -> None:
         """Prove that the database can be written, and change nothing."""
         with self._write() as db, db.begin() as transaction:
-            db.execute(_requests.delete().where(_requests.c.id == ""))
+            db.execute(requests.delete().where(requests.c.id == ""))
             transaction.rollback()
 
     @_within(ANSWER_SECONDS)
@@ -278,45 +233,16 @@ class Ledger:
 
         There is one open request for a number. If its card got lost, this asking takes it over with a fresh card.
         """
-        with self._write() as db, db.begin():
-            past = sa.and_(_requests.c.open_number == asking.number_id, _requests.c.open_until <= asking.now)
-            overdue = db.execute(sa.select(_requests).where(past).with_for_update()).all()
-            _close(db, overdue, asking.now, asking.within)
-            values = {
-                "channel": asking.channel,
-                "asked_by": asking.asked_by,
-                "asked_at": asking.now,
-                "open_until": asking.now + asking.within,
-                "posting_until": asking.now + LEASE,
-                "reply_url": asking.reply_url,
-                "dry_run": asking.dry_run,
-                "reason": asking.reason,
-                "phone": asking.phone,
-                "label": asking.label,
-            }
-            new = {
-                "id": secrets.token_hex(16),
-                "number_id": asking.number_id,
-                "open_number": asking.number_id,
-                "state": State.PENDING,
-                "attempt": 0,
-                "card_posted": False,
-                "reply_replaces": False,
-            }
-            try:
-                with db.begin_nested():
-                    db.execute(_requests.insert().values(**new, **values))
-            except IntegrityError:  # there is an open one: only the database can tell who was first
-                lost_card = sa.and_(
-                    _requests.c.open_number == asking.number_id,
-                    _requests.c.state == State.PENDING,
-                    _requests.c.card_posted.is_(False),
-                    _requests.c.posting_until <= asking.now,
-                )
-                fresh = db.execute(_requests.update().where(lost_card).values(**values)).rowcount == 1
-            else:
-                fresh = True
-            return _only(db, _requests.c.open_number == asking.number_id), fresh
+        try:
+            with self._write() as db, db.begin():
+                return _insert(db, asking), True
+        except IntegrityError:  # there is an open one: only the database can tell who was first
+            with self._write() as db, db.begin():
+                past = {"of": asking.number_id, "at": asking.now}
+                _close(db, db.execute(tables.OVERDUE_FOR, past).all(), asking.now, asking.within)
+                fresh = db.execute(tables.TAKE_OVER, past | _asked(asking)).rowcount == 1
+                found = _find(db, tables.OPEN_FOR, asking.number_id)
+                return (_insert(db, asking), True) if found is None else (found, fresh)
 
     @_within(PATIENT_SECONDS)
     def card_posted(self, request_id: str, ts: str | None) -> Request:
@@ -325,28 +251,25 @@ class Ledger:
         Returns the request as it stands: it may have ended while the card was on its way.
         """
         with self._write() as db, db.begin():
-            same = _requests.c.id == request_id
-            db.execute(_requests.update().where(same).values(card_posted=True))
-            db.execute(_requests.update().where(same, _requests.c.card_ts.is_(None)).values(card_ts=ts))
-            return _only(db, same)
+            return _request(db, db.execute(tables.CARD_POSTED, {"of": request_id, "ts": ts}).mappings().one())
 
     @_within(PATIENT_SECONDS)
     def card_lost(self, request_id: str) -> None:
         """Record that nobody knows of a card: the next asking posts a fresh one."""
         with self._write() as db, db.begin():
-            db.execute(_requests.update().where(_requests.c.id == request_id).values(posting_until=0.0))
+            db.execute(tables.CHANGE, {"of": request_id, "posting_until": 0.0})
 
     @_within(PATIENT_SECONDS)
     def require(self, request_id: str) -> Request:
         """The request as it stands, of an id that the ledger itself gave out: nothing deletes a row."""
         with self._read() as db:
-            return _only(db, _requests.c.id == request_id)
+            return _only(db, request_id)
 
     @_within(ANSWER_SECONDS)
     def get(self, request_id: str) -> Request | None:
         """The request as it stands, None if there is none of this id."""
         with self._read() as db:
-            return _find(db, _requests.c.id == request_id)
+            return _find(db, tables.REQUEST, request_id)
 
     @_within(ANSWER_SECONDS)
     def confirm(self, press: Press, call_ends_by: float, *, not_by_asker: bool) -> Request | None:
@@ -363,34 +286,27 @@ class Ledger:
             "open_until": None,
             **_where_pressed(press),
         }
-        can = [
-            _requests.c.id == press.request_id,
-            _requests.c.state.in_([State.PENDING, State.REFUSED, State.UNKNOWN]),
-            _requests.c.attempt == press.attempt,
-            _requests.c.open_until > press.now,
-        ]
-        if not_by_asker:
-            can.append(_requests.c.asked_by != press.by)
+        if_so = {"of": press.request_id, "nth": press.attempt, "at": press.now}
+        unless = {"unless_asked_by": press.by if not_by_asker else ""}
         with self._write() as db, db.begin():
-            if db.execute(_requests.update().where(*can).values(**values)).rowcount == 0:
-                return None
-            return _only(db, _requests.c.id == press.request_id)
+            row = db.execute(tables.CONFIRM, if_so | unless | values).mappings().one_or_none()
+            return None if row is None else _request(db, row)
 
     @_within(ANSWER_SECONDS)
     def keep(self, press: Press) -> Ending | None:
         """Close the request without a call; its ending for the one press that did, claimed for telling."""
+        values = {"decided_by": press.by, "decided_at": press.now, **_where_pressed(press)}
         with self._write() as db, db.begin():
-            still_open = _requests.c.open_until > press.now
-            values = {"decided_by": press.by, "decided_at": press.now, **_where_pressed(press)}
-            return _end(db, press.request_id, 0, Outcome(Kind.KEPT), press.now, still_open, values, claim=True)
+            kept = Outcome(Kind.KEPT)
+            return _end(db, tables.END_IN_TIME, (press.request_id, 0), kept, press.now, values, claim=True)
 
     @_within(ANSWER_SECONDS)
     def expire(self, press: Press) -> Ending | None:
         """Close the request if its time is over; its ending for the one press that did, claimed for telling."""
+        values = _where_pressed(press)
         with self._write() as db, db.begin():
-            late = _requests.c.open_until <= press.now
-            values = _where_pressed(press)
-            return _end(db, press.request_id, 0, Outcome(Kind.EXPIRED), press.now, late, values, claim=True)
+            expired = Outcome(Kind.EXPIRED)
+            return _end(db, tables.END_TOO_LATE, (press.request_id, 0), expired, press.now, values, claim=True)
 
     @_within(PATIENT_SECONDS)
     def finish(self, request: Request, outcome: Outcome, now: float, within: float) -> Ending | None:
@@ -398,35 +314,25 @@ class Ledger:
 
         Where it can be tried again, that is offered for `within` seconds.
         """
+        about, offer = (request.id, request.attempt), _offer(outcome, now, within)
         with self._write() as db, db.begin():
-            return _end(
-                db, request.id, request.attempt, outcome, now, sa.true(), _offer(outcome, now, within), claim=True
-            )
+            return _end(db, tables.END, about, outcome, now, offer, claim=True)
 
     @_within(PATIENT_SECONDS)
     def sweep(self, now: float, within: float, running: frozenset[str] = frozenset()) -> Swept:
         """Expire, rescue and claim what is due at `now`. `running` are the requests whose call this copy holds."""
         with self._read() as db:
-            if not _anything_due(db, now):
+            if not db.scalar(tables.ANYTHING_DUE, {"at": now}):
                 return Swept([], [])
         with self._write() as db, db.begin():
-            # What another copy holds at this moment it closes itself; SQLite has one writer anyway.
-            locked = sa.select(_requests).where(_overdue(now)).with_for_update(skip_locked=True)
-            over = _close(db, db.execute(locked).all(), now, within, running)
-            first = (
-                sa.select(_endings)
-                .where(_untold(now))
-                .order_by(_endings.c.tell_after)
-                .limit(20)
-                .with_for_update(skip_locked=True)
-            )
-            endings = [_claim(db, _ending(row), now + LEASE) for row in db.execute(first).mappings().all()]
-            return Swept(endings, over)
+            over = _close(db, db.execute(tables.OVERDUE, {"at": now}).all(), now, within, running)
+            due = db.execute(tables.UNTOLD, {"at": now}).mappings().all()
+            return Swept([_claim(db, _ending(row), now + LEASE) for row in due], over)
 
     @_within(ANSWER_SECONDS)
     def history(self, since: float = 0.0, limit: int | None = None) -> list[tuple[Request, list[Ending]]]:
         """The requests asked since then, newest first, each with its endings in their order."""
-        newest = sa.select(_requests).where(_requests.c.asked_at >= since).order_by(_requests.c.asked_at.desc())
+        newest = sa.select(requests).where(requests.c.asked_at >= since).order_by(requests.c.asked_at.desc())
         with self._read() as db:
             found = [_request(db, row) for row in db.execute(newest.limit(limit)).mappings().all()]
             return [(request, _endings_of(db, request.id)) for request in found]
@@ -434,28 +340,28 @@ class Ledger:
     @_within(ANSWER_SECONDS)
     def open_requests(self, now: float) -> list[Request]:
         """The requests that a press can still confirm, or whose call is under way; newest first."""
-        can = sa.or_(_requests.c.open_until > now, _requests.c.state == State.CONFIRMED)
-        newest = sa.select(_requests).where(can).order_by(_requests.c.asked_at.desc())
+        can = sa.or_(requests.c.open_until > now, requests.c.state == State.CONFIRMED)
+        newest = sa.select(requests).where(can).order_by(requests.c.asked_at.desc())
         with self._read() as db:
             return [_request(db, row) for row in db.execute(newest).mappings().all()]
 
     @_within(ANSWER_SECONDS)
     def gauges(self, now: float) -> tuple[int, float]:
         """How many cards wait for a first press, and the age in seconds of the oldest untold ending (0: none)."""
-        waiting = sa.select(sa.func.count()).select_from(_requests)
-        oldest = sa.select(sa.func.min(_endings.c.ended_at)).where(_endings.c.told_at.is_(None))
+        waiting = sa.select(sa.func.count()).select_from(requests)
+        oldest = sa.select(sa.func.min(endings.c.ended_at)).where(endings.c.told_at.is_(None))
         with self._read() as db:
-            pending = db.scalar(waiting.where(_requests.c.state == State.PENDING, _requests.c.open_until > now)) or 0
+            pending = db.scalar(waiting.where(requests.c.state == State.PENDING, requests.c.open_until > now)) or 0
             ended_at = db.scalar(oldest)
             return pending, 0.0 if ended_at is None else max(now - ended_at, 0.0)
 
     @_within(ANSWER_SECONDS)
     def last_endings(self, limit: int) -> list[tuple[Request, Ending]]:
         """The last endings, newest first, each with its request as it stands now."""
-        newest = sa.select(_endings).order_by(_endings.c.ended_at.desc()).limit(limit)
+        newest = sa.select(endings).order_by(endings.c.ended_at.desc()).limit(limit)
         with self._read() as db:
-            endings = [_ending(row) for row in db.execute(newest).mappings().all()]
-            return [(_only(db, _requests.c.id == ending.request_id), ending) for ending in endings]
+            found = [_ending(row) for row in db.execute(newest).mappings().all()]
+            return [(_only(db, ending.request_id), ending) for ending in found]
 
     @_within(PATIENT_SECONDS)
     def posted(self, ending: Ending, now: float) -> None:
@@ -474,8 +380,7 @@ class Ledger:
 
     def _mark(self, ending: Ending, **values: float) -> None:
         with self._write() as db, db.begin():
-            same = _same(ending.request_id, ending.attempt)
-            db.execute(_endings.update().where(same, _endings.c.told_at.is_(None)).values(**values))
+            db.execute(tables.CHANGE_UNTOLD, _same(ending) | values)
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:
@@ -489,8 +394,39 @@ def _begin_sqlite(db: sa.Connection) -> None:
     db.exec_driver_sql("BEGIN IMMEDIATE" if db.get_execution_options().get("ledger_writes") else "BEGIN")
 
 
-def _same(request_id: str, attempt: int) -> sa.ColumnElement[bool]:
-    return sa.and_(_endings.c.request_id == request_id, _endings.c.attempt == attempt)
+def _same(ending: Ending) -> dict[str, Any]:
+    return {"of": ending.request_id, "nth": ending.attempt}
+
+
+def _asked(asking: Asking) -> dict[str, Any]:
+    """What an asking writes into its request, be it a new one or one whose card got lost."""
+    return {
+        "channel": asking.channel,
+        "asked_by": asking.asked_by,
+        "asked_at": asking.now,
+        "open_until": asking.now + asking.within,
+        "posting_until": asking.now + LEASE,
+        "reply_url": asking.reply_url,
+        "dry_run": asking.dry_run,
+        "reason": asking.reason,
+        "phone": asking.phone,
+        "label": asking.label,
+    }
+
+
+def _insert(db: sa.Connection, asking: Asking) -> Request:
+    """A new request. Raises IntegrityError where there is an open one for the number."""
+    request = Request(
+        id=secrets.token_hex(16),
+        number_id=asking.number_id,
+        open_number=asking.number_id,
+        state=State.PENDING,
+        attempt=0,
+        **_asked(asking),
+    )
+    values = vars(request)
+    db.execute(tables.ASK, {name: value for name, value in values.items() if name != "ending"})
+    return request
 
 
 def _where_pressed(press: Press) -> dict[str, Any]:
@@ -509,65 +445,38 @@ def _offer(outcome: Outcome, now: float, within: float) -> dict[str, Any]:
 
 def _end(
     db: sa.Connection,
-    request_id: str,
-    attempt: int,
+    arrow: ReturningUpdate[Any],
+    about: tuple[str, int],
     outcome: Outcome,
     now: float,
-    condition: sa.ColumnElement[bool],
     values: dict[str, Any],
     *,
     claim: bool,
 ) -> Ending | None:
     """The one way to an ending: change the row if it still is what it was, and write the ending beside it."""
-    state = outcome.kind.state
-    before = State.PENDING if attempt == 0 else State.CONFIRMED
-    values = {"state": state, "call_ends_by": None} | ({} if attempt else _offer(outcome, now, 0)) | values
-    same = [_requests.c.id == request_id, _requests.c.state == before, _requests.c.attempt == attempt, condition]
-    if db.execute(_requests.update().where(*same).values(**values)).rowcount == 0:
+    request_id, attempt = about
+    before = {"of": request_id, "nth": attempt, "was": State.CONFIRMED if attempt else State.PENDING, "at": now}
+    after = {"state": outcome.kind.state, "call_ends_by": None} | ({} if attempt else _offer(outcome, now, 0)) | values
+    request = db.execute(arrow, before | after).mappings().one_or_none()
+    if request is None:
         return None
-    request = _only(db, _requests.c.id == request_id)
     ending = Ending(
         request_id=request_id,
         attempt=attempt,
         kind=outcome.kind,
         message=outcome.message,
         retry_at=None if outcome.retry_after is None else now + outcome.retry_after,
-        after_unknown=_ended_unknown_before(db, request.number_id),
-        decided_by=request.decided_by,
-        decided_at=request.decided_at,
+        after_unknown=db.scalar(tables.ENDED_UNKNOWN, {"of": request["number_id"]}) is not None,
+        decided_by=request["decided_by"],
+        decided_at=request["decided_at"],
         ended_at=now,
         tellings=int(claim),
         tell_after=now + LEASE if claim else now,
         posted_at=None,
         told_at=None,
     )
-    db.execute(_endings.insert().values(**vars(ending)))
+    db.execute(tables.WRITE_ENDING, vars(ending))
     return ending
-
-
-def _ended_unknown_before(db: sa.Connection, number_id: str) -> bool:
-    unknown = [kind for kind in Kind if kind.state is State.UNKNOWN]
-    joined = _endings.join(_requests, _requests.c.id == _endings.c.request_id)
-    found = sa.select(sa.literal(1)).select_from(joined)
-    return db.scalar(found.where(_requests.c.number_id == number_id, _endings.c.kind.in_(unknown)).limit(1)) is not None
-
-
-def _overdue(now: float) -> sa.ColumnElement[bool]:
-    open_over = _requests.c.open_until <= now
-    orphaned = sa.and_(_requests.c.state == State.CONFIRMED, _requests.c.call_ends_by <= now)
-    return sa.or_(open_over, orphaned)
-
-
-def _untold(now: float) -> sa.ColumnElement[bool]:
-    return sa.and_(_endings.c.told_at.is_(None), _endings.c.tell_after <= now)
-
-
-def _anything_due(db: sa.Connection, now: float) -> bool:
-    one = sa.literal(1)
-    return (
-        db.scalar(sa.select(one).select_from(_requests).where(_overdue(now)).limit(1)) is not None
-        or db.scalar(sa.select(one).select_from(_endings).where(_untold(now)).limit(1)) is not None
-    )
 
 
 def _close(
@@ -584,28 +493,26 @@ def _close(
     over = []
     for row in overdue:
         if row.state == State.PENDING:
-            _end(db, row.id, 0, Outcome(Kind.EXPIRED), now, _overdue(now), {}, claim=False)
+            _end(db, tables.END, (row.id, 0), Outcome(Kind.EXPIRED), now, {}, claim=False)
         elif row.state == State.CONFIRMED:
             if row.id not in running:
                 lost = Outcome(Kind.LOST)
-                _end(db, row.id, row.attempt, lost, now, _overdue(now), _offer(lost, now, within), claim=False)
+                _end(db, tables.END, (row.id, row.attempt), lost, now, _offer(lost, now, within), claim=False)
         else:
-            closed = _requests.update().where(_requests.c.id == row.id).values(open_number=None, open_until=None)
-            db.execute(closed)
-            over.append(_only(db, _requests.c.id == row.id))
+            db.execute(tables.CHANGE, {"of": row.id, "open_number": None, "open_until": None})
+            over.append(_only(db, row.id))
     return over
 
 
 def _endings_of(db: sa.Connection, request_id: str) -> list[Ending]:
-    found = sa.select(_endings).where(_endings.c.request_id == request_id).order_by(_endings.c.attempt)
+    found = sa.select(endings).where(endings.c.request_id == request_id).order_by(endings.c.attempt)
     return [_ending(row) for row in db.execute(found).mappings().all()]
 
 
 def _claim(db: sa.Connection, ending: Ending, until: float) -> Ending:
     """Take the telling of an ending whose row is locked here: until then nobody else tells it."""
     claimed = replace(ending, tell_after=until, tellings=ending.tellings + 1)
-    values = {"tell_after": claimed.tell_after, "tellings": claimed.tellings}
-    db.execute(_endings.update().where(_same(ending.request_id, ending.attempt)).values(**values))
+    db.execute(tables.CHANGE_ENDING, _same(ending) | {"tell_after": until, "tellings": claimed.tellings})
     return claimed
 
 
@@ -613,17 +520,18 @@ def _ending(row: sa.RowMapping) -> Ending:
     return Ending(**{**row, "kind": Kind(row["kind"])})
 
 
-def _find(db: sa.Connection, which: sa.ColumnElement[bool]) -> Request | None:
-    row = db.execute(sa.select(_requests).where(which)).mappings().one_or_none()
+def _find(db: sa.Connection, which: sa.Select[Any], of: str) -> Request | None:
+    row = db.execute(which, {"of": of}).mappings().one_or_none()
     return None if row is None else _request(db, row)
 
 
+def _only(db: sa.Connection, request_id: str) -> Request:
+    return _request(db, db.execute(tables.REQUEST, {"of": request_id}).mappings().one())
+
+
 def _request(db: sa.Connection, row: sa.RowMapping) -> Request:
-    ending = db.execute(sa.select(_endings).where(_same(row["id"], row["attempt"]))).mappings().one_or_none()
     request = Request(**{**row, "state": State(row["state"])})
+    if request.state in (State.PENDING, State.CONFIRMED):
+        return request
+    ending = db.execute(tables.ENDING, {"of": request.id, "nth": request.attempt}).mappings().one_or_none()
     return request if ending is None else replace(request, ending=_ending(ending))
-
-
-def _only(db: sa.Connection, which: sa.ColumnElement[bool]) -> Request:
-    """The one request; a LedgerError where another copy has changed it a moment ago: then it is to be asked again."""
-    return _request(db, db.execute(sa.select(_requests).where(which)).mappings().one())

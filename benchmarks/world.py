@@ -1,0 +1,161 @@
+"""A Slack and a Cellcast that only take their time (30 and 150 ms), and people who send signed requests in bursts."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import time
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlencode
+
+import aiohttp
+from aiohttp import web
+from slack_sdk.signature import SignatureVerifier
+
+SLACK_SECONDS, CELLCAST_SECONDS = 0.030, 0.150
+SECRET, TOKEN, KEY = "0123456789abcdef0123456789abcdef", "xoxb-benchmark", "benchmark-key"
+CHANNEL, TEAM, ANA, BEN = "C0BENCH", "T0BENCH", "U0ANA", "U0BEN"
+TOAST = "Virtual number has been unsubscribed successfully."
+# Slack shows operation_timeout after this.
+LATE_SECONDS = 3.0
+
+
+@dataclass
+class Card:
+    """A card that was posted: its place and its buttons."""
+
+    ts: str
+    blocks: list[dict[str, Any]]
+
+
+@dataclass
+class World:
+    """The stand-ins: `cards` by the number's id, `toasts` when each came, `hang` Cellcast's seconds if set."""
+
+    hang: float = 0.0
+    cards: dict[str, Card] = field(default_factory=dict)
+    toasts: dict[str, float] = field(default_factory=dict)
+    calls: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+
+    def __post_init__(self) -> None:
+        self._ts = itertools.count(1)
+        self._verifier = SignatureVerifier(SECRET)
+        self._changed = asyncio.Event()
+        app = web.Application()
+        app.router.add_post("/api/{method}", self._api)
+        app.router.add_post("/response", self._respond)
+        app.router.add_put("/api/v1/apiClient/virtual-number/unsubscribe/{id}", self._call)
+        app.router.add_get("/api/v1/apiClient/account", self._account)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+
+    async def start(self) -> None:
+        """Listen on a free port."""
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", 0, backlog=4096).start()
+        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+        connector = aiohttp.TCPConnector(limit=0)
+        self.client = aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=60))
+
+    async def stop(self) -> None:
+        """Stop listening."""
+        await self.client.close()
+        await self._runner.cleanup()
+
+    async def _api(self, request: web.Request) -> web.Response:
+        given: dict[str, Any] = (
+            await request.json() if request.content_type == "application/json" else dict(await request.post())
+        )
+        await asyncio.sleep(SLACK_SECONDS)
+        method = request.match_info["method"]
+        if method == "auth.test":
+            me = {"team": "Bench", "team_id": TEAM, "user": "bot", "user_id": "U0BOT", "bot_id": "B0BOT"}
+            return web.json_response({"ok": True, "url": "https://bench.slack.com/"} | me)
+        if method == "chat.postMessage":
+            return web.json_response({"ok": True, "ts": self._posted(given), "channel": CHANNEL})
+        return web.json_response({"ok": True, "ts": given.get("ts", ""), "channel": CHANNEL})
+
+    def _posted(self, given: dict[str, Any]) -> str:
+        ts = f"1700000000.{next(self._ts):06d}"
+        blocks = given.get("blocks") or []
+        blocks = json.loads(blocks) if isinstance(blocks, str) else blocks
+        number = next((word for word in given["text"].replace("`", " ").split() if len(word) == 24), "")
+        if any(block["type"] == "actions" for block in blocks):
+            self.cards[number] = Card(ts, blocks)
+        else:
+            self.toasts[number] = time.perf_counter()
+        self._changed.set()
+        return ts
+
+    async def _respond(self, _request: web.Request) -> web.Response:
+        await asyncio.sleep(SLACK_SECONDS)
+        return web.json_response({"ok": True})
+
+    async def _call(self, request: web.Request) -> web.Response:
+        self.calls[request.match_info["id"]] += 1
+        await asyncio.sleep(self.hang or CELLCAST_SECONDS)
+        return web.json_response({"status": True, "message": TOAST, "message_type": "toast", "data": {}, "error": {}})
+
+    async def _account(self, _request: web.Request) -> web.Response:
+        return web.json_response({"data": {"account_name": "Bench"}})
+
+    async def until(self, holds: Any, seconds: float = 60.0) -> None:
+        """Wait until something holds here."""
+        async with asyncio.timeout(seconds):
+            while not holds():
+                self._changed.clear()
+                await self._changed.wait()
+
+    async def _send(self, url: str, fields: dict[str, str]) -> float:
+        """Send a signed request; the seconds to its answer, LATE_SECONDS and more where none came."""
+        body = urlencode(fields)
+        timestamp = str(int(time.time()))
+        signature = self._verifier.generate_signature(timestamp=timestamp, body=body) or ""
+        headers = {
+            "Content-Type": "application/x-www-form-urlencoded",
+            "X-Slack-Request-Timestamp": timestamp,
+            "X-Slack-Signature": signature,
+        }
+        began = time.perf_counter()
+        try:
+            async with self.client.post(f"{url}/slack/events", data=body, headers=headers) as answer:
+                await answer.read()
+                fine = answer.status == 200
+        except (aiohttp.ClientError, TimeoutError):
+            fine = False
+        return time.perf_counter() - began if fine else 60.0
+
+    async def command(self, url: str, number: str) -> float:
+        """Somebody types the command; the seconds to its ack."""
+        fields = {
+            "command": "/unsubscribe-number",
+            "text": number,
+            "user_id": ANA,
+            "team_id": TEAM,
+            "channel_id": CHANNEL,
+            "channel_name": "bench",
+            "response_url": f"{self.url}/response",
+            "trigger_id": "1",
+        }
+        return await self._send(url, fields)
+
+    async def press(self, url: str, number: str) -> float:
+        """Somebody presses the red button of the number's card; the seconds to its ack."""
+        card = self.cards[number]
+        button = next(b["elements"][0] for b in card.blocks if b["type"] == "actions")
+        payload = {
+            "type": "block_actions",
+            "team": {"id": TEAM},
+            "user": {"id": BEN, "team_id": TEAM},
+            "channel": {"id": CHANNEL},
+            "container": {"type": "message", "message_ts": card.ts, "channel_id": CHANNEL},
+            "message": {"ts": card.ts, "blocks": card.blocks, "text": ""},
+            "response_url": f"{self.url}/response",
+            "trigger_id": "1",
+            "actions": [
+                {"type": "button", "block_id": "b", "action_id": button["action_id"], "value": button["value"]},
+            ],
+        }
+        return await self._send(url, {"payload": json.dumps(payload)})

@@ -106,15 +106,15 @@ class Fulfilment:
         """Make the one call of a confirmed request, write down what came of it, and tell."""
         self._running.add(request.id)
         try:
-            drawing = self.tasks.start(self.redraw(request.id))
+            drawing = self.tasks.start(self.redraw(request.id, known=request))
             outcome = await self._call(request)
             log.info("call_ended", request=request.id, attempt=request.attempt, kind=outcome.kind)
-            ending = await self._write_down(request, outcome)
+            ended = await self._write_down(request, outcome)
         finally:
             self._running.discard(request.id)
         await asyncio.wait([drawing])
-        if ending is not None:
-            await self.tell(ending)
+        if ended is not None:
+            await self.tell_now(ended)
 
     async def _call(self, request: Request) -> Outcome:
         if request.dry_run or self.settings.dry_run:
@@ -129,55 +129,63 @@ class Fulfilment:
         self.metrics.calls.add(outcome.kind, time.monotonic() - began)
         return outcome
 
-    async def _write_down(self, request: Request, outcome: Outcome) -> Ending | None:
+    async def _write_down(self, request: Request, outcome: Outcome) -> Request | None:
         """Write the ending; what Cellcast said must not get lost, so a database that is away is waited for."""
         telling = 0
         while True:
             telling += 1
             try:
                 within = self.settings.confirm_within_seconds
-                ending = await self.ledger.finish(request, outcome, self.now(), within)
+                ended = await self.ledger.finish(request, outcome, self.now(), within)
             except LedgerError as error:
                 log.error("ending_not_recorded", request=request.id, kind=outcome.kind, error=str(error.__cause__))
                 await asyncio.sleep(wait_before(telling))
             else:
-                if ending is None:
+                if ended is None:
                     log.error("answer_too_late", request=request.id, attempt=request.attempt, kind=outcome.kind)
-                return ending
+                return ended
 
     # Telling
 
-    async def tell(self, ending: Ending) -> None:
+    async def tell_now(self, ended: Request) -> None:
+        """Tell the ending of a request that has just ended: nothing but this telling can have changed it since."""
+        assert ended.ending is not None  # noqa: S101 - every request that the ledger ends has one
+        await self.tell(ended.ending, known=ended)
+
+    async def tell(self, ending: Ending, known: Request | None = None) -> None:
         """Tell an ending that is claimed for telling: the card, then the message. What fails is due again later."""
         try:
             async with asyncio.timeout(LEASE - 1):
-                await self._tell(ending)
+                posted = await self._tell(ending, known)
         except (SlackError, TimeoutError) as error:
             asked = error.retry_after if isinstance(error, NotTaken) else 0.0
             wait = max(wait_before(ending.tellings), asked)
             log.warning("not_told", request=ending.request_id, attempt=ending.attempt, error=str(error), wait=wait)
             await self.ledger.tell_later(ending, self.now() + wait)
         else:
-            await self.ledger.told(ending, self.now())
+            await self.ledger.told(ending, self.now(), posted=posted)
             self.metrics.endings[ending.kind] += 1
             log.info("told", request=ending.request_id, attempt=ending.attempt, kind=ending.kind)
 
-    async def _tell(self, ending: Ending) -> None:
-        drawn: SlackError | None = None
+    async def _tell(self, ending: Ending, known: Request | None) -> bool:
+        """Bring the card up to date and post what it cannot say; whether a message was posted now."""
+        not_drawn: SlackError | None = None
         try:
-            shown = await self._draw(ending.request_id)
+            shown = await self._draw(ending.request_id, known=known)
         except SlackError as error:
-            shown, drawn = False, error
-        if ending.posted_at is None and (ending.attempt or (not shown and drawn is None)):
-            # Kept and expired stand on the card; where it cannot be changed, a message must say so.
-            await self._post_ending(ending)
-            await self.ledger.posted(ending, self.now())
-        if drawn is not None:
-            raise drawn
+            shown, not_drawn = False, error
+        # Kept and expired stand on the card; where it cannot be changed, a message must say so.
+        posting = ending.posted_at is None and (ending.attempt > 0 or (not shown and not_drawn is None))
+        if posting:
+            await self._post_ending(known or await self.ledger.require(ending.request_id), ending)
+        if not_drawn is not None:
+            if posting:
+                await self.ledger.posted(ending, self.now())
+            raise not_drawn
+        return posting
 
-    async def _post_ending(self, ending: Ending) -> None:
+    async def _post_ending(self, request: Request, ending: Ending) -> None:
         """Post the message of an ending: in the channel, by the response_url, or to the person who decided."""
-        request = await self.ledger.require(ending.request_id)
         message = cards.toast(request, ending)
         try:
             await self.slack.post(request.channel, message)
@@ -197,8 +205,8 @@ class Fulfilment:
                 return
         await self.slack.post(ending.decided_by or request.asked_by, message)
 
-    async def _draw(self, request_id: str, pressed: Press | None = None) -> bool:
-        """Bring the card to what the ledger says; False where this card cannot be changed (any more).
+    async def _draw(self, request_id: str, pressed: Press | None = None, known: Request | None = None) -> bool:
+        """Bring the card to what the ledger says, or to what is `known`; False where it cannot be changed (any more).
 
         Raises SlackError where it may work later. One drawing at a time for a request: the last one shows the truth.
         """
@@ -206,7 +214,7 @@ class Fulfilment:
         lock = self._drawing.setdefault(request_id, asyncio.Lock())
         try:
             async with lock:
-                request = await self.ledger.require(request_id)
+                request = known or await self.ledger.require(request_id)
                 if pressed is not None and pressed.card_ts != request.card_ts:
                     # An older card of this request, whose posting nobody could be sure of.
                     request = replace(request, card_ts=None, reply_url=pressed.reply_url, reply_replaces=True)
@@ -236,10 +244,10 @@ class Fulfilment:
             return False
         return True
 
-    async def redraw(self, request_id: str, pressed: Press | None = None) -> None:
+    async def redraw(self, request_id: str, pressed: Press | None = None, known: Request | None = None) -> None:
         """Bring a card up to date, the pressed one if a person has just pressed in vain; worth one try only."""
         try:
-            await self._draw(request_id, pressed)
+            await self._draw(request_id, pressed, known)
         except SlackError as error:
             log.warning("card_not_redrawn", request=request_id, error=str(error))
 

@@ -293,24 +293,24 @@ class Ledger:
             return None if row is None else _request(db, row)
 
     @_within(ANSWER_SECONDS)
-    def keep(self, press: Press) -> Ending | None:
-        """Close the request without a call; its ending for the one press that did, claimed for telling."""
+    def keep(self, press: Press) -> Request | None:
+        """Close the request without a call; what it became for the one press that did, its ending claimed."""
         values = {"decided_by": press.by, "decided_at": press.now, **_where_pressed(press)}
         with self._write() as db, db.begin():
             kept = Outcome(Kind.KEPT)
             return _end(db, tables.END_IN_TIME, (press.request_id, 0), kept, press.now, values, claim=True)
 
     @_within(ANSWER_SECONDS)
-    def expire(self, press: Press) -> Ending | None:
-        """Close the request if its time is over; its ending for the one press that did, claimed for telling."""
+    def expire(self, press: Press) -> Request | None:
+        """Close the request if its time is over; what it became for the one press that did, its ending claimed."""
         values = _where_pressed(press)
         with self._write() as db, db.begin():
             expired = Outcome(Kind.EXPIRED)
             return _end(db, tables.END_TOO_LATE, (press.request_id, 0), expired, press.now, values, claim=True)
 
     @_within(PATIENT_SECONDS)
-    def finish(self, request: Request, outcome: Outcome, now: float, within: float) -> Ending | None:
-        """Write down what came of the call; the ending, claimed for telling, or None if it was ended before.
+    def finish(self, request: Request, outcome: Outcome, now: float, within: float) -> Request | None:
+        """Write down what came of the call; the request, its ending claimed, or None if it had ended before.
 
         Where it can be tried again, that is offered for `within` seconds.
         """
@@ -369,9 +369,9 @@ class Ledger:
         self._mark(ending, posted_at=now)
 
     @_within(PATIENT_SECONDS)
-    def told(self, ending: Ending, now: float) -> None:
-        """Record that an ending is told in full."""
-        self._mark(ending, told_at=now)
+    def told(self, ending: Ending, now: float, *, posted: bool) -> None:
+        """Record that an ending is told in full, with a message or on the card alone."""
+        self._mark(ending, told_at=now, **({"posted_at": now} if posted else {}))
 
     @_within(PATIENT_SECONDS)
     def tell_later(self, ending: Ending, when: float) -> None:
@@ -452,13 +452,13 @@ def _end(
     values: dict[str, Any],
     *,
     claim: bool,
-) -> Ending | None:
+) -> Request | None:
     """The one way to an ending: change the row if it still is what it was, and write the ending beside it."""
     request_id, attempt = about
     before = {"of": request_id, "nth": attempt, "was": State.CONFIRMED if attempt else State.PENDING, "at": now}
     after = {"state": outcome.kind.state, "call_ends_by": None} | ({} if attempt else _offer(outcome, now, 0)) | values
-    request = db.execute(arrow, before | after).mappings().one_or_none()
-    if request is None:
+    row = db.execute(arrow, before | after).mappings().one_or_none()
+    if row is None:
         return None
     ending = Ending(
         request_id=request_id,
@@ -466,9 +466,9 @@ def _end(
         kind=outcome.kind,
         message=outcome.message,
         retry_at=None if outcome.retry_after is None else now + outcome.retry_after,
-        after_unknown=db.scalar(tables.ENDED_UNKNOWN, {"of": request["number_id"]}) is not None,
-        decided_by=request["decided_by"],
-        decided_at=request["decided_at"],
+        after_unknown=db.scalar(tables.ENDED_UNKNOWN, {"of": row["number_id"]}) is not None,
+        decided_by=row["decided_by"],
+        decided_at=row["decided_at"],
         ended_at=now,
         tellings=int(claim),
         tell_after=now + LEASE if claim else now,
@@ -476,7 +476,7 @@ def _end(
         told_at=None,
     )
     db.execute(tables.WRITE_ENDING, vars(ending))
-    return ending
+    return _shaped(row, ending)
 
 
 def _close(
@@ -530,8 +530,10 @@ def _only(db: sa.Connection, request_id: str) -> Request:
 
 
 def _request(db: sa.Connection, row: sa.RowMapping) -> Request:
-    request = Request(**{**row, "state": State(row["state"])})
-    if request.state in (State.PENDING, State.CONFIRMED):
-        return request
-    ending = db.execute(tables.ENDING, {"of": request.id, "nth": request.attempt}).mappings().one_or_none()
-    return request if ending is None else replace(request, ending=_ending(ending))
+    if State(row["state"]) in (State.PENDING, State.CONFIRMED):  # not ended yet
+        return _shaped(row)
+    return _shaped(row, _ending(db.execute(tables.ENDING, {"of": row["id"], "nth": row["attempt"]}).mappings().one()))
+
+
+def _shaped(row: sa.RowMapping, ending: Ending | None = None) -> Request:
+    return Request(**{**row, "state": State(row["state"]), "ending": ending})

@@ -76,6 +76,8 @@ class NumberList:
 
     def mentioned(self, text: str) -> set[Number]:
         """The numbers of the list whose phone number stands somewhere in a text."""
+        if not (text and self.by_phone):
+            return set()
         from phonenumbers import PhoneNumberMatcher  # noqa: PLC0415 - loaded only where there is a list
 
         found = (match.number for region in self._regions() for match in PhoneNumberMatcher(text, region))

@@ -30,12 +30,12 @@ def register(app: AsyncApp, desk: Desk) -> None:
         """Record the yes and ack; the call is made in the background by the one press that was recorded."""
         press = await read(desk, body, action)
         alone = fulfilment.settings.require_second_person
-        desk.access.check_decision(press.by, await find(desk, press.request_id))
         ends_by = fulfilment.call_ends_by(press.now)
         if (request := await fulfilment.ledger.confirm(press, ends_by, not_by_asker=alone)) is not None:
             log.info("confirmed", request=request.id, by=press.by, attempt=request.attempt)
             fulfilment.tasks.start(fulfilment.carry_out(request))
         else:
+            desk.access.check_decision(press.by, await find(desk, press.request_id))
             await pressed_in_vain(desk, press, body)
         await ack()
 
@@ -43,10 +43,9 @@ def register(app: AsyncApp, desk: Desk) -> None:
     async def keep(ack: AsyncAck, body: dict[str, Any], action: dict[str, Any]) -> None:
         """Record that the number is kept and ack; the card is closed in the background."""
         press = await read(desk, body, action)
-        await find(desk, press.request_id)
-        if (ending := await fulfilment.ledger.keep(press)) is not None:
+        if (kept := await fulfilment.ledger.keep(press)) is not None:
             log.info("kept", request=press.request_id, by=press.by)
-            fulfilment.tasks.start(fulfilment.tell(ending))
+            fulfilment.tasks.start(fulfilment.tell_now(kept))
         else:
             await pressed_in_vain(desk, press, body)
         await ack()
@@ -90,8 +89,10 @@ async def find(desk: Desk, request_id: str) -> Request:
 async def pressed_in_vain(desk: Desk, press: Press, body: dict[str, Any]) -> None:
     """Say who was first, or that it is too late, and bring the card up to date."""
     fulfilment = desk.fulfilment
-    if (ending := await fulfilment.ledger.expire(press)) is not None:
-        fulfilment.tasks.start(fulfilment.tell(ending))
+    request = await fulfilment.ledger.expire(press)
+    if request is not None:
+        fulfilment.tasks.start(fulfilment.tell_now(request))
     else:
+        request = await find(desk, press.request_id)
         fulfilment.tasks.start(fulfilment.redraw(press.request_id, press))
-    tell_privately(desk, body, cards.too_late(await find(desk, press.request_id)))
+    tell_privately(desk, body, cards.too_late(request))

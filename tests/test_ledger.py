@@ -93,7 +93,7 @@ async def test_telling_is_claimed_once(ledger: Ledger) -> None:
     assert (ending.request_id, ending.kind, ending.tellings) == (request.id, Kind.EXPIRED, 1)
     assert (await ledger.sweep(WITHIN + LEASE - 1, WITHIN)).endings == []
     (again,) = (await ledger.sweep(WITHIN + LEASE, WITHIN)).endings
-    await ledger.told(again, WITHIN + LEASE)
+    await ledger.told(again, WITHIN + LEASE, posted=True)
     assert (await ledger.sweep(WITHIN * 9, WITHIN)).endings == []
 
 
@@ -153,13 +153,12 @@ class Promises(RuleBasedStateMachine):
         self._loop.close()
         self._folder.cleanup()
 
-    def _ended(self, endings: list[Ending | None]) -> None:
+    def _ended(self, endings: list[Ending]) -> None:
         for ending in endings:
-            if ending is not None:
-                key = (ending.request_id, ending.attempt)
-                assert self.endings.setdefault(key, ending.kind) is ending.kind
-                assert key not in self.told
-                self.due.append(ending)
+            key = (ending.request_id, ending.attempt)
+            assert self.endings.setdefault(key, ending.kind) is ending.kind
+            assert key not in self.told
+            self.due.append(ending)
 
     @rule(number=st.sampled_from(NUMBERS))
     def ask(self, number: str) -> None:
@@ -203,7 +202,7 @@ class Promises(RuleBasedStateMachine):
         assert (kept is not None) + (expired is not None) + won <= 1
         if won:
             self.yes[request_id, 1] = None
-        self._ended([kept, expired])
+        self._ended([request.ending for request in (kept, expired) if request is not None])
 
     @rule(which=st.integers(0, 9), outcome=st.sampled_from(OUTCOMES))
     def finish(self, which: int, outcome: Outcome) -> None:
@@ -215,8 +214,8 @@ class Promises(RuleBasedStateMachine):
         running = request.state is State.CONFIRMED and request.attempt == attempt
         if request.attempt == attempt:
             found = self._all([led.finish(request, outcome, self.now, WITHIN) for led in self._ledgers])
-            assert sum(ending is not None for ending in found) == running
-            self._ended(found)
+            assert sum(ended is not None for ended in found) == running
+            self._ended([ended.ending for ended in found if ended is not None])
 
     @rule()
     def sweep(self) -> None:
@@ -233,7 +232,7 @@ class Promises(RuleBasedStateMachine):
             return
         ending = self.due.pop()
         if taken:
-            self._run(self._ledgers[1].told(ending, self.now))
+            self._run(self._ledgers[1].told(ending, self.now, posted=True))
             self.told.add((ending.request_id, ending.attempt))
         else:
             self._run(self._ledgers[2].tell_later(ending, self.now + 1))

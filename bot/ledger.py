@@ -13,11 +13,14 @@ change that brings it, and stays due until it is told. All moments are seconds s
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
-from collections.abc import Callable, Coroutine, Sequence
+import threading
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial, wraps
+from threading import Event
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import sqlalchemy as sa
@@ -143,7 +146,8 @@ def _within(seconds: float) -> Callable[[Method[P, T]], OnThread[P, T]]:
     """Run a method on the ledger's threads, and wait so long for it; what fails becomes a LedgerError."""
 
     def decorate(method: Method[P, T]) -> OnThread[P, T]:
-        def guarded(ledger: Ledger, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        def guarded(ledger: Ledger, given_up: Event, /, *args: P.args, **kwargs: P.kwargs) -> T:
+            ledger._work.given_up = given_up  # noqa: SLF001 - this is a part of the ledger
             try:
                 return method(ledger, *args, **kwargs)
             except SQLAlchemyError as error:
@@ -152,16 +156,25 @@ def _within(seconds: float) -> Callable[[Method[P, T]], OnThread[P, T]]:
 
         @wraps(method)
         async def call(ledger: Ledger, /, *args: P.args, **kwargs: P.kwargs) -> T:
-            work = ledger.threads.submit(partial(guarded, ledger, *args, **kwargs))
+            given_up = Event()
+            work = ledger.threads.submit(partial(guarded, ledger, given_up, *args, **kwargs))
             try:
                 async with asyncio.timeout(seconds):
                     return await asyncio.wrap_future(work)
             except TimeoutError as error:  # what has not begun is not done any more
+                given_up.set()
                 raise (LedgerError() if work.cancelled() else LedgerError(IN_BETWEEN)) from error
 
         return call
 
     return decorate
+
+
+class _Work(threading.local):
+    """What a thread of the ledger is at: set once nobody waits for it any more."""
+
+    def __init__(self) -> None:
+        self.given_up = Event()
 
 
 class Ledger:
@@ -171,6 +184,7 @@ class Ledger:
     """
 
     def __init__(self, url: str) -> None:
+        self._work = _Work()
         self._sqlite = url.startswith("sqlite")
         threads = THREADS["sqlite" if self._sqlite else "postgresql"]
         self.threads = ThreadPoolExecutor(threads, thread_name_prefix="ledger")
@@ -191,8 +205,14 @@ class Ledger:
     def _read(self) -> sa.Connection:
         return self._engine.connect()
 
-    def _write(self) -> sa.Connection:
-        return self._engine.connect().execution_options(ledger_writes=True)
+    @contextlib.contextmanager
+    def _write(self) -> Iterator[sa.Connection]:
+        """One transaction, committed only while somebody still waits for it: after that it was told as not recorded."""
+        with self._engine.connect().execution_options(ledger_writes=True) as db:
+            yield db
+            if self._work.given_up.is_set():
+                raise LedgerError
+            db.commit()
 
     def close(self) -> None:
         """Close the threads and connections."""
@@ -202,7 +222,7 @@ class Ledger:
     @_within(PATIENT_SECONDS)
     def open(self) -> None:
         """Make the tables where they are missing. Raises NewerLedger where a newer bot wrote them."""
-        with self._write() as db, db.begin():
+        with self._write() as db:
             if not self._sqlite:
                 db.execute(sa.select(sa.func.pg_advisory_xact_lock(7_263_549)))  # several copies start at once
             tables.METADATA.create_all(db)
@@ -223,21 +243,21 @@ class Ledger:
     @_within(ANSWER_SECONDS)
     def check(self) -> None:
         """Prove that the database can be written, and change nothing."""
-        with self._write() as db, db.begin() as transaction:
+        with self._write() as db:
             db.execute(requests.delete().where(requests.c.id == ""))
-            transaction.rollback()
+            db.rollback()
 
-    @_within(ANSWER_SECONDS)
+    @_within(PATIENT_SECONDS)
     def ask(self, asking: Asking) -> tuple[Request, bool]:
         """Record an asking; the request, and whether a card is to be posted for it.
 
         There is one open request for a number. If its card got lost, this asking takes it over with a fresh card.
         """
         try:
-            with self._write() as db, db.begin():
+            with self._write() as db:
                 return _insert(db, asking), True
         except IntegrityError:  # there is an open one: only the database can tell who was first
-            with self._write() as db, db.begin():
+            with self._write() as db:
                 past = {"of": asking.number_id, "at": asking.now}
                 _close(db, db.execute(tables.OVERDUE_FOR, past).all(), asking.now, asking.within)
                 fresh = db.execute(tables.TAKE_OVER, past | _asked(asking)).rowcount == 1
@@ -250,13 +270,13 @@ class Ledger:
 
         Returns the request as it stands: it may have ended while the card was on its way.
         """
-        with self._write() as db, db.begin():
+        with self._write() as db:
             return _request(db, db.execute(tables.CARD_POSTED, {"of": request_id, "ts": ts}).mappings().one())
 
     @_within(PATIENT_SECONDS)
     def card_lost(self, request_id: str) -> None:
         """Record that nobody knows of a card: the next asking posts a fresh one."""
-        with self._write() as db, db.begin():
+        with self._write() as db:
             db.execute(tables.CHANGE, {"of": request_id, "posting_until": 0.0})
 
     @_within(PATIENT_SECONDS)
@@ -288,7 +308,7 @@ class Ledger:
         }
         if_so = {"of": press.request_id, "nth": press.attempt, "at": press.now}
         unless = {"unless_asked_by": press.by if not_by_asker else ""}
-        with self._write() as db, db.begin():
+        with self._write() as db:
             row = db.execute(tables.CONFIRM, if_so | unless | values).mappings().one_or_none()
             return None if row is None else _request(db, row)
 
@@ -296,7 +316,7 @@ class Ledger:
     def keep(self, press: Press) -> Request | None:
         """Close the request without a call; what it became for the one press that did, its ending claimed."""
         values = {"decided_by": press.by, "decided_at": press.now, **_where_pressed(press)}
-        with self._write() as db, db.begin():
+        with self._write() as db:
             kept = Outcome(Kind.KEPT)
             return _end(db, tables.END_IN_TIME, (press.request_id, 0), kept, press.now, values, claim=True)
 
@@ -304,7 +324,7 @@ class Ledger:
     def expire(self, press: Press) -> Request | None:
         """Close the request if its time is over; what it became for the one press that did, its ending claimed."""
         values = _where_pressed(press)
-        with self._write() as db, db.begin():
+        with self._write() as db:
             expired = Outcome(Kind.EXPIRED)
             return _end(db, tables.END_TOO_LATE, (press.request_id, 0), expired, press.now, values, claim=True)
 
@@ -315,7 +335,7 @@ class Ledger:
         Where it can be tried again, that is offered for `within` seconds.
         """
         about, offer = (request.id, request.attempt), _offer(outcome, now, within)
-        with self._write() as db, db.begin():
+        with self._write() as db:
             return _end(db, tables.END, about, outcome, now, offer, claim=True)
 
     @_within(PATIENT_SECONDS)
@@ -324,7 +344,7 @@ class Ledger:
         with self._read() as db:
             if not db.scalar(tables.ANYTHING_DUE, {"at": now}):
                 return Swept([], [])
-        with self._write() as db, db.begin():
+        with self._write() as db:
             over = _close(db, db.execute(tables.OVERDUE, {"at": now}).all(), now, within, running)
             due = db.execute(tables.UNTOLD, {"at": now}).mappings().all()
             return Swept([_claim(db, _ending(row), now + LEASE) for row in due], over)
@@ -379,7 +399,7 @@ class Ledger:
         self._mark(ending, tell_after=when)
 
     def _mark(self, ending: Ending, **values: float) -> None:
-        with self._write() as db, db.begin():
+        with self._write() as db:
             db.execute(tables.CHANGE_UNTOLD, _same(ending) | values)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,6 +38,19 @@ def tell_privately(desk: Desk, body: dict[str, Any], message: Message) -> None:
     fulfilment.tasks.start(fulfilment.tell_privately(body.get("response_url"), message, body.get("trigger_id")))
 
 
+async def or_tell(desk: Desk, body: dict[str, Any], work: Awaitable[None]) -> None:
+    """Go on after the ack: what fails still reaches the person."""
+    try:
+        await work
+    except Exception as error:  # noqa: BLE001 - as in `to_words`, every error becomes words
+        tell_privately(desk, body, cards.private(in_words(error)))
+
+
+def in_words(error: Exception) -> str:
+    """The sentence of an expected error; of any other one a reference number, which the log has too."""
+    return str(error) if isinstance(error, BotError) else errors.report(error)
+
+
 def register(app: AsyncApp, desk: Desk) -> None:
     """Register every listener of the bot, and the one error handler."""
     from handlers import buttons, command, home, picker  # noqa: PLC0415 - they need Desk from here
@@ -61,8 +75,8 @@ def register(app: AsyncApp, desk: Desk) -> None:
         """One that the app was subscribed to by hand."""
 
     async def to_words(error: Exception, body: dict[str, Any]) -> BoltResponse:
-        """Answer the person: with the sentence of an expected error, or with a reference number."""
-        sentence = str(error) if isinstance(error, BotError) else errors.report(error)
+        """Answer the person, in the ack where a command has one."""
+        sentence = in_words(error)
         if "command" in body:
             return said_privately(sentence)
         if body.get("type") == "block_suggestion":  # a menu can show no sentence: the choice will

@@ -1,4 +1,4 @@
-"""/unsubscribe-number: read the text, look at the rights, record, answer."""
+"""/unsubscribe-number: read the text, look at the rights, ack; then record, and post the card."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bot.access import Person
 from bot.errors import Refusal
 from bot.ledger import Asking
 from bot.numbers import Number, NumberList
-from handlers import Desk
+from handlers import Desk, or_tell
 
 # What people paste around an id: quotes, backticks, brackets, and characters that show nothing.
 CLUTTER = re.compile(
@@ -111,7 +111,11 @@ def register(app: AsyncApp, desk: Desk) -> None:
 
     @app.command(cards.COMMAND)
     async def unsubscribe_number(ack: AsyncAck, command: dict[str, Any]) -> None:
-        """Record an asking and ack; the card is posted in the background."""
+        """Ack an asking that may be made; it is recorded, and its card posted, in the background.
+
+        Nobody has said yes to anything yet: an asking that a crash loses here is asked again. So a slow or locked
+        database costs nobody the ack.
+        """
         text = command.get("text") or ""
         words = words_of(text)
         if words == ["help"] or not (words or desk.numbers.path):
@@ -129,7 +133,8 @@ def register(app: AsyncApp, desk: Desk) -> None:
             answer = cards.history([request for request, _ in found])
         else:
             number, reason = number_and_reason(text, known)
-            await ask(desk, number, reason=reason, by=user, channel=channel, reply_url=command.get("response_url"))
+            asking = ask(desk, number, reason=reason, by=user, channel=channel, reply_url=command.get("response_url"))
+            desk.fulfilment.tasks.start(or_tell(desk, command, asking))
             await ack()
             return
         await ack(text=answer.text, blocks=answer.blocks)

@@ -174,9 +174,11 @@ async def test_database_goes_away(
         assert (press.status, asking.status) == (200, 200)
         assert cellcast.calls == []
         await settled(bot)
-        for line in private(workspace, BEN) + private(workspace, ANA):
+        for line in private(workspace, BEN):
             assert "The bot cannot reach its record" in line or "The bot lost its record" in line
-        assert private(workspace, ANA)
+        # Nothing holds up the ack of a command, so its record can be waited for.
+        (line,) = private(workspace, ANA)
+        assert "The bot cannot reach its record" in line or ("There is a card" in line and "under way" not in line)
         async with asyncio.timeout(10):
             while not cellcast.calls:
                 with contextlib.suppress(aiohttp.ClientError):

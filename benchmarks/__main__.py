@@ -90,6 +90,7 @@ async def running(name: str, world: World) -> AsyncIterator[Process]:
             "SLACK_API_URL": f"{world.url}/api/",
             "CELLCAST_BASE_URL": world.url,
             "DATABASE_URL": f"sqlite:///{folder}/bench.db",
+            "M": os.environ.get("M", ""),
             "BENCH_DATABASE": f"{folder}/limit.db",
             "LOG_LEVEL": "WARNING",
             "PORT": str(port),

@@ -12,24 +12,19 @@ change that brings it, and stays due until it is told. All moments are seconds s
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import secrets
-import threading
-from collections.abc import Callable, Coroutine, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
 from functools import partial, wraps
-from threading import Event
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from bot import tables
-from bot.errors import LedgerError, NewerLedger
+from bot.database import Database
+from bot.errors import NewerLedger
 from bot.outcome import Kind, Outcome, State
 from bot.tables import endings, requests
 
@@ -38,17 +33,9 @@ SCHEMA_VERSION = 2
 ADDED = {2: ("phone VARCHAR(40)", "label TEXT")}
 # A teller, or a poster of a card, has this long before another copy of the bot may take over.
 LEASE = 15.0
-# The ack is due within 3 s: a locked database must say so before.
-BUSY_SECONDS = 1.5
 # A database that neither answers nor breaks must not cost the ack either; what runs behind it has more patience.
 ANSWER_SECONDS = 2.0
 PATIENT_SECONDS = 30.0
-# SQLite has one writer: threads that wait for its lock could starve each other.
-THREADS = {"sqlite": 1, "postgresql": 4}
-IN_BETWEEN = (
-    "The bot lost its record in the middle of this, and nobody knows whether it was recorded. Nothing was sent to "
-    "Cellcast for it. Please look at the card, and try again in a moment."
-)
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -138,43 +125,30 @@ class Swept:
     offers_over: list[Request]
 
 
-Method = Callable[Concatenate["Ledger", P], T]
+Method = Callable[Concatenate["Ledger", sa.Connection, P], T]
 OnThread = Callable[Concatenate["Ledger", P], Coroutine[Any, Any, T]]
 
 
-def _within(seconds: float) -> Callable[[Method[P, T]], OnThread[P, T]]:
-    """Run a method on the ledger's threads, and wait so long for it; what fails becomes a LedgerError."""
+def _in_database(within: float, *, writes: bool) -> Callable[[Method[P, T]], OnThread[P, T]]:
+    """Run a method in a transaction on the database's threads, and wait so long for it."""
 
     def decorate(method: Method[P, T]) -> OnThread[P, T]:
-        def guarded(ledger: Ledger, given_up: Event, /, *args: P.args, **kwargs: P.kwargs) -> T:
-            ledger._work.given_up = given_up  # noqa: SLF001 - this is a part of the ledger
-            try:
-                return method(ledger, *args, **kwargs)
-            except SQLAlchemyError as error:
-                lost = isinstance(error, DBAPIError) and error.connection_invalidated
-                raise (LedgerError(IN_BETWEEN) if lost else LedgerError()) from error
-
         @wraps(method)
         async def call(ledger: Ledger, /, *args: P.args, **kwargs: P.kwargs) -> T:
-            given_up = Event()
-            work = ledger.threads.submit(partial(guarded, ledger, given_up, *args, **kwargs))
-            try:
-                async with asyncio.timeout(seconds):
-                    return await asyncio.wrap_future(work)
-            except TimeoutError as error:  # what has not begun is not done any more
-                given_up.set()
-                raise (LedgerError() if work.cancelled() else LedgerError(IN_BETWEEN)) from error
+            return await ledger.database.do(
+                lambda db: method(ledger, db, *args, **kwargs), writes=writes, within=within
+            )
 
         return call
 
     return decorate
 
 
-class _Work(threading.local):
-    """What a thread of the ledger is at: set once nobody waits for it any more."""
+_reads, _writes = partial(_in_database, writes=False), partial(_in_database, writes=True)
 
-    def __init__(self) -> None:
-        self.given_up = Event()
+
+class AlreadyOpen(Exception):
+    """There is an open request for the number."""
 
 
 class Ledger:
@@ -184,115 +158,84 @@ class Ledger:
     """
 
     def __init__(self, url: str) -> None:
-        self._work = _Work()
-        self._sqlite = url.startswith("sqlite")
-        threads = THREADS["sqlite" if self._sqlite else "postgresql"]
-        self.threads = ThreadPoolExecutor(threads, thread_name_prefix="ledger")
-        # An error's text goes to the log: without the parameters, which hold people's words and response_urls.
-        options: dict[str, Any] = {"pool_size": threads, "pool_timeout": BUSY_SECONDS, "hide_parameters": True}
-        if self._sqlite:
-            self._engine = sa.create_engine(url, connect_args={"timeout": BUSY_SECONDS}, **options)
-            sa.event.listen(self._engine, "connect", _prepare_sqlite)
-            sa.event.listen(self._engine, "begin", _begin_sqlite)
-        else:
-            limits = f"-c statement_timeout={BUSY_SECONDS * 1000:.0f} -c lock_timeout={BUSY_SECONDS * 1000:.0f}"
-            options_given = make_url(url).query.get("options", "")
-            # A server that is gone without a word is noticed in the time of an ack.
-            patience = {"connect_timeout": 2, "tcp_user_timeout": 2500, "keepalives_idle": 5, "keepalives_interval": 2}
-            arguments = patience | {"options": f"{options_given} {limits}"}
-            self._engine = sa.create_engine(url, connect_args=arguments, pool_pre_ping=True, **options)
-
-    def _read(self) -> sa.Connection:
-        return self._engine.connect()
-
-    @contextlib.contextmanager
-    def _write(self) -> Iterator[sa.Connection]:
-        """One transaction, committed only while somebody still waits for it: after that it was told as not recorded."""
-        with self._engine.connect().execution_options(ledger_writes=True) as db:
-            yield db
-            if self._work.given_up.is_set():
-                raise LedgerError
-            db.commit()
+        self.database = Database(url)
 
     def close(self) -> None:
         """Close the threads and connections."""
-        self.threads.shutdown()
-        self._engine.dispose()
+        self.database.close()
 
-    @_within(PATIENT_SECONDS)
-    def open(self) -> None:
+    @_writes(PATIENT_SECONDS)
+    def open(self, db: sa.Connection) -> None:
         """Make the tables where they are missing. Raises NewerLedger where a newer bot wrote them."""
-        with self._write() as db:
-            if not self._sqlite:
-                db.execute(sa.select(sa.func.pg_advisory_xact_lock(7_263_549)))  # several copies start at once
-            tables.METADATA.create_all(db)
-            version = db.scalar(sa.select(sa.func.max(tables.version.c.version)))
-            if version is None:
-                db.execute(tables.version.insert().values(version=SCHEMA_VERSION))
-            elif version > SCHEMA_VERSION:
-                raise NewerLedger(
-                    f"The database was written by a newer version of this bot (schema {version}, this bot knows "
-                    f"{SCHEMA_VERSION}). Run that version or a later one, or point DATABASE_URL to another database."
-                )
-            else:
-                for number in range(version + 1, SCHEMA_VERSION + 1):
-                    for column in ADDED[number]:
-                        db.exec_driver_sql(f"ALTER TABLE requests ADD COLUMN {column}")
-                db.execute(tables.version.update().values(version=SCHEMA_VERSION))
+        if not self.database.is_sqlite:
+            db.execute(sa.select(sa.func.pg_advisory_xact_lock(7_263_549)))  # several copies start at once
+        tables.METADATA.create_all(db)
+        version = db.scalar(sa.select(sa.func.max(tables.version.c.version)))
+        if version is None:
+            db.execute(tables.version.insert().values(version=SCHEMA_VERSION))
+        elif version > SCHEMA_VERSION:
+            raise NewerLedger(
+                f"The database was written by a newer version of this bot (schema {version}, this bot knows "
+                f"{SCHEMA_VERSION}). Run that version or a later one, or point DATABASE_URL to another database."
+            )
+        else:
+            for number in range(version + 1, SCHEMA_VERSION + 1):
+                for column in ADDED[number]:
+                    db.exec_driver_sql(f"ALTER TABLE requests ADD COLUMN {column}")
+            db.execute(tables.version.update().values(version=SCHEMA_VERSION))
 
-    @_within(ANSWER_SECONDS)
-    def check(self) -> None:
+    @_writes(ANSWER_SECONDS)
+    def check(self, db: sa.Connection) -> None:
         """Prove that the database can be written, and change nothing."""
-        with self._write() as db:
-            db.execute(requests.delete().where(requests.c.id == ""))
-            db.rollback()
+        db.execute(requests.delete().where(requests.c.id == ""))
 
-    @_within(PATIENT_SECONDS)
-    def ask(self, asking: Asking) -> tuple[Request, bool]:
+    async def ask(self, asking: Asking) -> tuple[Request, bool]:
         """Record an asking; the request, and whether a card is to be posted for it.
 
         There is one open request for a number. If its card got lost, this asking takes it over with a fresh card.
         """
         try:
-            with self._write() as db:
-                return _insert(db, asking), True
-        except IntegrityError:  # there is an open one: only the database can tell who was first
-            with self._write() as db:
-                past = {"of": asking.number_id, "at": asking.now}
-                _close(db, db.execute(tables.OVERDUE_FOR, past).all(), asking.now, asking.within)
-                fresh = db.execute(tables.TAKE_OVER, past | _asked(asking)).rowcount == 1
-                found = _find(db, tables.OPEN_FOR, asking.number_id)
-                return (_insert(db, asking), True) if found is None else (found, fresh)
+            return await self._insert(asking), True
+        except AlreadyOpen:  # only the database can tell who was first
+            return await self._find_open(asking)
 
-    @_within(PATIENT_SECONDS)
-    def card_posted(self, request_id: str, ts: str | None) -> Request:
+    @_writes(PATIENT_SECONDS)
+    def _insert(self, db: sa.Connection, asking: Asking) -> Request:
+        return _insert(db, asking)
+
+    @_writes(PATIENT_SECONDS)
+    def _find_open(self, db: sa.Connection, asking: Asking) -> tuple[Request, bool]:
+        past = {"of": asking.number_id, "at": asking.now}
+        _close(db, db.execute(tables.OVERDUE_FOR, past).all(), asking.now, asking.within)
+        fresh = db.execute(tables.TAKE_OVER, past | _asked(asking)).rowcount == 1
+        found = _find(db, tables.OPEN_FOR, asking.number_id)
+        return (_insert(db, asking), True) if found is None else (found, fresh)
+
+    @_writes(PATIENT_SECONDS)
+    def card_posted(self, db: sa.Connection, request_id: str, ts: str | None) -> Request:
         """Record that the card stands in the channel; `ts` is None where Slack did not tell (response_url).
 
         Returns the request as it stands: it may have ended while the card was on its way.
         """
-        with self._write() as db:
-            return _request(db, db.execute(tables.CARD_POSTED, {"of": request_id, "ts": ts}).mappings().one())
+        return _request(db, db.execute(tables.CARD_POSTED, {"of": request_id, "ts": ts}).mappings().one())
 
-    @_within(PATIENT_SECONDS)
-    def card_lost(self, request_id: str) -> None:
+    @_writes(PATIENT_SECONDS)
+    def card_lost(self, db: sa.Connection, request_id: str) -> None:
         """Record that nobody knows of a card: the next asking posts a fresh one."""
-        with self._write() as db:
-            db.execute(tables.CHANGE, {"of": request_id, "posting_until": 0.0})
+        db.execute(tables.CHANGE, {"of": request_id, "posting_until": 0.0})
 
-    @_within(PATIENT_SECONDS)
-    def require(self, request_id: str) -> Request:
+    @_reads(PATIENT_SECONDS)
+    def require(self, db: sa.Connection, request_id: str) -> Request:
         """The request as it stands, of an id that the ledger itself gave out: nothing deletes a row."""
-        with self._read() as db:
-            return _only(db, request_id)
+        return _only(db, request_id)
 
-    @_within(ANSWER_SECONDS)
-    def get(self, request_id: str) -> Request | None:
+    @_reads(ANSWER_SECONDS)
+    def get(self, db: sa.Connection, request_id: str) -> Request | None:
         """The request as it stands, None if there is none of this id."""
-        with self._read() as db:
-            return _find(db, tables.REQUEST, request_id)
+        return _find(db, tables.REQUEST, request_id)
 
-    @_within(ANSWER_SECONDS)
-    def confirm(self, press: Press, call_ends_by: float, *, not_by_asker: bool) -> Request | None:
+    @_writes(ANSWER_SECONDS)
+    def confirm(self, db: sa.Connection, press: Press, call_ends_by: float, *, not_by_asker: bool) -> Request | None:
         """Confirm the request, or try it again; the confirmed request for the one press that did.
 
         `call_ends_by` is the moment by which the call has ended: a request still confirmed then was orphaned.
@@ -308,114 +251,102 @@ class Ledger:
         }
         if_so = {"of": press.request_id, "nth": press.attempt, "at": press.now}
         unless = {"unless_asked_by": press.by if not_by_asker else ""}
-        with self._write() as db:
-            row = db.execute(tables.CONFIRM, if_so | unless | values).mappings().one_or_none()
-            return None if row is None else _request(db, row)
+        row = db.execute(tables.CONFIRM, if_so | unless | values).mappings().one_or_none()
+        return None if row is None else _request(db, row)
 
-    @_within(ANSWER_SECONDS)
-    def keep(self, press: Press) -> Request | None:
+    @_writes(ANSWER_SECONDS)
+    def keep(self, db: sa.Connection, press: Press) -> Request | None:
         """Close the request without a call; what it became for the one press that did, its ending claimed."""
         values = {"decided_by": press.by, "decided_at": press.now, **_where_pressed(press)}
-        with self._write() as db:
-            kept = Outcome(Kind.KEPT)
-            return _end(db, tables.END_IN_TIME, (press.request_id, 0), kept, press.now, values, claim=True)
+        kept = Outcome(Kind.KEPT)
+        return _end(db, tables.END_IN_TIME, (press.request_id, 0), kept, press.now, values, claim=True)
 
-    @_within(ANSWER_SECONDS)
-    def expire(self, press: Press) -> Request | None:
+    @_writes(ANSWER_SECONDS)
+    def expire(self, db: sa.Connection, press: Press) -> Request | None:
         """Close the request if its time is over; what it became for the one press that did, its ending claimed."""
         values = _where_pressed(press)
-        with self._write() as db:
-            expired = Outcome(Kind.EXPIRED)
-            return _end(db, tables.END_TOO_LATE, (press.request_id, 0), expired, press.now, values, claim=True)
+        expired = Outcome(Kind.EXPIRED)
+        return _end(db, tables.END_TOO_LATE, (press.request_id, 0), expired, press.now, values, claim=True)
 
-    @_within(PATIENT_SECONDS)
-    def finish(self, request: Request, outcome: Outcome, now: float, within: float) -> Request | None:
+    @_writes(PATIENT_SECONDS)
+    def finish(
+        self, db: sa.Connection, request: Request, outcome: Outcome, now: float, within: float
+    ) -> Request | None:
         """Write down what came of the call; the request, its ending claimed, or None if it had ended before.
 
         Where it can be tried again, that is offered for `within` seconds.
         """
         about, offer = (request.id, request.attempt), _offer(outcome, now, within)
-        with self._write() as db:
-            return _end(db, tables.END, about, outcome, now, offer, claim=True)
+        return _end(db, tables.END, about, outcome, now, offer, claim=True)
 
-    @_within(PATIENT_SECONDS)
-    def sweep(self, now: float, within: float, running: frozenset[str] = frozenset()) -> Swept:
+    async def sweep(self, now: float, within: float, running: frozenset[str] = frozenset()) -> Swept:
         """Expire, rescue and claim what is due at `now`. `running` are the requests whose call this copy holds."""
-        with self._read() as db:
-            if not db.scalar(tables.ANYTHING_DUE, {"at": now}):
-                return Swept([], [])
-        with self._write() as db:
-            over = _close(db, db.execute(tables.OVERDUE, {"at": now}).all(), now, within, running)
-            due = db.execute(tables.UNTOLD, {"at": now}).mappings().all()
-            return Swept([_claim(db, _ending(row), now + LEASE) for row in due], over)
+        return await self._sweep(now, within, running) if await self._anything_due(now) else Swept([], [])
 
-    @_within(ANSWER_SECONDS)
-    def history(self, since: float = 0.0, limit: int | None = None) -> list[tuple[Request, list[Ending]]]:
+    @_reads(PATIENT_SECONDS)
+    def _anything_due(self, db: sa.Connection, now: float) -> bool:
+        return bool(db.scalar(tables.ANYTHING_DUE, {"at": now}))
+
+    @_writes(PATIENT_SECONDS)
+    def _sweep(self, db: sa.Connection, now: float, within: float, running: frozenset[str]) -> Swept:
+        over = _close(db, db.execute(tables.OVERDUE, {"at": now}).all(), now, within, running)
+        due = db.execute(tables.UNTOLD, {"at": now}).mappings().all()
+        return Swept([_claim(db, _ending(row), now + LEASE) for row in due], over)
+
+    @_reads(ANSWER_SECONDS)
+    def history(
+        self, db: sa.Connection, since: float = 0.0, limit: int | None = None
+    ) -> list[tuple[Request, list[Ending]]]:
         """The requests asked since then, newest first, each with its endings in their order."""
         newest = sa.select(requests).where(requests.c.asked_at >= since).order_by(requests.c.asked_at.desc())
-        with self._read() as db:
-            found = [_request(db, row) for row in db.execute(newest.limit(limit)).mappings().all()]
-            return [(request, _endings_of(db, request.id)) for request in found]
+        found = [_request(db, row) for row in db.execute(newest.limit(limit)).mappings().all()]
+        return [(request, _endings_of(db, request.id)) for request in found]
 
-    @_within(ANSWER_SECONDS)
-    def open_requests(self, now: float) -> list[Request]:
+    @_reads(ANSWER_SECONDS)
+    def open_requests(self, db: sa.Connection, now: float) -> list[Request]:
         """The requests that a press can still confirm, or whose call is under way; newest first."""
         can = sa.or_(requests.c.open_until > now, requests.c.state == State.CONFIRMED)
         newest = sa.select(requests).where(can).order_by(requests.c.asked_at.desc())
-        with self._read() as db:
-            return [_request(db, row) for row in db.execute(newest).mappings().all()]
+        return [_request(db, row) for row in db.execute(newest).mappings().all()]
 
-    @_within(ANSWER_SECONDS)
-    def gauges(self, now: float) -> tuple[int, float]:
+    @_reads(ANSWER_SECONDS)
+    def gauges(self, db: sa.Connection, now: float) -> tuple[int, float]:
         """How many cards wait for a first press, and the age in seconds of the oldest untold ending (0: none)."""
         waiting = sa.select(sa.func.count()).select_from(requests)
         oldest = sa.select(sa.func.min(endings.c.ended_at)).where(endings.c.told_at.is_(None))
-        with self._read() as db:
-            pending = db.scalar(waiting.where(requests.c.state == State.PENDING, requests.c.open_until > now)) or 0
-            ended_at = db.scalar(oldest)
-            return pending, 0.0 if ended_at is None else max(now - ended_at, 0.0)
+        pending = db.scalar(waiting.where(requests.c.state == State.PENDING, requests.c.open_until > now)) or 0
+        ended_at = db.scalar(oldest)
+        return pending, 0.0 if ended_at is None else max(now - ended_at, 0.0)
 
-    @_within(ANSWER_SECONDS)
-    def last_endings(self, limit: int) -> list[tuple[Request, Ending]]:
+    @_reads(ANSWER_SECONDS)
+    def last_endings(self, db: sa.Connection, limit: int) -> list[tuple[Request, Ending]]:
         """The last endings, newest first, each with its request as it stands now."""
         newest = sa.select(endings).order_by(endings.c.ended_at.desc()).limit(limit)
-        with self._read() as db:
-            found = [_ending(row) for row in db.execute(newest).mappings().all()]
-            return [(_only(db, ending.request_id), ending) for ending in found]
+        found = [_ending(row) for row in db.execute(newest).mappings().all()]
+        return [(_only(db, ending.request_id), ending) for ending in found]
 
-    @_within(PATIENT_SECONDS)
-    def posted(self, ending: Ending, now: float) -> None:
+    @_writes(PATIENT_SECONDS)
+    def posted(self, db: sa.Connection, ending: Ending, now: float) -> None:
         """Record that Slack took the message of an ending: it is not posted again."""
-        self._mark(ending, posted_at=now)
+        _mark(db, ending, posted_at=now)
 
-    @_within(PATIENT_SECONDS)
-    def told(self, ending: Ending, now: float, *, posted: bool) -> None:
+    @_writes(PATIENT_SECONDS)
+    def told(self, db: sa.Connection, ending: Ending, now: float, *, posted: bool) -> None:
         """Record that an ending is told in full, with a message or on the card alone."""
-        self._mark(ending, told_at=now, **({"posted_at": now} if posted else {}))
+        _mark(db, ending, told_at=now, **({"posted_at": now} if posted else {}))
 
-    @_within(PATIENT_SECONDS)
-    def tell_later(self, ending: Ending, when: float) -> None:
+    @_writes(PATIENT_SECONDS)
+    def tell_later(self, db: sa.Connection, ending: Ending, when: float) -> None:
         """Give the telling back: it is due again at `when`."""
-        self._mark(ending, tell_after=when)
-
-    def _mark(self, ending: Ending, **values: float) -> None:
-        with self._write() as db:
-            db.execute(tables.CHANGE_UNTOLD, _same(ending) | values)
-
-
-def _prepare_sqlite(connection: Any, _record: object) -> None:
-    connection.isolation_level = None  # the driver begins nothing by itself: see _begin_sqlite
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
-        connection.execute(f"PRAGMA {pragma}")
-
-
-def _begin_sqlite(db: sa.Connection) -> None:
-    # A writer takes its lock at once: upgrading a read in the middle would fail where another wrote meanwhile.
-    db.exec_driver_sql("BEGIN IMMEDIATE" if db.get_execution_options().get("ledger_writes") else "BEGIN")
+        _mark(db, ending, tell_after=when)
 
 
 def _same(ending: Ending) -> dict[str, Any]:
     return {"of": ending.request_id, "nth": ending.attempt}
+
+
+def _mark(db: sa.Connection, ending: Ending, **values: float) -> None:
+    db.execute(tables.CHANGE_UNTOLD, _same(ending) | values)
 
 
 def _asked(asking: Asking) -> dict[str, Any]:
@@ -435,7 +366,7 @@ def _asked(asking: Asking) -> dict[str, Any]:
 
 
 def _insert(db: sa.Connection, asking: Asking) -> Request:
-    """A new request. Raises IntegrityError where there is an open one for the number."""
+    """A new request. Raises AlreadyOpen where there is an open one for the number."""
     request = Request(
         id=secrets.token_hex(16),
         number_id=asking.number_id,
@@ -445,7 +376,10 @@ def _insert(db: sa.Connection, asking: Asking) -> Request:
         **_asked(asking),
     )
     values = vars(request)
-    db.execute(tables.ASK, {name: value for name, value in values.items() if name != "ending"})
+    try:
+        db.execute(tables.ASK, {name: value for name, value in values.items() if name != "ending"})
+    except IntegrityError as error:
+        raise AlreadyOpen from error
     return request
 
 

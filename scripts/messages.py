@@ -12,8 +12,9 @@ from typing import Any
 from bot import access, cards, errors, home
 from bot.access import Access, Person
 from bot.cards import Rules
+from bot.database import IN_BETWEEN
 from bot.errors import BotError, LedgerError, Refusal
-from bot.ledger import IN_BETWEEN, Ending, Request
+from bot.ledger import Ending, Request
 from bot.numbers import Number, NumberList
 from bot.outcome import Kind, State
 from bot.settings import Settings

@@ -257,7 +257,7 @@ async def test_unexpected_error_gives_a_reference(
             card = await ask(workspace)
             await settled(bot)
             ledger = Ledger(database)
-            with ledger._write() as db:
+            with ledger.database.transaction() as db:
                 db.execute(sa.text("UPDATE requests SET state = 'nonsense'"))
             ledger.close()
             ack = await workspace.press(BEN, card, "Keep Number")

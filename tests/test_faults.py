@@ -22,7 +22,7 @@ from tests.process import running
 def locked(database: str) -> Iterator[None]:
     """While somebody else holds every row of the database."""
     other = Ledger(database)
-    with other._write() as db:
+    with other.database.transaction() as db:
         db.execute(sa.text("UPDATE requests SET reason = 'held'"))
         db.execute(sa.text("UPDATE endings SET message = 'held'"))
         yield
@@ -124,7 +124,7 @@ async def test_bot_whose_sweep_dies_ends(tmp_path: Path, environment: dict[str, 
     async with running(workspace, environment, tmp_path) as process:
         await ask(workspace)
         ledger = Ledger(environment["DATABASE_URL"])
-        with ledger._write() as db:
+        with ledger.database.transaction() as db:
             db.execute(sa.text("UPDATE requests SET state = 'nonsense', open_until = 1"))
         ledger.close()
         assert process.stderr is not None

@@ -61,7 +61,7 @@ async def test_database_that_cannot_be_written(start: Start, workspace: Workspac
     """A database that is away is told at once, and so is its return; the metrics leave out what only it knows."""
     async with start() as bot:
         (tmp_path / "ledger.db").rename(tmp_path / "away")
-        bot.ledger._engine.dispose()
+        bot.ledger.database.engine.dispose()
         (tmp_path / "ledger.db").mkdir()
         status, told = await healthz(workspace)
         assert (status, told["database"]["why"]) == (503, "it cannot be written")

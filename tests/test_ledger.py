@@ -40,7 +40,7 @@ def asking(now: float = 0.0, number: str = NUMBERS[0], by: str = "U1") -> Asking
 async def test_newer_schema_is_refused(ledger: Ledger) -> None:
     """A bot that meets a newer ledger refuses with a plain line, and opens its own again and again."""
     await ledger.open()
-    with ledger._write() as db:
+    with ledger.database.transaction() as db:
         db.execute(sa.text("UPDATE ledger_version SET version = 3"))
     with pytest.raises(NewerLedger, match="newer version of this bot"):
         await ledger.open()
@@ -50,7 +50,7 @@ async def test_older_ledger_is_taken_over(ledger: Ledger) -> None:
     """A ledger of the first version gets what was added since, and keeps its requests."""
     await ledger.open()
     request, _ = await ledger.ask(asking())
-    with ledger._write() as db:
+    with ledger.database.transaction() as db:
         for statement in ("requests DROP COLUMN phone", "requests DROP COLUMN label"):
             db.execute(sa.text(f"ALTER TABLE {statement}"))
         db.execute(sa.text("UPDATE ledger_version SET version = 1"))
@@ -63,7 +63,7 @@ async def test_older_ledger_is_taken_over(ledger: Ledger) -> None:
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 async def test_every_write_is_durable(ledger: Ledger) -> None:
     """SQLite runs with a write-ahead log, and a commit is on the disk before it returns."""
-    with ledger._read() as db:
+    with ledger.database.transaction(writes=False) as db:
         assert db.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
         assert db.exec_driver_sql("PRAGMA synchronous").scalar() == 2
 
@@ -73,7 +73,7 @@ async def test_locked_database_changes_nothing(ledger: Ledger, database: str) ->
     request, _ = await ledger.ask(asking())
     await ledger.check()
     other = Ledger(database)
-    with other._write() as holder:
+    with other.database.transaction() as holder:
         holder.execute(sa.text("UPDATE requests SET reason = 'held'"))
         began = asyncio.get_running_loop().time()
         with pytest.raises(LedgerError, match="not recorded and nothing was done"):
@@ -126,7 +126,7 @@ class Promises(RuleBasedStateMachine):
         self._loop.set_default_executor(ThreadPoolExecutor(1))
         for ledger in self._ledgers:
             self._run(ledger.open())
-        with self._ledgers[0]._write() as db:
+        with self._ledgers[0].database.transaction() as db:
             db.execute(sa.text("DELETE FROM endings"))
             db.execute(sa.text("DELETE FROM requests"))
         self.now = 0.0

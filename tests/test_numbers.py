@@ -358,7 +358,7 @@ async def test_picker_without_the_ledger(start: Start, listed: Path, workspace: 
         await workspace.command(ANA, NUMBERS, "")
         (option,) = await workspace.suggestions(ANA, picker(workspace), "support")
         (tmp_path / "ledger.db").rename(tmp_path / "away")
-        bot.ledger._engine.dispose()
+        bot.ledger.database.engine.dispose()
         (tmp_path / "ledger.db").mkdir()
         assert await workspace.suggestions(ANA, picker(workspace), "support") == [option]
         await workspace.choose(ANA, picker(workspace), option)

@@ -104,8 +104,10 @@ class Limit:
         async with self.session.put(url, headers=CELLCAST_HEADERS) as answer:
             said = (await answer.json())["message"]
         await drawing
-        await self.slack("chat.update", update | {"text": f"`{number}` done"})
-        await self.slack("chat.postMessage", {"channel": "C0BENCH", "text": f"{said} `{number}`"})
+        await asyncio.gather(
+            self.slack("chat.update", update | {"text": f"`{number}` done"}),
+            self.slack("chat.postMessage", {"channel": "C0BENCH", "text": f"{said} `{number}`"}),
+        )
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 import time
@@ -105,6 +106,7 @@ class Bot:
         self.sweep = asyncio.create_task(self.fulfilment.sweep_forever(sweep_every))
         self.watch = asyncio.create_task(self.health.watch())
         self.health.started = True
+        _spare_the_collector()
         self.tasks.start(self._read_account())
         mode = "socket" if settings.socket_mode else "http"
         log.info("started", workspace=me.get("team"), port=self.port, mode=mode, dry_run=settings.dry_run)
@@ -211,6 +213,15 @@ class Bot:
         left = await self.tasks.drain(self.settings.cellcast_timeout_seconds + GRACE - 3.0)
         await self._closing.aclose()
         log.info("stopped", left=left)
+
+
+def _spare_the_collector() -> None:
+    """Look through what is loaded for good never again, and through the rest less often.
+
+    A burst makes many objects that live for a moment: Python's defaults would spend a quarter of its time on them.
+    """
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 20)
 
 
 def make_bolt(slack: Slack, me: dict[str, Any]) -> AsyncApp:

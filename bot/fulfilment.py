@@ -169,23 +169,25 @@ class Fulfilment:
 
     async def _tell(self, ending: Ending, known: Request | None) -> bool:
         """Bring the card up to date and post what it cannot say; whether a message was posted now."""
-        not_drawn: SlackError | None = None
-        try:
-            shown = await self._draw(ending.request_id, known=known)
-        except SlackError as error:
-            shown, not_drawn = False, error
-        # Kept and expired stand on the card; where it cannot be changed, a message must say so.
-        posting = ending.posted_at is None and (ending.attempt > 0 or (not shown and not_drawn is None))
-        if posting:
-            await self._post_ending(known or await self.ledger.require(ending.request_id), ending)
-        if not_drawn is not None:
+        drawing = self._draw(ending.request_id, known=known)
+        if ending.attempt == 0 or ending.posted_at is not None:
+            # Kept and expired stand on the card; where it cannot be changed, a message must say so.
+            posting = not await drawing and ending.posted_at is None
             if posting:
-                await self.ledger.posted(ending, self.now())
-            raise not_drawn
-        return posting
+                await self._post_ending(ending, known)
+            return posting
+        # Nobody waits for the card to read what came of the call.
+        drawn, posted = await asyncio.gather(drawing, self._post_ending(ending, known), return_exceptions=True)
+        if isinstance(posted, BaseException):
+            raise posted
+        if isinstance(drawn, BaseException):
+            await self.ledger.posted(ending, self.now())
+            raise drawn
+        return True
 
-    async def _post_ending(self, request: Request, ending: Ending) -> None:
+    async def _post_ending(self, ending: Ending, known: Request | None) -> None:
         """Post the message of an ending: in the channel, by the response_url, or to the person who decided."""
+        request = known or await self.ledger.require(ending.request_id)
         message = cards.toast(request, ending)
         try:
             await self.slack.post(request.channel, message)

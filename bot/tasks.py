@@ -13,6 +13,8 @@ from bot import errors
 log = structlog.get_logger("bot.tasks")
 
 T = TypeVar("T")
+# From a listener's return to the bytes of its answer the event loop takes so many turns.
+TURNS = 5
 
 
 class Tasks:
@@ -27,6 +29,10 @@ class Tasks:
         self._running.add(task)
         task.add_done_callback(self._ended)
         return task
+
+    def after_ack(self, work: Coroutine[Any, Any, None]) -> None:
+        """The same for what may take processor time: the ack of the request that it follows from goes out first."""
+        self.start(_in_a_few_turns(work))
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._running.discard(task)
@@ -44,3 +50,9 @@ class Tasks:
             await asyncio.wait(self._running, timeout=left, return_when=asyncio.FIRST_COMPLETED)
             await asyncio.sleep(0)
         return len(self._running)
+
+
+async def _in_a_few_turns(work: Coroutine[Any, Any, None]) -> None:
+    for _ in range(TURNS):
+        await asyncio.sleep(0)
+    await work

@@ -33,7 +33,7 @@ def register(app: AsyncApp, desk: Desk) -> None:
         ends_by = fulfilment.call_ends_by(press.now)
         if (request := await fulfilment.ledger.confirm(press, ends_by, not_by_asker=alone)) is not None:
             log.info("confirmed", request=request.id, by=press.by, attempt=request.attempt)
-            fulfilment.tasks.start(fulfilment.carry_out(request))
+            fulfilment.tasks.after_ack(fulfilment.carry_out(request))
         else:
             desk.access.check_decision(press.by, await find(desk, press.request_id))
             await pressed_in_vain(desk, press, body)
@@ -45,7 +45,7 @@ def register(app: AsyncApp, desk: Desk) -> None:
         press = await read(desk, body, action)
         if (kept := await fulfilment.ledger.keep(press)) is not None:
             log.info("kept", request=press.request_id, by=press.by)
-            fulfilment.tasks.start(fulfilment.tell_now(kept))
+            fulfilment.tasks.after_ack(fulfilment.tell_now(kept))
         else:
             await pressed_in_vain(desk, press, body)
         await ack()
@@ -91,8 +91,8 @@ async def pressed_in_vain(desk: Desk, press: Press, body: dict[str, Any]) -> Non
     fulfilment = desk.fulfilment
     request = await fulfilment.ledger.expire(press)
     if request is not None:
-        fulfilment.tasks.start(fulfilment.tell_now(request))
+        fulfilment.tasks.after_ack(fulfilment.tell_now(request))
     else:
         request = await find(desk, press.request_id)
-        fulfilment.tasks.start(fulfilment.redraw(press.request_id, press))
+        fulfilment.tasks.after_ack(fulfilment.redraw(press.request_id, press))
     tell_privately(desk, body, cards.too_late(request))

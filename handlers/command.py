@@ -103,7 +103,7 @@ async def ask(desk: Desk, number: Number, *, reason: str | None, by: str, channe
     request, fresh = await fulfilment.ledger.ask(asking)
     log.info("asked", request=request.id, number=number.id, by=by, channel=channel, fresh=fresh)
     work = fulfilment.post_card(request) if fresh else fulfilment.point_to_card(request, reply_url)
-    fulfilment.tasks.start(work)
+    fulfilment.tasks.after_ack(work)
 
 
 def register(app: AsyncApp, desk: Desk) -> None:
@@ -134,7 +134,7 @@ def register(app: AsyncApp, desk: Desk) -> None:
         else:
             number, reason = number_and_reason(text, known)
             asking = ask(desk, number, reason=reason, by=user, channel=channel, reply_url=command.get("response_url"))
-            desk.fulfilment.tasks.start(or_tell(desk, command, asking))
+            desk.fulfilment.tasks.after_ack(or_tell(desk, command, asking))
             await ack()
             return
         await ack(text=answer.text, blocks=answer.blocks)

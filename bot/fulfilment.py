@@ -177,7 +177,7 @@ class Fulfilment:
                 await self._post_ending(ending, known)
             return posting
         # Nobody waits for the card to read what came of the call.
-        drawn, posted = await asyncio.gather(drawing, self._post_ending(ending, known), return_exceptions=True)
+        posted, drawn = await asyncio.gather(self._post_ending(ending, known), drawing, return_exceptions=True)
         if isinstance(posted, BaseException):
             raise posted
         if isinstance(drawn, BaseException):

@@ -18,6 +18,7 @@ from aiohttp import web
 from slack_sdk.signature import SignatureVerifier
 
 API, CELLCAST = os.environ["SLACK_API_URL"], os.environ["CELLCAST_BASE_URL"]
+SOCKET = "SLACK_APP_TOKEN" in os.environ
 SLACK_HEADERS = {"Authorization": f"Bearer {os.environ['SLACK_BOT_TOKEN']}"}
 CELLCAST_HEADERS = {"Authorization": f"Bearer {os.environ['CELLCAST_API_KEY']}", "Content-Type": "application/json"}
 
@@ -46,6 +47,8 @@ class Limit:
         runner = web.AppRunner(app, access_log=None)
         await runner.setup()
         await self.slack("auth.test", {})
+        if SOCKET:
+            self.later(self.listen())
         await web.TCPSite(runner, "127.0.0.1", int(os.environ["PORT"]), backlog=4096).start()
         await asyncio.Event().wait()
 
@@ -61,15 +64,32 @@ class Limit:
         if not self.verifier.is_valid(body, stamp, signature):
             return web.Response(status=401)
         fields = dict(parse_qsl(body))
-        if "payload" in fields:
-            payload = json.loads(fields["payload"])
+        await self.take(json.loads(fields["payload"]) if "payload" in fields else fields)
+        return web.Response()
+
+    async def listen(self) -> None:
+        """Socket Mode: the same without signatures."""
+        url = (await self.slack("apps.connections.open", {}))["url"]
+        async with self.session.ws_connect(url) as socket:
+            async for message in socket:
+                envelope = json.loads(message.data)
+                if "payload" in envelope:
+                    self.later(self.answer(socket, envelope))
+
+    async def answer(self, socket: aiohttp.ClientWebSocketResponse, envelope: dict[str, Any]) -> None:
+        """Take one, and ack it."""
+        await self.take(envelope["payload"])
+        await socket.send_json({"envelope_id": envelope["envelope_id"]})
+
+    async def take(self, payload: dict[str, Any]) -> None:
+        """What is done before the ack."""
+        if "actions" in payload:
             number = payload["actions"][0]["value"]
             row = (number, payload["user"]["id"])
             await asyncio.get_running_loop().run_in_executor(self.thread, self.write, row)
             self.later(self.carry_out(number, payload["container"]["message_ts"]))
         else:
-            self.later(self.card(fields["text"]))
-        return web.Response()
+            self.later(self.card(payload["text"]))
 
     def write(self, row: tuple[str, str]) -> None:
         """One durable row."""
@@ -81,10 +101,10 @@ class Limit:
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
 
-    async def slack(self, method: str, body: dict[str, Any]) -> None:
+    async def slack(self, method: str, body: dict[str, Any]) -> Any:
         """Call Slack."""
         async with self.session.post(API + method, json=body, headers=SLACK_HEADERS) as answer:
-            await answer.read()
+            return await answer.json()
 
     async def card(self, number: str) -> None:
         """Post the card."""

@@ -7,6 +7,7 @@ import itertools
 import json
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
@@ -21,6 +22,8 @@ CHANNEL, TEAM, ANA, BEN = "C0BENCH", "T0BENCH", "U0ANA", "U0BEN"
 TOAST = "Virtual number has been unsubscribed successfully."
 # Slack shows operation_timeout after this.
 LATE_SECONDS = 3.0
+# What counts as no answer at all.
+NEVER = 60.0
 
 
 @dataclass
@@ -44,11 +47,15 @@ class World:
         self._ts = itertools.count(1)
         self._verifier = SignatureVerifier(SECRET)
         self._changed = asyncio.Event()
+        self._busy = 0
         app = web.Application()
         app.router.add_post("/api/{method}", self._api)
         app.router.add_post("/response", self._respond)
         app.router.add_put("/api/v1/apiClient/virtual-number/unsubscribe/{id}", self._call)
         app.router.add_get("/api/v1/apiClient/account", self._account)
+        app.router.add_get("/socket", self._listen)
+        self._socket: web.WebSocketResponse | None = None
+        self._acks: dict[str, asyncio.Future[None]] = {}
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
 
     async def start(self) -> None:
@@ -57,7 +64,7 @@ class World:
         await web.TCPSite(self._runner, "127.0.0.1", 0, backlog=4096).start()
         self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
         connector = aiohttp.TCPConnector(limit=0)
-        self.client = aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=60))
+        self.client = aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=NEVER))
 
     async def stop(self) -> None:
         """Stop listening."""
@@ -68,11 +75,18 @@ class World:
         given: dict[str, Any] = (
             await request.json() if request.content_type == "application/json" else dict(await request.post())
         )
-        await asyncio.sleep(SLACK_SECONDS)
+        self._busy += 1
+        try:
+            await asyncio.sleep(SLACK_SECONDS)
+        finally:
+            self._busy -= 1
+            self._changed.set()
         method = request.match_info["method"]
         if method == "auth.test":
             me = {"team": "Bench", "team_id": TEAM, "user": "bot", "user_id": "U0BOT", "bot_id": "B0BOT"}
             return web.json_response({"ok": True, "url": "https://bench.slack.com/"} | me)
+        if method == "apps.connections.open":
+            return web.json_response({"ok": True, "url": f"{self.url.replace('http', 'ws')}/socket"})
         if method == "chat.postMessage":
             return web.json_response({"ok": True, "ts": self._posted(given), "channel": CHANNEL})
         return web.json_response({"ok": True, "ts": given.get("ts", ""), "channel": CHANNEL})
@@ -89,6 +103,17 @@ class World:
         self._changed.set()
         return ts
 
+    async def _listen(self, request: web.Request) -> web.WebSocketResponse:
+        """Socket Mode: say hello, then take the acks."""
+        self._socket = web.WebSocketResponse()
+        await self._socket.prepare(request)
+        await self._socket.send_json({"type": "hello", "num_connections": 1, "connection_info": {"app_id": "A0BENCH"}})
+        async for message in self._socket:
+            ack = json.loads(message.data) if message.data[:1] == "{" else {}  # else one of slack_sdk's own pings
+            if (waiting := self._acks.pop(ack.get("envelope_id", ""), None)) is not None:
+                waiting.set_result(None)
+        return self._socket
+
     async def _respond(self, _request: web.Request) -> web.Response:
         await asyncio.sleep(SLACK_SECONDS)
         return web.json_response({"ok": True})
@@ -101,7 +126,16 @@ class World:
     async def _account(self, _request: web.Request) -> web.Response:
         return web.json_response({"data": {"account_name": "Bench"}})
 
-    async def until(self, holds: Any, seconds: float = 60.0) -> None:
+    @property
+    def has_socket(self) -> bool:
+        """Whether somebody listens in Socket Mode."""
+        return self._socket is not None
+
+    async def quiet(self) -> None:
+        """Wait until no request to Slack is under way."""
+        await self.until(lambda: self._busy == 0)
+
+    async def until(self, holds: Callable[[], bool], seconds: float = NEVER) -> None:
         """Wait until something holds here."""
         async with asyncio.timeout(seconds):
             while not holds():
@@ -109,7 +143,25 @@ class World:
                 await self._changed.wait()
 
     async def _send(self, url: str, fields: dict[str, str]) -> float:
-        """Send a signed request; the seconds to its answer, LATE_SECONDS and more where none came."""
+        """Send a signed request, or an envelope on the socket; the seconds to its ack, NEVER where none came."""
+        return await (self._send_on_socket(fields) if self._socket is not None else self._post(url, fields))
+
+    async def _send_on_socket(self, fields: dict[str, str]) -> float:
+        assert self._socket is not None  # noqa: S101 - for the types
+        name = str(next(self._ts))
+        waiting = self._acks[name] = asyncio.get_running_loop().create_future()
+        payload = json.loads(fields["payload"]) if "payload" in fields else fields
+        kind = "interactive" if "payload" in fields else "slash_commands"
+        envelope = {"envelope_id": name, "type": kind, "payload": payload, "accepts_response_payload": True}
+        began = time.perf_counter()
+        await self._socket.send_json(envelope)
+        try:
+            await asyncio.wait_for(waiting, NEVER)
+        except TimeoutError:
+            return NEVER
+        return time.perf_counter() - began
+
+    async def _post(self, url: str, fields: dict[str, str]) -> float:
         body = urlencode(fields)
         timestamp = str(int(time.time()))
         signature = self._verifier.generate_signature(timestamp=timestamp, body=body) or ""
@@ -125,7 +177,7 @@ class World:
                 fine = answer.status == 200
         except (aiohttp.ClientError, TimeoutError):
             fine = False
-        return time.perf_counter() - began if fine else 60.0
+        return time.perf_counter() - began if fine else NEVER
 
     async def command(self, url: str, number: str) -> float:
         """Somebody types the command; the seconds to its ack."""

@@ -1,0 +1,154 @@
+"""One round of one contestant: the same requests for each, and what came of them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+
+from benchmarks.contestants import Contestant, Process, running
+from benchmarks.world import CELLCAST_SECONDS, LATE_SECONDS, SLACK_SECONDS, World
+
+Figures = dict[str, float]
+Do = Callable[[str, str], Awaitable[float]]
+COMMANDS, CLICKS = 100, 40
+BURSTS = (100, 500, 2000)
+HANGING, HANGS_SECONDS, MEANWHILE = 50, 10.0, 100
+# After a burst, or after the last hanging call, so long is waited for what should come.
+PATIENCE = 20.0
+LOST = f"cards and toasts not there {PATIENCE:.0f} s later"
+
+
+def p(values: list[float], percent: float) -> float:
+    """A percentile, in milliseconds."""
+    return sorted(values)[min(int(len(values) * percent / 100), len(values) - 1)] * 1000
+
+
+async def one_round(contestant: Contestant, number: int) -> Figures:
+    """All that a contestant plays, once, in a world of its own."""
+    found: Figures = {"answers later than 3 s": 0, LOST: 0}
+    take = iter(f"{number:04x}{i:020x}" for i in range(100_000))
+    for parts in ({"unloaded", "bursts", "hang"}, {"memory"}):
+        if not contestant.plays & parts:
+            continue
+        world = World()
+        await world.start()
+        try:
+            async with running(contestant, world) as process:
+                found.setdefault("start to ready, s", process.ready)
+                await Round(world, process, found, take, contestant.most_clicks).play(contestant.plays & parts)
+        finally:
+            await world.stop()
+    return found
+
+
+class Round:
+    """What is played against one process; `take` gives ids of numbers that nobody has used."""
+
+    def __init__(
+        self, world: World, process: Process, found: Figures, take: Iterator[str], most_clicks: int = max(BURSTS)
+    ) -> None:
+        self.world, self.process, self.found, self.take = world, process, found, take
+        self.most_clicks = most_clicks
+
+    async def play(self, parts: frozenset[str]) -> None:
+        """The parts, in their order."""
+        for part in ("unloaded", "bursts", "hang", "memory"):
+            if part in parts:
+                await {"unloaded": self.unloaded, "bursts": self.bursts, "hang": self.hang, "memory": self.memory}[
+                    part
+                ]()
+        self.found["calls made twice"] = sum(count > 1 for count in self.world.calls.values())
+
+    def numbers(self, count: int) -> list[str]:
+        """Fresh ids."""
+        return [next(self.take) for _ in range(count)]
+
+    async def burst(self, do: Do, numbers: list[str]) -> list[float]:
+        """All at once; the seconds to each ack."""
+        acks = list(await asyncio.gather(*(do(self.process.url, number) for number in numbers)))
+        self.found["answers later than 3 s"] += sum(ack > LATE_SECONDS for ack in acks)
+        return acks
+
+    async def came(self, numbers: list[str], where: Mapping[str, object]) -> None:
+        """Wait until each has its card, or its toast; what does not come in PATIENCE is lost."""
+        try:
+            await self.world.until(lambda: all(number in where for number in numbers), PATIENCE)
+        except TimeoutError:
+            self.found[LOST] += sum(number not in where for number in numbers)
+
+    async def unloaded(self) -> None:
+        """One after another, each when the one before is done."""
+        world, url = self.world, self.process.url
+        commands, clicks, toasts = [], [], []
+        numbers = self.numbers(COMMANDS)
+        for number in numbers:
+            commands.append(await world.command(url, number))
+            await self.came([number], world.cards)
+        for number in numbers[:CLICKS]:
+            began = time.perf_counter()
+            clicks.append(await world.press(url, number))
+            await self.came([number], world.toasts)
+            toasts.append(world.toasts[number] - began - CELLCAST_SECONDS - SLACK_SECONDS)
+            await world.quiet()
+        self.found |= {
+            "command ack p50, ms": p(commands, 50),
+            "command ack p99, ms": p(commands, 99),
+            "click ack p50, ms": p(clicks, 50),
+            "click ack p99, ms": p(clicks, 99),
+            "click to toast beyond the stand-ins, ms": p(toasts, 50),
+        }
+
+    async def bursts(self) -> None:
+        """Many at once: commands, and then clicks on their cards."""
+        for count in BURSTS:
+            numbers = self.numbers(count)
+            cpu, began = self.process.cpu(), time.perf_counter()
+            acks = await self.burst(self.world.command, numbers)
+            took = time.perf_counter() - began
+            await self.came(numbers, self.world.cards)
+            self.found[f"burst of {count} commands p50, ms"] = p(acks, 50)
+            self.found[f"burst of {count} commands p99, ms"] = p(acks, 99)
+            if count == max(BURSTS):
+                self.found["commands a second"] = count / took
+                self.found["CPU per command, ms"] = (self.process.cpu() - cpu) / count * 1000
+            if count > self.most_clicks:
+                continue
+            acks = await self.burst(self.world.press, [number for number in numbers if number in self.world.cards])
+            await self.came(numbers, self.world.toasts)
+            self.found[f"burst of {count} clicks p50, ms"] = p(acks, 50)
+            self.found[f"burst of {count} clicks p99, ms"] = p(acks, 99)
+
+    async def hang(self) -> None:
+        """Clicks whose call to Cellcast hangs, and a command every 20 ms meanwhile."""
+        numbers = self.numbers(HANGING)
+        await self.burst(self.world.command, numbers)
+        await self.came(numbers, self.world.cards)
+        self.world.hang = HANGS_SECONDS
+        pressing = asyncio.create_task(self.burst(self.world.press, numbers))
+        await asyncio.sleep(0.5)
+
+        async def later(url: str, number: str) -> float:
+            await asyncio.sleep(0.02 * meanwhile.index(number))
+            return await self.world.command(url, number)
+
+        meanwhile = self.numbers(MEANWHILE)
+        acks = await self.burst(later, meanwhile)
+        self.found[f"command p50 while {HANGING} calls hang, ms"] = p(acks, 50)
+        self.found[f"command p99 while {HANGING} calls hang, ms"] = p(acks, 99)
+        await self.came(meanwhile, self.world.cards)
+        await pressing
+        await self.came(numbers, self.world.toasts)
+        self.world.hang = 0.0
+
+    async def memory(self) -> None:
+        """Resident memory after 1,000 commands, and after 10,000."""
+        before, done = self.process.megabytes(), 0
+        for count in (1_000, 10_000):
+            while done < count:
+                numbers = self.numbers(200)
+                await self.burst(self.world.command, numbers)
+                await self.came(numbers, self.world.cards)
+                done += len(numbers)
+            self.found[f"memory after {count} commands, MB"] = self.process.megabytes()
+        self.found["memory per command, kB"] = (self.process.megabytes() - before) / done * 1000

@@ -104,7 +104,7 @@ def page(found: dict[str, Figures], rounds: int, shares: dict[str, dict[str, flo
             [[figure, *(_number(found[name].get(figure)) for name in found)] for figure in found[BOT]],
         ),
         "",
-        "A dash: not played. (b) and (c) would need minutes for 2000 clicks. On PostgreSQL (on the same machine and disk)",
+        "A dash: not played. (b) and (c) would need minutes for 2000 clicks; on PostgreSQL (the same machine and disk)",
         "only the unloaded requests are played.",
     ]
     return "\n".join(lines) + "\n"

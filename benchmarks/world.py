@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode
 
 import aiohttp
 from aiohttp import web
@@ -72,9 +72,9 @@ class World:
         await self._runner.cleanup()
 
     async def _api(self, request: web.Request) -> web.Response:
-        given: dict[str, Any] = (
-            await request.json() if request.content_type == "application/json" else dict(await request.post())
-        )
+        body = await request.text()
+        is_json = request.content_type == "application/json"
+        given: dict[str, Any] = (json.loads(body) if body else {}) if is_json else dict(parse_qsl(body))
         self._busy += 1
         try:
             await asyncio.sleep(SLACK_SECONDS)

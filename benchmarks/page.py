@@ -10,6 +10,7 @@ from xml.sax.saxutils import escape
 
 from benchmarks.play import LOST, Figures
 from benchmarks.profiled import NAMES
+from benchmarks.world import NEVER
 
 BOT, LIMIT = "this bot", "(a) limit"
 AFTER_1000, AFTER_10000 = "memory after 1000 commands, MB", "memory after 10000 commands, MB"
@@ -163,7 +164,7 @@ STYLE = """text { font: 13px system-ui, sans-serif; fill: #1d1c1d } .title { fon
 .bar { fill: #9aa5b1 } .ours { fill: #1264a3 } .limit { fill: #2eb67d } .back { fill: #ffffff }
 @media (prefers-color-scheme: dark) { text { fill: #e8e8e8 } .small { fill: #ababad } .back { fill: #1a1d21 }
 .bar { fill: #5b6671 } .ours { fill: #4fa3e0 } }"""
-WIDTH, LEFT, ROW, GAP, RIGHT = 860, 190, 20, 46, 90
+WIDTH, LEFT, ROW, GAP, RIGHT = 860, 190, 20, 46, 120
 
 
 def plot(found: dict[str, Figures]) -> str:
@@ -178,11 +179,15 @@ def plot(found: dict[str, Figures]) -> str:
         for name, value in values.items():
             width = min(value, most) * scale
             kind = "ours" if name.startswith(BOT) else "limit" if name.startswith(LIMIT) else "bar"
-            cut = " (cut)" if value > most else ""
+            said = (
+                "some got no answer"
+                if value >= NEVER * 1000
+                else f"{_number(value)} ms{' (cut)' if value > most else ''}"
+            )
             parts += [
                 f'<text class="small" x="{LEFT - 8}" y="{y + 12}" text-anchor="end">{escape(name)}</text>',
                 f'<rect class="{kind}" x="{LEFT}" y="{y + 1}" width="{width:.1f}" height="{ROW - 6}" rx="2"/>',
-                f'<text x="{LEFT + width + 6:.1f}" y="{y + 12}">{_number(value)} ms{cut}</text>',
+                f'<text x="{LEFT + width + 6:.1f}" y="{y + 12}">{said}</text>',
             ]
             y += ROW
         y += GAP - 24

@@ -14,6 +14,8 @@ Do = Callable[[str, str], Awaitable[float]]
 COMMANDS, CLICKS = 100, 40
 BURSTS = (100, 500, 2000)
 HANGING, HANGS_SECONDS, MEANWHILE = 50, 10.0, 100
+# Between two unloaded requests: what follows from the one before is over then.
+PAUSE = 0.02
 # After a burst, or after the last hanging call, so long is waited for what should come.
 PATIENCE = 20.0
 LOST = f"cards and toasts not there {PATIENCE:.0f} s later"
@@ -85,12 +87,14 @@ class Round:
         for number in numbers:
             commands.append(await world.command(url, number))
             await self.came([number], world.cards)
+            await asyncio.sleep(PAUSE)
         for number in numbers[:CLICKS]:
             began = time.perf_counter()
             clicks.append(await world.press(url, number))
             await self.came([number], world.toasts)
             toasts.append(world.toasts[number] - began - CELLCAST_SECONDS - SLACK_SECONDS)
             await world.quiet()
+            await asyncio.sleep(PAUSE)
         self.found |= {
             "command ack p50, ms": p(commands, 50),
             "command ack p99, ms": p(commands, 99),

@@ -8,24 +8,20 @@ import gc
 import os
 import signal
 import time
-from collections.abc import Callable, Coroutine
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import structlog
 from aiohttp import web as aiohttp_web
-from slack_bolt.adapter.socket_mode.async_internals import send_async_response
 from slack_bolt.async_app import AsyncApp
 from slack_bolt.authorization import AuthorizeResult
 from slack_bolt.request.async_request import AsyncBoltRequest
 from slack_bolt.response import BoltResponse
 from slack_sdk.signature import SignatureVerifier
-from slack_sdk.socket_mode.aiohttp import SocketModeClient
-from slack_sdk.socket_mode.async_client import AsyncBaseSocketModeClient
-from slack_sdk.socket_mode.request import SocketModeRequest
 
 import handlers
-from bot import cards, errors, health, web
+from bot import cards, errors, web
 from bot.access import Access
 from bot.cellcast import Cellcast
 from bot.errors import LedgerError, NewerLedger, NotKnown, NotTaken, StartError
@@ -40,9 +36,11 @@ from bot.slack import Slack
 from bot.tasks import Tasks
 from handlers import payloads
 
+if TYPE_CHECKING:
+    from bot.socket_mode import Socket
+
 log = structlog.get_logger("bot.app")
 
-SOCKET_SECONDS = 15.0
 # Bolt reads these by itself: a stray SLACK_CLIENT_ID switches it to OAuth, and it drops the token it is given.
 BOLTS_OWN = (
     "SLACK_BOT_TOKEN",
@@ -63,7 +61,7 @@ class Bot:
         self.port = settings.port
         self._acks = Tasks()  # requests of Slack being answered: Bolt and aiohttp keep no hold of them
         self._closing = contextlib.AsyncExitStack()
-        self._socket: SocketModeClient | None = None
+        self._socket: Socket | None = None
         self._site: aiohttp_web.TCPSite
         self.metrics = Metrics()
         self.sweep: asyncio.Task[None]
@@ -81,12 +79,14 @@ class Bot:
         settings = self.settings
         self.ledger = Ledger(settings.database_url)
         self._closing.callback(self.ledger.close)
-        await open_ledger(self.ledger)
         self.slack = Slack(settings.slack_bot_token.get_secret_value(), settings.slack_api_url, self.now)
         self._closing.push_async_callback(self.slack.close)
-        me = await identify(self.slack)
+        identifying = asyncio.create_task(identify(self.slack))
+        self._closing.callback(identifying.cancel)
         self.cellcast = Cellcast(settings.cellcast_base_url, settings.cellcast_api_key.get_secret_value())
         self._closing.push_async_callback(self.cellcast.close)
+        await open_ledger(self.ledger)
+        me = await identifying
         self.fulfilment = Fulfilment(
             settings, self.ledger, self.cellcast, self.slack, self.tasks, self.metrics, self.now
         )
@@ -136,10 +136,12 @@ class Bot:
             ) from None
         self.port = runner.addresses[0][1]
 
+    async def _take(self, body: dict[str, Any]) -> BoltResponse | None:
+        """Answer a request of Slack; None while the bot stops: nothing is recorded, another copy may take it."""
+        return None if self.health.stopping else await self._acks.start(self._answer(body))
+
     async def _dispatch(self, body: dict[str, Any]) -> BoltResponse:
-        if self.health.stopping:  # on a connection that was open before: nothing is recorded, another copy may take it
-            return BoltResponse(status=503, body="")
-        return await self._acks.start(self._answer(body))
+        return await self._take(body) or BoltResponse(status=503, body="")
 
     async def _answer(self, body: dict[str, Any]) -> BoltResponse:
         """Hand a request to Bolt; from here on it is the same whether it was signed or came by the socket."""
@@ -156,39 +158,23 @@ class Bot:
         return answer
 
     async def _connect(self, app_token: str) -> None:
+        from bot.socket_mode import Socket  # noqa: PLC0415 - HTTP mode does not load it
+
         url = await open_socket(self.slack, app_token)
-        client = SocketModeClient(app_token, web_client=self.slack.client, ping_interval=health.PING_EVERY)
-        client.socket_mode_request_listeners.append(self._hear)
-        client.message_listeners.append(self._greeted)
-        client.wss_uri = url
-        self._socket = client
-        self._closing.push_async_callback(client.close)
-        connecting: Coroutine[Any, Any, None] = client.connect()  # type: ignore[no-untyped-call]  # slack_sdk's own
-        try:
-            await asyncio.wait_for(connecting, SOCKET_SECONDS)
-        except TimeoutError:
-            raise StartError(
-                "Slack's socket cannot be reached (wss). Check the network and the proxy of this machine."
-            ) from None
+        self._socket = Socket(self.slack, app_token, self._take, self._greeted)
+        self._closing.push_async_callback(self._socket.close)
+        await self._socket.connect(url)
 
-    async def _greeted(self, _client: AsyncBaseSocketModeClient, message: dict[str, Any], _raw: str | None) -> None:
+    def _greeted(self, connections: int) -> None:
         """Slack counts this app's connections in its hello: others on a file of their own know nothing of this one."""
-        if message.get("type") != "hello":
-            return
         self.metrics.sockets += 1
-        count = message.get("num_connections", 1)
-        if count > 1 and self.settings.database_url.startswith("sqlite"):
-            log.warning("other_copies", connections=count, why="other copies on these tokens have another database")
-
-    async def _hear(self, client: AsyncBaseSocketModeClient, request: SocketModeRequest) -> None:
-        if not self.health.stopping:  # unanswered, Slack sends it to another copy
-            answer = await self._acks.start(self._answer(request.payload))
-            await send_async_response(client, request, answer, time.time())
+        if connections > 1 and self.settings.database_url.startswith("sqlite"):
+            log.warning(
+                "other_copies", connections=connections, why="other copies on these tokens have another database"
+            )
 
     async def _connected(self) -> str:
-        """What is wrong with the socket, if anything: closed, or no pong for too long."""
-        fine = self._socket is not None and await self._socket.is_connected()
-        return "" if fine else "the socket is closed, or hears nothing"
+        return "" if self._socket is None else await self._socket.trouble()
 
     async def _scraped(self) -> bytes:
         self.metrics.slack_errors = self.slack.errors
@@ -222,6 +208,7 @@ def _spare_the_collector() -> None:
     """
     gc.freeze()
     gc.set_threshold(10_000, 20, 20)
+    gc.enable()
 
 
 def make_bolt(slack: Slack, me: dict[str, Any]) -> AsyncApp:

@@ -20,6 +20,8 @@ LONGEST_MESSAGE = 2_500
 # Seconds before a failed connect is repeated: twice, for provably nothing was sent.
 CONNECT_AGAIN_AFTER = (0.5, 1.0)
 CUT = " … (cut)"
+# httpx looks through all of its connections whenever one comes or goes: more at once get slower all together.
+AT_ONCE = 100
 
 
 class Cellcast:
@@ -31,6 +33,7 @@ class Cellcast:
 
     def __init__(self, base_url: str, key: str) -> None:
         self._key = key
+        self._turns = asyncio.Semaphore(AT_ONCE)
         self._client = httpx.AsyncClient(
             base_url=base_url,
             headers={"Authorization": f"Bearer {key}", "Accept-Encoding": "identity", "Accept": "application/json"},
@@ -47,11 +50,12 @@ class Cellcast:
         """Unsubscribe the number; at most one request of this call can have reached Cellcast.
 
         PUT /api/v1/apiClient/virtual-number/unsubscribe/:id (Cellcast documentation, "Unsubscribe Virtual Number").
-        Only a failed connect, where provably nothing was sent, is repeated, within `seconds` for the whole call.
+        Only a failed connect, where provably nothing was sent, is repeated, within `seconds` for the whole call, the
+        wait for a turn included.
         """
         sending = _Sending()
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(seconds), self._turns:
                 return await self._send(number_id, sending)
         except TimeoutError:
             return Outcome(Kind.TIMEOUT if sending.began else Kind.NOT_CONNECTED)

@@ -140,13 +140,13 @@ async def test_deaf_socket_is_told(start: Start, workspace: Workspace, monkeypat
     workspace.deaf = True
     async with start(slack_app_token=APP_TOKEN) as bot:
         assert bot._socket is not None
-        bot._socket.auto_reconnect_enabled = False
+        bot._socket.client.auto_reconnect_enabled = False
         told = await soon(lambda: healthz(workspace), lambda found: found[0] == 503)
         assert told[1]["slack"]["why"] == "the socket is closed, or hears nothing"
         workspace.deaf = False
-        await bot._socket.connect_to_new_endpoint(force=True)
+        await bot._socket.client.connect_to_new_endpoint(force=True)
         await soon(lambda: healthz(workspace), lambda found: found[0] == 200)
-        await bot._socket.disconnect()  # type: ignore[no-untyped-call]  # slack_sdk's own
+        await bot._socket.client.disconnect()  # type: ignore[no-untyped-call]  # slack_sdk's own
         assert (await healthz(workspace))[1]["slack"]["why"] == "the socket is closed, or hears nothing"
 
 

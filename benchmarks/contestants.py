@@ -117,7 +117,7 @@ async def running(contestant: Contestant, world: World) -> AsyncIterator[Process
             env={"PATH": os.environ["PATH"], "HOME": folder} | settings,
             cwd=folder,
             stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL if contestant.command[0] == "node" else None,
+            stderr=None if contestant.name.startswith("this bot") else subprocess.DEVNULL,
         ) as process:
             await _until_ready(world, url, socket_mode="SLACK_APP_TOKEN" in settings)
             try:

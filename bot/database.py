@@ -23,6 +23,9 @@ from bot.errors import LedgerError
 
 # The ack is due within 3 s: a locked database must say so before.
 BUSY_SECONDS = 1.5
+# A database that neither answers nor breaks must not cost the ack either; what runs behind it has more patience.
+ANSWER_SECONDS = 2.4
+PATIENT_SECONDS = 30.0
 # Threads, and pieces of work in one transaction. Several threads that wait for SQLite's lock could starve each other.
 SQLITE, POSTGRESQL = (1, 64), (4, 1)
 IN_BETWEEN = (
@@ -56,7 +59,9 @@ class Database:
         self.is_sqlite = url.startswith("sqlite")
         threads, self._together = SQLITE if self.is_sqlite else POSTGRESQL
         self.threads = ThreadPoolExecutor(threads, thread_name_prefix="ledger")
-        self._waiting: deque[Job] = deque()
+        # What an ack waits for goes before what follows from one.
+        self._urgent: deque[Job] = deque()
+        self._patient: deque[Job] = deque()
         # An error's text goes to the log: without the parameters, which hold people's words and response_urls.
         options: dict[str, Any] = {"pool_size": threads, "pool_timeout": BUSY_SECONDS, "hide_parameters": True}
         if self.is_sqlite:
@@ -78,8 +83,9 @@ class Database:
 
     async def do(self, work: Work[T], *, writes: bool, within: float) -> T:
         """Do the work, and wait `within` seconds for it: what has not begun by then, or not ended, is not done."""
+        waiting = self._urgent if within <= ANSWER_SECONDS else self._patient
         job = Job(work, writes, asyncio.get_running_loop().create_future())
-        self._waiting.append(job)
+        waiting.append(job)
         self.threads.submit(self._turn)
         try:
             async with asyncio.timeout(within):
@@ -100,7 +106,7 @@ class Database:
         jobs: list[Job] = []
         with contextlib.suppress(IndexError):  # others may have taken what was there
             while len(jobs) < self._together:
-                jobs.append(self._waiting.popleft())
+                jobs.append((self._urgent or self._patient).popleft())
         if jobs := [job for job in jobs if not job.given_up]:
             self._do(jobs)
 

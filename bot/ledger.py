@@ -23,7 +23,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from bot import tables
-from bot.database import Database
+from bot.database import ANSWER_SECONDS, PATIENT_SECONDS, Database
 from bot.errors import NewerLedger
 from bot.outcome import Kind, Outcome, State
 from bot.tables import endings, requests
@@ -33,9 +33,6 @@ SCHEMA_VERSION = 2
 ADDED = {2: ("phone VARCHAR(40)", "label TEXT")}
 # A teller, or a poster of a card, has this long before another copy of the bot may take over.
 LEASE = 15.0
-# A database that neither answers nor breaks must not cost the ack either; what runs behind it has more patience.
-ANSWER_SECONDS = 2.0
-PATIENT_SECONDS = 30.0
 
 P = ParamSpec("P")
 T = TypeVar("T")

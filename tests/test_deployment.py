@@ -58,6 +58,16 @@ def read(file: str) -> Any:
     return yaml.safe_load((ROOT / file).read_text())
 
 
+def test_every_package_of_the_image_is_accounted_for() -> None:
+    """docs/packages.md says of each locked package how large it is and what it is there for."""
+    locked = re.findall(r"^([a-z0-9-]+)==", (ROOT / "requirements.lock").read_text(), re.MULTILINE)
+    told = re.findall(r"^\| ([a-z0-9-]+) \| [0-9.]+ \| \S", (ROOT / "docs" / "packages.md").read_text(), re.MULTILINE)
+    # What only other systems or Pythons need is in the lock, and not in the image.
+    elsewhere = set(re.findall(r"^([a-z0-9-]+)==\S+ ; ", (ROOT / "requirements.lock").read_text(), re.MULTILINE))
+    assert set(told) <= set(locked)
+    assert set(locked) - elsewhere <= set(told)
+
+
 def test_compose_runs_the_bot_without_rights() -> None:
     """Both ways of compose have a tree that cannot be written, no capabilities, and time to end a call."""
     services = read("compose.yaml")["services"]
@@ -150,6 +160,7 @@ def build(folder: Path) -> tuple[Path, Path]:
         [str(BIN / "uv"), "venv", "--quiet", "--python", _open_to_all(), str(image / "venv")],
         [str(BIN / "uv"), "pip", "install", "--quiet", "--link-mode", "copy", "--python", python, *lock],
     ]
+    commands.append([python, "-m", "compileall", "-q", str(image / "app")])
     for command in commands:
         subprocess.run(command, check=True, capture_output=True)  # noqa: S603 - the Dockerfile's own steps
     data.mkdir()

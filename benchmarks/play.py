@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 
@@ -14,11 +15,12 @@ Do = Callable[[str, str], Awaitable[float]]
 COMMANDS, CLICKS = 100, 40
 BURSTS = (100, 500, 2000)
 HANGING, HANGS_SECONDS, MEANWHILE = 50, 10.0, 100
+COMMANDS_WHILE, CLICKS_THAT = f"commands while {HANGING} calls hang", f"{HANGING} clicks whose call hangs"
 # Between two unloaded requests: what follows from the one before is over then.
 PAUSE = 0.02
 # After a burst, or after the last hanging call, so long is waited for what should come.
 PATIENCE = 20.0
-LOST = f"cards and toasts not there {PATIENCE:.0f} s later"
+LATE, LOST = f"later than {LATE_SECONDS:.0f} s", f"card or toast not there {PATIENCE:.0f} s later"
 
 
 def p(values: list[float], percent: float) -> float:
@@ -28,7 +30,7 @@ def p(values: list[float], percent: float) -> float:
 
 async def one_round(contestant: Contestant, number: int) -> Figures:
     """All that a contestant plays, once, in a world of its own."""
-    found: Figures = {"answers later than 3 s": 0, LOST: 0}
+    found: Figures = {}
     take = iter(f"{number:04x}{i:020x}" for i in range(100_000))
     for parts in ({"unloaded", "bursts", "hang"}, {"memory"}):
         if not contestant.plays & parts:
@@ -66,18 +68,20 @@ class Round:
         """Fresh ids."""
         return [next(self.take) for _ in range(count)]
 
-    async def burst(self, do: Do, numbers: list[str]) -> list[float]:
-        """All at once; the seconds to each ack."""
+    async def burst(self, do: Do, numbers: list[str], what: str | None = None) -> list[float]:
+        """All at once; the seconds to each ack. Those that came too late are counted under `what`."""
         acks = list(await asyncio.gather(*(do(self.process.url, number) for number in numbers)))
-        self.found["answers later than 3 s"] += sum(ack > LATE_SECONDS for ack in acks)
+        if what is not None:
+            self.found[f"{what} p50, ms"], self.found[f"{what} p99, ms"] = p(acks, 50), p(acks, 99)
+            self.found[f"{what}, {LATE}"] = sum(ack > LATE_SECONDS for ack in acks)
         return acks
 
-    async def came(self, numbers: list[str], where: Mapping[str, object]) -> None:
-        """Wait until each has its card, or its toast; what does not come in PATIENCE is lost."""
-        try:
+    async def came(self, numbers: list[str], where: Mapping[str, object], what: str | None = None) -> None:
+        """Wait until each has its card, or its toast; what does not come in PATIENCE is counted under `what`."""
+        with contextlib.suppress(TimeoutError):
             await self.world.until(lambda: all(number in where for number in numbers), PATIENCE)
-        except TimeoutError:
-            self.found[LOST] += sum(number not in where for number in numbers)
+        if what is not None:
+            self.found[f"{what}, {LOST}"] = sum(number not in where for number in numbers)
 
     async def unloaded(self) -> None:
         """One after another, each when the one before is done."""
@@ -108,20 +112,18 @@ class Round:
         for count in BURSTS:
             numbers = self.numbers(count)
             cpu, began = self.process.cpu(), time.perf_counter()
-            acks = await self.burst(self.world.command, numbers)
+            what = f"burst of {count} commands"
+            await self.burst(self.world.command, numbers, what)
             took = time.perf_counter() - began
-            await self.came(numbers, self.world.cards)
-            self.found[f"burst of {count} commands p50, ms"] = p(acks, 50)
-            self.found[f"burst of {count} commands p99, ms"] = p(acks, 99)
+            await self.came(numbers, self.world.cards, what)
             if count == max(BURSTS):
                 self.found["commands a second"] = count / took
                 self.found["CPU per command, ms"] = (self.process.cpu() - cpu) / count * 1000
             if count > self.most_clicks:
                 continue
-            acks = await self.burst(self.world.press, [number for number in numbers if number in self.world.cards])
-            await self.came(numbers, self.world.toasts)
-            self.found[f"burst of {count} clicks p50, ms"] = p(acks, 50)
-            self.found[f"burst of {count} clicks p99, ms"] = p(acks, 99)
+            what = f"burst of {count} clicks"
+            await self.burst(self.world.press, [number for number in numbers if number in self.world.cards], what)
+            await self.came(numbers, self.world.toasts, what)
 
     async def hang(self) -> None:
         """Clicks whose call to Cellcast hangs, and a command every 20 ms meanwhile."""
@@ -137,12 +139,10 @@ class Round:
             return await self.world.command(url, number)
 
         meanwhile = self.numbers(MEANWHILE)
-        acks = await self.burst(later, meanwhile)
-        self.found[f"command p50 while {HANGING} calls hang, ms"] = p(acks, 50)
-        self.found[f"command p99 while {HANGING} calls hang, ms"] = p(acks, 99)
-        await self.came(meanwhile, self.world.cards)
+        await self.burst(later, meanwhile, COMMANDS_WHILE)
+        await self.came(meanwhile, self.world.cards, COMMANDS_WHILE)
         await pressing
-        await self.came(numbers, self.world.toasts)
+        await self.came(numbers, self.world.toasts, CLICKS_THAT)
         self.world.hang = 0.0
 
     async def memory(self) -> None:

@@ -1,0 +1,139 @@
+"""Work on the database: what waits shares a transaction, what fails fails alone, and what was given up is not done."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+import sqlalchemy as sa
+
+from bot.database import ANSWER_SECONDS, PATIENT_SECONDS, Database
+from bot.errors import LedgerError
+
+SQLITE = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+
+
+@pytest.fixture
+async def found(database: str) -> AsyncIterator[Database]:
+    """A database with a table of words."""
+    opened = Database(database)
+    with opened.transaction() as db:
+        db.execute(sa.text("CREATE TABLE words (word VARCHAR(20) PRIMARY KEY)"))
+    yield opened
+    opened.close()
+
+
+def write(word: str) -> Callable[[sa.Connection], str]:
+    """Work that writes a word."""
+
+    def work(db: sa.Connection) -> str:
+        db.execute(sa.text("INSERT INTO words VALUES (:word)"), {"word": word})
+        return word
+
+    return work
+
+
+def words(found: Database) -> list[str]:
+    """What is written, in its order."""
+    with found.transaction(writes=False) as db:
+        return list(db.scalars(sa.text("SELECT word FROM words ORDER BY word")))
+
+
+class Held:
+    """Work that holds up its thread until the test lets go."""
+
+    def __init__(self, found: Database, then: Callable[[sa.Connection], str], within: float = PATIENT_SECONDS) -> None:
+        self._go, self._then, self._there = threading.Event(), then, threading.Event()
+        self.task = asyncio.create_task(found.do(self._work, writes=True, within=within))
+
+    def _work(self, db: sa.Connection) -> str:
+        self._there.set()
+        assert self._go.wait(20)
+        return self._then(db)
+
+    async def begun(self) -> None:
+        """Wait until it runs."""
+        assert await asyncio.to_thread(self._there.wait, 20)
+
+    def let_go(self) -> None:
+        """Let it end."""
+        self._go.set()
+
+
+@SQLITE
+async def test_work_that_waits_is_committed_together(found: Database) -> None:
+    """Fifty changes that waited for their turn pay for one commit, and each learns what came of it."""
+    held = Held(found, write("first"))
+    await held.begun()
+    commits: list[object] = []
+    sa.event.listen(found.engine, "commit", commits.append)
+    given = [f"word {i:02}" for i in range(50)]
+    waiting = [asyncio.create_task(found.do(write(w), writes=True, within=PATIENT_SECONDS)) for w in given]
+    await asyncio.sleep(0)
+    held.let_go()
+    assert await asyncio.gather(*waiting) == given
+    assert len(commits) == 2
+    assert words(found) == ["first", *given]
+
+
+async def test_one_that_fails_fails_alone(found: Database) -> None:
+    """A change that the database refuses spoils none of those that waited beside it."""
+    held = Held(found, write("word 1"))
+    await held.begun()
+    given = ["word 2", "word 1", "word 3"]  # the second is there already
+    waiting = [asyncio.create_task(found.do(write(w), writes=True, within=PATIENT_SECONDS)) for w in given]
+    await asyncio.sleep(0)
+    held.let_go()
+    ended = await asyncio.gather(held.task, *waiting, return_exceptions=True)
+    assert sorted(e for e in ended if isinstance(e, str)) == ["word 1", "word 2", "word 3"]
+    assert [type(e) for e in ended if not isinstance(e, str)] == [LedgerError]
+    assert words(found) == ["word 1", "word 2", "word 3"]
+
+
+async def test_what_was_given_up_is_not_done(found: Database) -> None:
+    """Who was told that nobody knows finds nothing done later; who was told that nothing was done likewise."""
+    held = Held(found, write("late"), within=0.2)
+    await held.begun()
+    with pytest.raises(LedgerError, match="nobody knows whether it was recorded"):
+        await held.task
+    held.let_go()
+    await found.do(write("next"), writes=True, within=PATIENT_SECONDS)
+    assert words(found) == ["next"]
+
+
+@SQLITE
+async def test_what_never_began_says_so(found: Database) -> None:
+    """A change whose turn did not come in time was not recorded, and is not recorded later."""
+    held = Held(found, write("held"))
+    await held.begun()
+    with pytest.raises(LedgerError, match="not recorded and nothing was done"):
+        await found.do(write("waits"), writes=True, within=0.2)
+    held.let_go()
+    await held.task
+    await found.do(write("next"), writes=True, within=PATIENT_SECONDS)
+    assert words(found) == ["held", "next"]
+
+
+@SQLITE
+async def test_what_an_ack_waits_for_goes_first(found: Database) -> None:
+    """Changes that an ack waits for overtake those that follow from one."""
+    order: list[str] = []
+
+    def noted(word: str) -> Callable[[sa.Connection], str]:
+        def work(db: sa.Connection) -> str:
+            order.append(word)
+            return write(word)(db)
+
+        return work
+
+    held = Held(found, noted("held"))
+    await held.begun()
+    patient = [asyncio.create_task(found.do(noted(f"p{i}"), writes=True, within=PATIENT_SECONDS)) for i in range(3)]
+    await asyncio.sleep(0)
+    urgent = asyncio.create_task(found.do(noted("urgent"), writes=True, within=ANSWER_SECONDS))
+    await asyncio.sleep(0)
+    held.let_go()
+    await asyncio.gather(urgent, *patient)
+    assert order == ["held", "urgent", "p0", "p1", "p2"]

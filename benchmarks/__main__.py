@@ -16,7 +16,7 @@ from pathlib import Path
 
 from benchmarks.contestants import ROOT, contestants, install_bolt_js
 from benchmarks.page import BOT, LIMIT, medians, missed, page, plot
-from benchmarks.play import Figures, one_round
+from benchmarks.play import Figures, Size, one_round
 from benchmarks.profiled import shares
 
 
@@ -41,7 +41,7 @@ async def main(rounds: int, only: list[str], folder: Path, write: Path) -> int:
         results: dict[str, list[Figures]] = {name: [] for name in names}
         for number in range(rounds):
             for name in names:
-                results[name].append(await one_round(there[name], number))
+                results[name].append(await one_round(there[name], number, Size()))
                 print(f"round {number + 1} of {rounds}: {name}", flush=True)
     found = medians(results)
     text, picture = page(found, rounds, await shares()), plot(found)

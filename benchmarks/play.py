@@ -6,16 +6,14 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass
 
 from benchmarks.contestants import Contestant, Process, running
 from benchmarks.world import CELLCAST_SECONDS, LATE_SECONDS, SLACK_SECONDS, World
 
 Figures = dict[str, float]
 Do = Callable[[str, str], Awaitable[float]]
-COMMANDS, CLICKS = 100, 40
-BURSTS = (100, 500, 2000)
-HANGING, HANGS_SECONDS, MEANWHILE = 50, 10.0, 100
-COMMANDS_WHILE, CLICKS_THAT = f"commands while {HANGING} calls hang", f"{HANGING} clicks whose call hangs"
+COMMANDS_WHILE, CLICKS_THAT = "commands while 50 calls hang", "50 clicks whose call hangs"
 # Between two unloaded requests: what follows from the one before is over then.
 PAUSE = 0.02
 # After a burst, or after the last hanging call, so long is waited for what should come.
@@ -23,12 +21,25 @@ PATIENCE = 20.0
 LATE, LOST = f"later than {LATE_SECONDS:.0f} s", f"card or toast not there {PATIENCE:.0f} s later"
 
 
+@dataclass(frozen=True)
+class Size:
+    """How much is played: unloaded commands and clicks, bursts, clicks that hang, commands meanwhile, memory's two."""
+
+    commands: int = 100
+    clicks: int = 40
+    bursts: tuple[int, ...] = (100, 500, 2000)
+    hanging: int = 50
+    hangs_seconds: float = 10.0
+    meanwhile: int = 100
+    memory: tuple[int, ...] = (1_000, 10_000)
+
+
 def p(values: list[float], percent: float) -> float:
     """A percentile, in milliseconds."""
     return sorted(values)[min(int(len(values) * percent / 100), len(values) - 1)] * 1000
 
 
-async def one_round(contestant: Contestant, number: int) -> Figures:
+async def one_round(contestant: Contestant, number: int, size: Size) -> Figures:
     """All that a contestant plays, once, in a world of its own."""
     found: Figures = {}
     take = iter(f"{number:04x}{i:020x}" for i in range(100_000))
@@ -40,20 +51,22 @@ async def one_round(contestant: Contestant, number: int) -> Figures:
         try:
             async with running(contestant, world) as process:
                 found.setdefault("start to ready, s", process.ready)
-                await Round(world, process, found, take, contestant.most_clicks).play(contestant.plays & parts)
+                await Round(world, process, found, take, size, contestant.most_clicks).play(contestant.plays & parts)
         finally:
             await world.stop()
     return found
 
 
+@dataclass
 class Round:
     """What is played against one process; `take` gives ids of numbers that nobody has used."""
 
-    def __init__(
-        self, world: World, process: Process, found: Figures, take: Iterator[str], most_clicks: int = max(BURSTS)
-    ) -> None:
-        self.world, self.process, self.found, self.take = world, process, found, take
-        self.most_clicks = most_clicks
+    world: World
+    process: Process
+    found: Figures
+    take: Iterator[str]
+    size: Size
+    most_clicks: int
 
     async def play(self, parts: frozenset[str]) -> None:
         """The parts, in their order."""
@@ -87,12 +100,12 @@ class Round:
         """One after another, each when the one before is done."""
         world, url = self.world, self.process.url
         commands, clicks, toasts = [], [], []
-        numbers = self.numbers(COMMANDS)
+        numbers = self.numbers(self.size.commands)
         for number in numbers:
             commands.append(await world.command(url, number))
             await self.came([number], world.cards)
             await asyncio.sleep(PAUSE)
-        for number in numbers[:CLICKS]:
+        for number in numbers[: self.size.clicks]:
             began = time.perf_counter()
             clicks.append(await world.press(url, number))
             await self.came([number], world.toasts)
@@ -109,14 +122,14 @@ class Round:
 
     async def bursts(self) -> None:
         """Many at once: commands, and then clicks on their cards."""
-        for count in BURSTS:
+        for count in self.size.bursts:
             numbers = self.numbers(count)
             cpu, began = self.process.cpu(), time.perf_counter()
             what = f"burst of {count} commands"
             await self.burst(self.world.command, numbers, what)
             took = time.perf_counter() - began
             await self.came(numbers, self.world.cards, what)
-            if count == max(BURSTS):
+            if count == max(self.size.bursts):
                 self.found["commands a second"] = count / took
                 self.found["CPU per command, ms"] = (self.process.cpu() - cpu) / count * 1000
             if count > self.most_clicks:
@@ -127,10 +140,10 @@ class Round:
 
     async def hang(self) -> None:
         """Clicks whose call to Cellcast hangs, and a command every 20 ms meanwhile."""
-        numbers = self.numbers(HANGING)
+        numbers = self.numbers(self.size.hanging)
         await self.burst(self.world.command, numbers)
         await self.came(numbers, self.world.cards)
-        self.world.hang = HANGS_SECONDS
+        self.world.hang = self.size.hangs_seconds
         pressing = asyncio.create_task(self.burst(self.world.press, numbers))
         await asyncio.sleep(0.5)
 
@@ -138,7 +151,7 @@ class Round:
             await asyncio.sleep(0.02 * meanwhile.index(number))
             return await self.world.command(url, number)
 
-        meanwhile = self.numbers(MEANWHILE)
+        meanwhile = self.numbers(self.size.meanwhile)
         await self.burst(later, meanwhile, COMMANDS_WHILE)
         await self.came(meanwhile, self.world.cards, COMMANDS_WHILE)
         await pressing
@@ -146,11 +159,11 @@ class Round:
         self.world.hang = 0.0
 
     async def memory(self) -> None:
-        """Resident memory after 1,000 commands, and after 10,000."""
+        """Resident memory after some commands, and after many more."""
         before, done = self.process.megabytes(), 0
-        for count in (1_000, 10_000):
+        for count in self.size.memory:
             while done < count:
-                numbers = self.numbers(200)
+                numbers = self.numbers(min(200, count - done))
                 await self.burst(self.world.command, numbers)
                 await self.came(numbers, self.world.cards)
                 done += len(numbers)

@@ -104,11 +104,17 @@ class Database:
 
     def _turn(self) -> None:
         jobs: list[Job] = []
-        with contextlib.suppress(IndexError):  # others may have taken what was there
-            while len(jobs) < self._together:
-                jobs.append((self._urgent or self._patient).popleft())
-        if jobs := [job for job in jobs if not job.given_up]:
+        while len(jobs) < self._together and (job := self._next()) is not None:
+            if not job.given_up:
+                jobs.append(job)
+        if jobs:
             self._do(jobs)
+
+    def _next(self) -> Job | None:
+        for waiting in (self._urgent, self._patient):
+            with contextlib.suppress(IndexError):  # another thread may have taken the last one
+                return waiting.popleft()
+        return None
 
     def _do(self, jobs: list[Job]) -> None:
         begun = False

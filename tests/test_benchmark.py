@@ -1,0 +1,75 @@
+"""The benchmark plays each part, and its page hides no target that was missed."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from benchmarks.contestants import ALL, BOT, LIMIT, SOCKET, Contestant
+from benchmarks.page import GROWTH, NEVERS, TARGETS, missed, page, plot
+from benchmarks.play import CLICKS_THAT, COMMANDS_WHILE, LATE, LOST, Figures, Size, one_round
+from tests.process import ROOT
+
+SMALL = Size(commands=2, clicks=2, bursts=(3,), hanging=2, hangs_seconds=0.3, meanwhile=2, memory=(2, 4))
+PAGE = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
+ROW = re.compile(
+    r"^\| (.+?) \| (\S+|\d+ / \d+) \| (\S*) ?\| (\S*) ?\| (?:([≤≥]) )?(\S+) \| (yes|\*\*no\*\*) \|$", re.MULTILINE
+)
+
+
+@pytest.mark.parametrize(
+    "contestant",
+    [Contestant("this bot", BOT, ALL), Contestant("limit", LIMIT, ALL), Contestant("socket", BOT, ALL, SOCKET)],
+    ids=lambda contestant: contestant.name,
+)
+async def test_a_round_is_played(contestant: Contestant) -> None:
+    """Every part gives its figures; nothing is lost, late, or called twice (fifty are two here)."""
+    found = await one_round(contestant, 0, SMALL)
+    assert found["calls made twice"] == 0
+    assert not [figure for figure, value in found.items() if figure.endswith((LATE, LOST)) and value]
+    for figure in ("start to ready, s", "command ack p50, ms", "click ack p99, ms", "CPU per command, ms"):
+        assert figure in found
+    assert found[f"{COMMANDS_WHILE} p99, ms"] > 0
+    assert 0 < found["click to toast beyond the stand-ins, ms"] < 2000
+    assert found["memory after 4 commands, MB"] > 10
+    assert f"{CLICKS_THAT}, {LOST}" in found
+
+
+def figures(value: float) -> Figures:
+    """Figures in which everything took as long."""
+    measured = [target.figure for target in TARGETS] + ["burst of 500 clicks p99, ms"]
+    memory = {f"memory after {count} commands, MB": 90.0 for count in (1000, 10000)}
+    return dict.fromkeys(measured, value) | dict.fromkeys(NEVERS, 0.0) | memory
+
+
+@pytest.mark.parametrize(("mine", "verdicts"), [(1.0, 0), (9.0, len(TARGETS) - 1)])
+def test_page_tells_what_was_missed(mine: float, verdicts: int) -> None:
+    """A ratio beyond its target is a plain no, with the profile that says why."""
+    found = {"this bot": figures(mine), "(a) limit": figures(1.0)}
+    text = page(found, 5, {"command": {}, "click": {}} | dict.fromkeys(("command", "click"), _Shares()))
+    assert len(missed(found)) == verdicts == text.count("**no**")
+    assert ("What stands in the way" in text) is bool(verdicts)
+    assert plot(found).count("<rect") == 1 + 2 * 6
+
+
+class _Shares(dict[str, float]):
+    def __missing__(self, _name: str) -> float:
+        return 0.0
+
+
+def test_page_has_every_target() -> None:
+    """docs/performance.md has each target beside its figure, and the verdict that the figure deserves."""
+    rows = {row[0]: row for row in ROW.findall(PAGE)}
+    for target in TARGETS:
+        _, mine, limit, ratio, sign, given, verdict = rows[target.figure]
+        assert float(given) == target.ratio
+        assert sign == ("≥" if target.more_is_better else "≤")
+        assert abs(float(mine) / float(limit) - float(ratio)) < 0.06
+        assert (verdict == "yes") is target.met(float(ratio)) or abs(float(ratio) - target.ratio) < 0.006
+    for never in NEVERS:
+        assert (rows[never][1] == "0") is (rows[never][6] == "yes")
+    growth = rows["memory after 10,000 commands to that after 1,000, MB"]
+    assert (float(growth[3]) <= GROWTH) is (growth[6] == "yes")
+    assert (Path(ROOT) / "docs" / "pictures" / "performance.svg").exists()

@@ -208,7 +208,6 @@ def _spare_the_collector() -> None:
     """
     gc.freeze()
     gc.set_threshold(10_000, 20, 20)
-    gc.enable()
 
 
 def make_bolt(slack: Slack, me: dict[str, Any]) -> AsyncApp:

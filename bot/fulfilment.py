@@ -156,37 +156,37 @@ class Fulfilment:
         """Tell an ending that is claimed for telling: the card, then the message. What fails is due again later."""
         try:
             async with asyncio.timeout(LEASE - 1):
-                posted = await self._tell(ending, known)
+                await self._tell(ending, known)
         except (SlackError, TimeoutError) as error:
             asked = error.retry_after if isinstance(error, NotTaken) else 0.0
             wait = max(wait_before(ending.tellings), asked)
             log.warning("not_told", request=ending.request_id, attempt=ending.attempt, error=str(error), wait=wait)
             await self.ledger.tell_later(ending, self.now() + wait)
         else:
-            await self.ledger.told(ending, self.now(), posted=posted)
+            await self.ledger.told(ending, self.now())
             self.metrics.endings[ending.kind] += 1
             log.info("told", request=ending.request_id, attempt=ending.attempt, kind=ending.kind)
 
-    async def _tell(self, ending: Ending, known: Request | None) -> bool:
-        """Bring the card up to date and post what it cannot say; whether a message was posted now."""
+    async def _tell(self, ending: Ending, known: Request | None) -> None:
         drawing = self._draw(ending.request_id, known=known)
         if ending.attempt == 0 or ending.posted_at is not None:
             # Kept and expired stand on the card; where it cannot be changed, a message must say so.
-            posting = not await drawing and ending.posted_at is None
-            if posting:
+            if not await drawing and ending.posted_at is None:
                 await self._post_ending(ending, known)
-            return posting
-        # Nobody waits for the card to read what came of the call.
-        posted, drawn = await asyncio.gather(self._post_ending(ending, known), drawing, return_exceptions=True)
-        if isinstance(posted, BaseException):
-            raise posted
-        if isinstance(drawn, BaseException):
-            await self.ledger.posted(ending, self.now())
-            raise drawn
-        return True
+            return
+        # Nobody waits for the card to read what came of the call, and neither spoils the other.
+        ended = await asyncio.gather(self._post_ending(ending, known), drawing, return_exceptions=True)
+        for error in ended:
+            if isinstance(error, BaseException):
+                raise error
 
     async def _post_ending(self, ending: Ending, known: Request | None) -> None:
-        """Post the message of an ending: in the channel, by the response_url, or to the person who decided."""
+        """Post the message of an ending, and record at once that it stands: it is not posted again."""
+        await self._post_somewhere(ending, known)
+        await self.ledger.posted(ending, self.now())
+
+    async def _post_somewhere(self, ending: Ending, known: Request | None) -> None:
+        """In the channel, by the response_url, or to the person who decided."""
         request = known or await self.ledger.require(ending.request_id)
         message = cards.toast(request, ending)
         try:

@@ -328,9 +328,9 @@ class Ledger:
         _mark(db, ending, posted_at=now)
 
     @_writes(PATIENT_SECONDS)
-    def told(self, db: sa.Connection, ending: Ending, now: float, *, posted: bool) -> None:
-        """Record that an ending is told in full, with a message or on the card alone."""
-        _mark(db, ending, told_at=now, **({"posted_at": now} if posted else {}))
+    def told(self, db: sa.Connection, ending: Ending, now: float) -> None:
+        """Record that an ending is told in full."""
+        _mark(db, ending, told_at=now)
 
     @_writes(PATIENT_SECONDS)
     def tell_later(self, db: sa.Connection, ending: Ending, when: float) -> None:

@@ -93,7 +93,7 @@ async def test_telling_is_claimed_once(ledger: Ledger) -> None:
     assert (ending.request_id, ending.kind, ending.tellings) == (request.id, Kind.EXPIRED, 1)
     assert (await ledger.sweep(WITHIN + LEASE - 1, WITHIN)).endings == []
     (again,) = (await ledger.sweep(WITHIN + LEASE, WITHIN)).endings
-    await ledger.told(again, WITHIN + LEASE, posted=True)
+    await ledger.told(again, WITHIN + LEASE)
     assert (await ledger.sweep(WITHIN * 9, WITHIN)).endings == []
 
 
@@ -232,7 +232,7 @@ class Promises(RuleBasedStateMachine):
             return
         ending = self.due.pop()
         if taken:
-            self._run(self._ledgers[1].told(ending, self.now, posted=True))
+            self._run(self._ledgers[1].told(ending, self.now))
             self.told.add((ending.request_id, ending.attempt))
         else:
             self._run(self._ledgers[2].tell_later(ending, self.now + 1))

@@ -62,8 +62,8 @@ WHY = """## What stands in the way
 An unloaded request finds the processor's caches cold, so it costs what its code is long. The limit has a page of code;
 a request to the bot also goes through Bolt (its middleware, its listeners, and the arguments it makes for them) and,
 for a click, through SQLAlchemy. Switching Bolt's own middleware off, one task less for each request, and uvloop were
-tried: none moved these ratios. Under load the same code runs warm, and changes that wait are committed together: there the bot
-is as fast as the limit, though it records each command twice.
+tried: none moved these ratios. Under load the same code runs warm, and changes that wait are committed together: there
+the bot is as fast as the limit, though it records each command twice.
 
 From the click to the toast it does what the limit leaves out, and each part has its reason: a connection of its own for
 each call (a kept one that Cellcast has closed would end "unknown" for nothing), httpx's trace (it proves that nothing

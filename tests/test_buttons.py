@@ -278,6 +278,9 @@ async def test_things_the_bot_does_not_know(bot: Bot, workspace: Workspace, cell
     payload["actions"][0]["action_id"] = "dance"
     await workspace.send("interactive", payload)
     await workspace.send("interactive", payload | {"actions": []})
+    nowhere = workspace.press_payload(BEN, card, "Keep Number")
+    del nowhere["channel"]
+    await workspace.send("interactive", nowhere)
     fields = workspace.sent[0] | {"command": "/dance"}
     answer = await workspace.send("slash_commands", fields)
     assert "The bot knows the command `/unsubscribe-number` only" in answer.body
@@ -285,6 +288,7 @@ async def test_things_the_bot_does_not_know(bot: Bot, workspace: Workspace, cell
     assert "could not read what Slack sent" in answer.body
     await settled(bot)
     assert sorted(line[:24] for line in private(workspace, BEN)) == [
+        "The bot could not read w",
         "The bot could not read w",
         "This button is not one t",
     ]

@@ -219,6 +219,16 @@ async def test_second_asking_where_no_link_can_be_had(bot: Bot, workspace: Works
     assert public(workspace) == [card]
 
 
+async def test_second_asking_where_nobody_knows_the_place_of_the_card(bot: Bot, workspace: Workspace) -> None:
+    """A card that went by response_url has no link: the channel is named."""
+    card = await ask(workspace, channel=QUIET)
+    await settled(bot)
+    await workspace.command(BEN, QUIET, NUMBER)
+    await settled(bot)
+    assert f"Look for the card in <#{QUIET}>" in private(workspace, BEN)[0]
+    assert public(workspace, QUIET) == [card]
+
+
 async def test_two_people_ask_at_once(bot: Bot, workspace: Workspace) -> None:
     """Of askings at the same moment one posts the card."""
     await asyncio.gather(*(workspace.command(user, NUMBERS, NUMBER) for user in (ANA, BEN) * 5))

@@ -121,8 +121,8 @@ def page(found: dict[str, Figures], rounds: int, shares: dict[str, dict[str, flo
         ),
         "",
         "A dash: not played. (b) and (c) would need minutes for 2000 clicks; on PostgreSQL (the same machine and disk)",
-        "only the unloaded requests are played. (b), (c) and (d) change the card before they post the toast, as one usually",
-        "writes it: 30 ms of their way to it are Slack's.",
+        "only the unloaded requests are played. (b), (c) and (d) change the card before they post the toast, as people",
+        "usually write it: 30 ms of their way to it are Slack's.",
     ]
     return "\n".join(lines) + "\n"
 

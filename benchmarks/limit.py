@@ -17,6 +17,8 @@ import aiohttp
 from aiohttp import web
 from slack_sdk.signature import SignatureVerifier
 
+from benchmarks import plain
+
 API, CELLCAST = os.environ["SLACK_API_URL"], os.environ["CELLCAST_BASE_URL"]
 SOCKET = "SLACK_APP_TOKEN" in os.environ
 SLACK_HEADERS = {"Authorization": f"Bearer {os.environ['SLACK_BOT_TOKEN']}"}
@@ -108,13 +110,7 @@ class Limit:
 
     async def card(self, number: str) -> None:
         """Post the card."""
-        text = f"Unsubscribe `{number}` ?"
-        button = {"type": "button", "action_id": "go", "value": number, "text": {"type": "plain_text", "text": "Go"}}
-        blocks = [
-            {"type": "section", "text": {"type": "mrkdwn", "text": text}},
-            {"type": "actions", "elements": [button]},
-        ]
-        await self.slack("chat.postMessage", {"channel": "C0BENCH", "text": text, "blocks": blocks})
+        await self.slack("chat.postMessage", {"channel": "C0BENCH"} | plain.card(number))
 
     async def carry_out(self, number: str, ts: str) -> None:
         """Close the card, call, tell."""

@@ -11,6 +11,8 @@ import httpx
 from slack_bolt import App, BoltRequest
 from slack_sdk import WebClient
 
+from benchmarks import plain
+
 client = WebClient(token=os.environ["SLACK_BOT_TOKEN"], base_url=os.environ["SLACK_API_URL"])
 app = App(client=client, signing_secret=os.environ["SLACK_SIGNING_SECRET"])
 HEADERS = {"Authorization": f"Bearer {os.environ['CELLCAST_API_KEY']}"}
@@ -20,18 +22,7 @@ HEADERS = {"Authorization": f"Bearer {os.environ['CELLCAST_API_KEY']}"}
 def command(ack: Any, command: dict[str, Any], client: WebClient) -> None:
     """Ack, then post the card."""
     ack()
-    text = f"Unsubscribe `{command['text']}` ?"
-    button = {
-        "type": "button",
-        "action_id": "go",
-        "value": command["text"],
-        "text": {"type": "plain_text", "text": "Go"},
-    }
-    blocks: list[dict[str, Any]] = [
-        {"type": "section", "text": {"type": "mrkdwn", "text": text}},
-        {"type": "actions", "elements": [button]},
-    ]
-    client.chat_postMessage(channel=command["channel_id"], text=text, blocks=blocks)
+    client.chat_postMessage(channel=command["channel_id"], **plain.card(command["text"]))
 
 
 @app.action("go")

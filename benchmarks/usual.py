@@ -10,6 +10,8 @@ from aiohttp import web
 from slack_bolt.async_app import AsyncApp
 from slack_sdk.web.async_client import AsyncWebClient
 
+from benchmarks import plain
+
 client = AsyncWebClient(token=os.environ["SLACK_BOT_TOKEN"], base_url=os.environ["SLACK_API_URL"])
 app = AsyncApp(client=client, signing_secret=os.environ["SLACK_SIGNING_SECRET"])
 HEADERS = {"Authorization": f"Bearer {os.environ['CELLCAST_API_KEY']}"}
@@ -19,18 +21,7 @@ HEADERS = {"Authorization": f"Bearer {os.environ['CELLCAST_API_KEY']}"}
 async def command(ack: Any, command: dict[str, Any], client: AsyncWebClient) -> None:
     """Ack, then post the card."""
     await ack()
-    text = f"Unsubscribe `{command['text']}` ?"
-    button = {
-        "type": "button",
-        "action_id": "go",
-        "value": command["text"],
-        "text": {"type": "plain_text", "text": "Go"},
-    }
-    blocks: list[dict[str, Any]] = [
-        {"type": "section", "text": {"type": "mrkdwn", "text": text}},
-        {"type": "actions", "elements": [button]},
-    ]
-    await client.chat_postMessage(channel=command["channel_id"], text=text, blocks=blocks)
+    await client.chat_postMessage(channel=command["channel_id"], **plain.card(command["text"]))
 
 
 @app.action("go")

@@ -106,7 +106,6 @@ class Bot:
         self.sweep = asyncio.create_task(self.fulfilment.sweep_forever(sweep_every))
         self.watch = asyncio.create_task(self.health.watch())
         self.health.started = True
-        _spare_the_collector()
         self.tasks.start(self._read_account())
         mode = "socket" if settings.socket_mode else "http"
         log.info("started", workspace=me.get("team"), port=self.port, mode=mode, dry_run=settings.dry_run)
@@ -280,6 +279,7 @@ async def run(settings: Settings) -> int:
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, stop.set)
     await bot.start()
+    _spare_the_collector()
     stopped = asyncio.create_task(stop.wait())
     await asyncio.wait([stopped, bot.sweep, bot.watch], return_when=asyncio.FIRST_COMPLETED)
     given_up = bot.watch.exception() if bot.watch.done() else None

@@ -62,6 +62,7 @@ class Bot:
         self._acks = Tasks()  # requests of Slack being answered: Bolt and aiohttp keep no hold of them
         self._closing = contextlib.AsyncExitStack()
         self._socket: Socket | None = None
+        self.cellcast: Cellcast
         self._site: aiohttp_web.TCPSite
         self.metrics = Metrics()
         self.sweep: asyncio.Task[None]
@@ -81,12 +82,14 @@ class Bot:
         self._closing.callback(self.ledger.close)
         self.slack = Slack(settings.slack_bot_token.get_secret_value(), settings.slack_api_url, self.now)
         self._closing.push_async_callback(self.slack.close)
-        identifying = asyncio.create_task(identify(self.slack))
-        self._closing.callback(identifying.cancel)
-        self.cellcast = Cellcast(settings.cellcast_base_url, settings.cellcast_api_key.get_secret_value())
+        key = settings.cellcast_api_key.get_secret_value()
+        # Slack and the database answer while httpx reads all certificate authorities, which takes it 50 ms.
+        me, _, self.cellcast = await asyncio.gather(
+            identify(self.slack),
+            open_ledger(self.ledger),
+            asyncio.to_thread(Cellcast, settings.cellcast_base_url, key),
+        )
         self._closing.push_async_callback(self.cellcast.close)
-        await open_ledger(self.ledger)
-        me = await identifying
         self.fulfilment = Fulfilment(
             settings, self.ledger, self.cellcast, self.slack, self.tasks, self.metrics, self.now
         )

@@ -57,12 +57,15 @@ def _run(_given: argparse.Namespace) -> int:
         from bot import logs, settings  # noqa: PLC0415 - after the line above
 
         found = settings.load()
-        from bot import app  # noqa: PLC0415 - a wrong setting is told without loading Slack's libraries
+        import uvloop  # noqa: PLC0415 - a wrong setting is told without loading what only a running bot needs
+
+        from bot import app  # noqa: PLC0415 - likewise
     finally:
         gc.freeze()
         gc.enable()
     logs.configure(found)
-    return asyncio.run(app.run(found))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(app.run(found))
 
 
 def _setup(_given: argparse.Namespace) -> int:

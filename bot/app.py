@@ -16,6 +16,7 @@ import structlog
 from aiohttp import web as aiohttp_web
 from slack_bolt.async_app import AsyncApp
 from slack_bolt.authorization import AuthorizeResult
+from slack_bolt.authorization.async_authorize import AsyncAuthorize
 from slack_bolt.request.async_request import AsyncBoltRequest
 from slack_bolt.response import BoltResponse
 from slack_sdk.signature import SignatureVerifier
@@ -224,19 +225,28 @@ def make_bolt(slack: Slack, me: dict[str, Any]) -> AsyncApp:
         bot_user_id=me.get("user_id"),
         bot_token=slack.client.token,
     )
-
-    async def authorize() -> AuthorizeResult:
-        return mine
-
     return AsyncApp(
         name="cellcast-unsubscribe-bot",
         # With a token of its own Bolt would warn that the authorize function wins; every call uses `slack` anyway.
         client=type(slack.client)(base_url=slack.client.base_url, session=slack.session, retry_handlers=[]),
-        authorize=authorize,
+        authorize=_OneWorkspace(mine),
         process_before_response=True,
         # web.py verifies each request before Bolt sees it; on the socket there is none to verify.
         request_verification_enabled=False,
+        # The bot listens for no messages, its own neither, and for no functions of workflows.
+        ignoring_self_events_enabled=False,
+        attaching_function_token_enabled=False,
     )
+
+
+class _OneWorkspace(AsyncAuthorize):
+    """What Bolt is told of every request. For a plain function it would gather arguments each time."""
+
+    def __init__(self, mine: AuthorizeResult) -> None:
+        self._mine = mine
+
+    async def __call__(self, **_of_the_request: Any) -> AuthorizeResult:
+        return self._mine
 
 
 async def open_ledger(ledger: Ledger) -> None:

@@ -11,7 +11,6 @@ from urllib.parse import parse_qsl
 
 import structlog
 from aiohttp import web
-from slack_bolt.adapter.aiohttp import to_aiohttp_response
 from slack_bolt.response import BoltResponse
 from slack_sdk.signature import SignatureVerifier
 
@@ -97,6 +96,8 @@ def _events(verifier: SignatureVerifier, dispatch: Dispatch) -> Callable[[web.Re
         except Unreadable:
             log.warning("unreadable_request")
             return web.json_response({"error": "unreadable request"}, status=400)
-        return await to_aiohttp_response(await dispatch(parsed))
+        answer = await dispatch(parsed)
+        kind = "application/json" if answer.body.startswith("{") else "text/plain"
+        return web.Response(status=answer.status, text=answer.body, content_type=kind)
 
     return events

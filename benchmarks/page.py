@@ -72,7 +72,7 @@ From the click to the toast it does what the limit leaves out, and each part has
 each call (a kept one that Cellcast has closed would end "unknown" for nothing), httpx's trace (it proves that nothing
 was sent), and an ending that is durable before it is told.
 
-The processor time of the bot by library, sampled in this run:
+The processor time of the bot by library, sampled on the same machine:
 """
 
 
@@ -110,7 +110,7 @@ def page(found: dict[str, Figures], rounds: int, shares: dict[str, dict[str, flo
         "",
         WHY
         if missed(found)
-        else "## Where the time goes\n\nThe processor time of the bot by library, sampled in this run:\n",
+        else "## Where the time goes\n\nThe processor time of the bot by library, sampled on the same machine:\n",
         *_table(
             ["library", "a command and its card", "a click, its call and its toast"],
             [[NAMES[n], f"{shares['command'][n]:.0f} %", f"{shares['click'][n]:.0f} %"] for n in NAMES],

@@ -26,7 +26,7 @@ NAMES = {
     "slack_sdk": "slack_sdk",
     "sqlalchemy": "SQLAlchemy and SQLite, the disk included",
     "httpx": "httpx (the call to Cellcast)",
-    "asyncio": "asyncio",
+    "asyncio": "asyncio and uvloop",
     "bot": "the bot itself",
 }
 BELONGS = {"httpcore": "httpx", "anyio": "httpx", "h11": "httpx", "handlers": "bot"}
@@ -70,7 +70,8 @@ def main() -> None:
     found: Counter[str] = Counter()
 
     def sample(_signal: int, frame: FrameType | None) -> None:
-        if frame is not None and frame.f_code.co_name == "select":  # the event loop waits, so the ledger's thread works
+        # uvloop, which shows no frames of its own, is at work or waits: then it may be the ledger's thread that works.
+        if frame is not None and frame.f_code.co_filename.endswith("asyncio/runners.py"):
             frames = sys._current_frames().values()  # noqa: SLF001 - Python's only way to another thread's place
             others = [other for other in frames if _library(other) == "sqlalchemy"]
             frame = others[0] if others else frame

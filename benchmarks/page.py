@@ -66,7 +66,7 @@ client made for each request, the arguments of matchers and listeners, its middl
 and shape. With Bolt left out for a trial, the rest still took a third longer than the limit. Bolt is what this bot is
 built on, and the look at the shape is what keeps odd payloads out, so both stay. To start the work behind the ack
 later was tried without a gain. Under load the same code runs warm, and changes that wait are committed together: there
-the bot is as fast as the limit, though it records each command twice.
+commands are answered as fast as by the limit, though each is recorded, which the limit leaves out.
 
 From the click to the toast it does what the limit leaves out, and each part has its reason: a connection of its own for
 each call (a kept one that Cellcast has closed would end "unknown" for nothing), httpx's trace (it proves that nothing

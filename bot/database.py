@@ -45,11 +45,7 @@ class Job:
     writes: bool
     done: asyncio.Future[Any]
     began: bool = False
-
-    @property
-    def given_up(self) -> bool:
-        """Whether nobody waits for it any more."""
-        return self.done.cancelled()
+    given_up: bool = False  # nobody waits for it any more
 
 
 class Database:
@@ -82,17 +78,23 @@ class Database:
         self.engine.dispose()
 
     async def do(self, work: Work[T], *, writes: bool, within: float) -> T:
-        """Do the work, and wait `within` seconds for it: what has not begun by then, or not ended, is not done."""
+        """Do the work, and wait `within` seconds for it: what has not begun by then, or not ended, is not done.
+
+        One exception: what the database is committing at that moment. Its error has the result as `late`.
+        """
         waiting = self._urgent if within <= ANSWER_SECONDS else self._patient
         job = Job(work, writes, asyncio.get_running_loop().create_future())
         waiting.append(job)
         self.threads.submit(self._turn)
         try:
             async with asyncio.timeout(within):
-                found: T = await job.done
-                return found
+                try:
+                    found: T = await asyncio.shield(job.done)
+                    return found
+                finally:
+                    job.given_up = not job.done.done()
         except TimeoutError as error:
-            raise (LedgerError(IN_BETWEEN) if job.began else LedgerError()) from error
+            raise (LedgerError(IN_BETWEEN, job.done) if job.began else LedgerError()) from error
 
     @contextlib.contextmanager
     def transaction(self, *, writes: bool = True) -> Iterator[sa.Connection]:
@@ -157,9 +159,9 @@ def _answer(jobs: list[Job], results: list[Any]) -> None:
 
 def _set(jobs: list[Job], results: list[Any]) -> None:
     for job, result in zip(jobs, results, strict=True):
-        if job.done.done():
-            continue
-        if isinstance(result, Exception):
+        if job.given_up and isinstance(result, Exception):
+            job.done.cancel()
+        elif isinstance(result, Exception):
             job.done.set_exception(result)
         else:
             job.done.set_result(result)

@@ -102,6 +102,26 @@ class Fulfilment:
         """The moment by which a call that is confirmed now has ended, whatever happens."""
         return now + self.settings.cellcast_timeout_seconds + GRACE
 
+    async def confirm(self, press: Press) -> Request | None:
+        """Record a yes; the confirmed request for the one press that did it. Raises LedgerError."""
+        alone = self.settings.require_second_person
+        try:
+            return await self.ledger.confirm(press, self.call_ends_by(press.now), not_by_asker=alone)
+        except LedgerError as error:
+            if error.late is not None:
+                self.tasks.start(self._end_late_yes(error.late))
+            raise
+
+    async def _end_late_yes(self, late: asyncio.Future[Request | None]) -> None:
+        """End a yes that was recorded after its person was told "nothing was sent": that stays true."""
+        await asyncio.wait([late])
+        if late.cancelled() or late.exception() or (request := late.result()) is None:
+            return
+        log.warning("confirmed_too_late", request=request.id, attempt=request.attempt)
+        ended = await self._write_down(request, Outcome(Kind.NOT_CONNECTED))
+        if ended is not None:
+            await self.tell_now(ended)
+
     async def carry_out(self, request: Request) -> None:
         """Make the one call of a confirmed request, write down what came of it, and tell."""
         self._running.add(request.id)

@@ -29,9 +29,7 @@ def register(app: AsyncApp, desk: Desk) -> None:
     async def unsubscribe(ack: AsyncAck, body: dict[str, Any], action: dict[str, Any]) -> None:
         """Record the yes and ack; the call is made in the background by the one press that was recorded."""
         press = await read(desk, body, action)
-        alone = fulfilment.settings.require_second_person
-        ends_by = fulfilment.call_ends_by(press.now)
-        if (request := await fulfilment.ledger.confirm(press, ends_by, not_by_asker=alone)) is not None:
+        if (request := await fulfilment.confirm(press)) is not None:
             log.info("confirmed", request=request.id, by=press.by, attempt=request.attempt)
             fulfilment.tasks.after_ack(fulfilment.carry_out(request))
         else:

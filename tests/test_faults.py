@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -47,6 +48,53 @@ async def test_press_while_the_database_is_locked(
     await settled(bot)
     assert len(cellcast.calls) == 1
     reliability("Database", "locked at a click", calls="none, then one", told="not recorded; then the toast")
+
+
+async def test_yes_that_is_given_up(bot: Bot, workspace: Workspace, cellcast: Cellcast) -> None:
+    """A change longer than an ack is taken back: the card stays as it was, and the next press works."""
+    card = await ask(workspace)
+    await settled(bot)
+    go = threading.Event()
+
+    def executes(_db: sa.Connection, _cursor: object, statement: str, *_of_it: object) -> None:
+        if statement.startswith("UPDATE requests"):
+            assert go.wait(20)
+
+    sa.event.listen(bot.ledger.database.engine, "before_cursor_execute", executes)
+    assert (await workspace.press(BEN, card, "Unsubscribe Number")).status == 200
+    await workspace.until(lambda: private(workspace, BEN))
+    go.set()
+    await settled(bot)
+    assert cellcast.calls == []
+    await workspace.press(BEN, current(workspace, card), "Unsubscribe Number")
+    await workspace.until(lambda: any(note.text.startswith(SUCCESS) for note in public(workspace)))
+    assert len(cellcast.calls) == 1
+
+
+async def test_yes_that_is_recorded_too_late(
+    bot: Bot, workspace: Workspace, cellcast: Cellcast, reliability: Record
+) -> None:
+    """A commit longer than an ack: nothing is sent for that yes, it is told so, and it can be pressed again."""
+    card = await ask(workspace)
+    await settled(bot)
+    go = threading.Event()
+
+    def commits(db: sa.Connection) -> None:
+        if db.get_execution_options().get("writes"):
+            assert go.wait(20)
+
+    sa.event.listen(bot.ledger.database.engine, "commit", commits)
+    assert (await workspace.press(BEN, card, "Unsubscribe Number")).status == 200
+    await workspace.until(lambda: private(workspace, BEN))
+    assert "Nothing was sent to Cellcast for it" in private(workspace, BEN)[0]
+    go.set()
+    await workspace.until(lambda: any("Nothing was sent" in note.text for note in public(workspace)))
+    await settled(bot)
+    assert cellcast.calls == []
+    await workspace.press(BEN, current(workspace, card), "Try Again")
+    await workspace.until(lambda: any(note.text.startswith(SUCCESS) for note in public(workspace)))
+    assert len(cellcast.calls) == 1
+    reliability("Database", "a click is recorded too late", calls="none, then one", told="nothing sent; then the toast")
 
 
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)

@@ -118,9 +118,7 @@ class Fulfilment:
         if late.cancelled() or late.exception() or (request := late.result()) is None:
             return
         log.warning("confirmed_too_late", request=request.id, attempt=request.attempt)
-        ended = await self._write_down(request, Outcome(Kind.NOT_CONNECTED))
-        if ended is not None:
-            await self.tell_now(ended)
+        await self.carry_out(replace(request, call_ends_by=None))  # there is no time left for a call
 
     async def carry_out(self, request: Request) -> None:
         """Make the one call of a confirmed request, write down what came of it, and tell."""

@@ -49,7 +49,7 @@ class Copy:
 @pytest.fixture
 async def copies(environment: dict[str, str], tmp_path: Path, workspace: Workspace) -> AsyncIterator[list[Copy]]:
     """Three copies on one database."""
-    found = [Copy(environment | {"CELLCAST_TIMEOUT_SECONDS": "3"}, tmp_path) for _ in range(COPIES)]
+    found = [Copy(environment | {"CELLCAST_TIMEOUT_SECONDS": "5"}, tmp_path) for _ in range(COPIES)]
     await asyncio.gather(*(copy.start() for copy in found))
     workspace.bot_url = found[0].url
     yield found
@@ -78,22 +78,23 @@ async def cards(workspace: Workspace, copies: list[Copy], numbers: list[str]) ->
     return found()
 
 
-async def press_at_each(workspace: Workspace, copies: list[Copy], payloads: dict[str, dict[str, Any]]) -> None:
-    """The same click at every copy at once, for each number, until its toast stands.
+async def press_at_each(workspace: Workspace, copies: list[Copy], asked: dict[str, Note]) -> None:
+    """The same click at every copy at once, on the card of each number, until its toast stands.
 
     A machine that stands still for two seconds makes a press unrecorded, and the bot says so: only then, press again.
     """
 
     def missing() -> list[str]:
         texts = [n.text for n in public(workspace) if n.text.startswith(SUCCESS)]
-        return [number for number in payloads if not any(number in text for text in texts)]
+        return [number for number in asked if not any(number in text for text in texts)]
 
     def not_recorded() -> int:
         return sum(line in (str(LedgerError()), IN_BETWEEN) for line in private(workspace, BEN))
 
-    while left := missing():
+    while left := [current(workspace, asked[number]) for number in missing()]:
         before = not_recorded()
-        await asyncio.gather(*(workspace.send("interactive", payloads[n], copy.url) for n in left for copy in copies))
+        payloads = [workspace.press_payload(BEN, card, next(iter(card.buttons))) for card in left]
+        await asyncio.gather(*(workspace.send("interactive", p, copy.url) for p in payloads for copy in copies))
         with contextlib.suppress(TimeoutError):
             await workspace.until(lambda: not missing(), 15)
         assert not missing() or not_recorded() > before, (missing(), private(workspace, BEN)[-3:])
@@ -106,16 +107,15 @@ async def test_same_click_at_every_copy(
     numbers = [f"{n:024x}" for n in range(200)]
     for start in range(0, 200, 20):
         found = await cards(workspace, copies, numbers[start : start + 20])
-        payloads = [workspace.press_payload(BEN, card, "Unsubscribe Number") for card in found]
-        await press_at_each(workspace, copies, dict(zip(numbers[start : start + 20], payloads, strict=True)))
+        await press_at_each(workspace, copies, dict(zip(numbers[start : start + 20], found, strict=True)))
     assert Counter(call.number_id for call in cellcast.calls) == Counter(numbers)
     texts = [n.text for n in public(workspace) if n.text.startswith(SUCCESS)]
     assert len(texts) == len(set(texts)) == 200
     async with asyncio.timeout(20):  # the mark that it is told comes after the message
         while rows(database, "SELECT 1 FROM endings WHERE told_at IS NULL"):  # noqa: ASYNC110 - in another process
             await asyncio.sleep(0.05)
-    assert rows(database, "SELECT count(*), count(DISTINCT request_id), min(attempt), max(attempt) FROM endings") == [
-        (200, 200, 1, 1)
+    assert rows(database, "SELECT count(*), count(DISTINCT request_id) FROM endings WHERE kind = 'succeeded'") == [
+        (200, 200)
     ]
     reliability("Copies", "the same click at three copies at once, 200 times", calls="one for each", told="once each")
 

@@ -180,7 +180,7 @@ async def test_stop_at_every_await_point(tmp_path: Path, reliability: Record) ->
     await asyncio.gather(*(one(*numbered) for numbered in enumerate(points)))
     # What one run does in two waits another may do in one; nearly all points are reached again.
     assert len(reached) >= len(points) * 0.8
-    for name in ("unsubscribe > call", "post_card > post", "carry_out > _call", "_write_down", "_draw", "_post_ending"):
+    for name in ("confirm > call", "post_card > post", "carry_out > _call", "_write_down", "_draw", "_post_ending"):
         assert any(name in place for place, *_ in reached), name
     reliability("Crash", "os._exit at each await point of a round, as the wait begins and as it ends",
                 calls="at most one", told="one ending")  # fmt: skip

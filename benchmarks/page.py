@@ -71,8 +71,6 @@ commands are answered as fast as by the limit, though each is recorded, which th
 From the click to the toast it does what the limit leaves out, and each part has its reason: a connection of its own for
 each call (a kept one that Cellcast has closed would end "unknown" for nothing), httpx's trace (it proves that nothing
 was sent), and an ending that is durable before it is told.
-
-The processor time of the bot by library, sampled on the same machine:
 """
 
 
@@ -108,9 +106,9 @@ def page(found: dict[str, Figures], rounds: int, shares: dict[str, dict[str, flo
         "The limit is a bare aiohttp handler that verifies, acks, writes one durable row a click and makes the same",
         "calls. It records no command, ends nothing, and tells nothing again.",
         "",
-        WHY
-        if missed(found)
-        else "## Where the time goes\n\nThe processor time of the bot by library, sampled on the same machine:\n",
+        WHY if missed(found) else "## Where the time goes\n",
+        "The processor time of the bot by library, sampled on the same machine:",
+        "",
         *_table(
             ["library", "a command and its card", "a click, its call and its toast"],
             [[NAMES[n], f"{shares['command'][n]:.0f} %", f"{shares['click'][n]:.0f} %"] for n in NAMES],

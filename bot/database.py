@@ -87,14 +87,13 @@ class Database:
         waiting.append(job)
         self.threads.submit(self._turn)
         try:
-            async with asyncio.timeout(within):
-                try:
-                    found: T = await asyncio.shield(job.done)
-                    return found
-                finally:
-                    job.given_up = not job.done.done()
-        except TimeoutError as error:
-            raise (LedgerError(IN_BETWEEN, job.done) if job.began else LedgerError()) from error
+            await asyncio.wait([job.done], timeout=within)
+        finally:
+            job.given_up = not job.done.done()
+        if job.given_up:
+            raise (LedgerError(IN_BETWEEN, job.done) if job.began else LedgerError()) from TimeoutError()
+        found: T = job.done.result()
+        return found
 
     @contextlib.contextmanager
     def transaction(self, *, writes: bool = True) -> Iterator[sa.Connection]:

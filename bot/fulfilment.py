@@ -115,7 +115,7 @@ class Fulfilment:
     async def _end_late_yes(self, late: asyncio.Future[Request | None]) -> None:
         """End a yes that was recorded after its person was told "nothing was sent": that stays true."""
         await asyncio.wait([late])
-        if late.cancelled() or late.exception() or (request := late.result()) is None:
+        if late.cancelled() or (request := late.result()) is None:
             return
         log.warning("confirmed_too_late", request=request.id, attempt=request.attempt)
         await self.carry_out(replace(request, call_ends_by=None))  # there is no time left for a call

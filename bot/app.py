@@ -60,7 +60,6 @@ class Bot:
         self.now = now
         self.tasks = Tasks()
         self.port = settings.port
-        self._acks = Tasks()  # requests of Slack being answered: Bolt and aiohttp keep no hold of them
         self._closing = contextlib.AsyncExitStack()
         self._socket: Socket | None = None
         self.cellcast: Cellcast
@@ -141,7 +140,8 @@ class Bot:
 
     async def _take(self, body: dict[str, Any]) -> BoltResponse | None:
         """Answer a request of Slack; None while the bot stops: nothing is recorded, another copy may take it."""
-        return None if self.health.stopping else await self._acks.start(self._answer(body))
+        # A task of the bot's own: the drain waits for it, and what it has acked is finished before the ledger closes.
+        return None if self.health.stopping else await self.tasks.start(self._answer(body))
 
     async def _dispatch(self, body: dict[str, Any]) -> BoltResponse:
         return await self._take(body) or BoltResponse(status=503, body="")
@@ -198,8 +198,7 @@ class Bot:
         for loop in (self.sweep, self.watch):
             loop.cancel()
         await asyncio.wait([self.sweep, self.watch])
-        await self._acks.drain(2.0)
-        left = await self.tasks.drain(self.settings.cellcast_timeout_seconds + GRACE - 3.0)
+        left = await self.tasks.close(self.settings.cellcast_timeout_seconds + GRACE - 1.5)
         await self._closing.aclose()
         log.info("stopped", left=left)
 

@@ -37,6 +37,7 @@ _WHAT = {
     Kind.DECLINED: "Cellcast refused the request. Nothing was changed.",
     Kind.RATE_LIMITED: "Cellcast is getting too many requests and refused this one. Nothing was changed.",
     Kind.NOT_CONNECTED: "The bot could not connect to Cellcast. Nothing was sent.",
+    Kind.NOT_STARTED: "The bot was interrupted before it called Cellcast. Nothing was sent.",
     Kind.TIMEOUT: f"Cellcast did not answer in time. {_UNKNOWN}",
     Kind.BROKEN: f"The connection to Cellcast broke after the request was sent. {_UNKNOWN}",
     Kind.SERVER_ERROR: f"Cellcast had a fault of its own. {_UNKNOWN}",
@@ -45,6 +46,8 @@ _WHAT = {
     Kind.LOST: f"The bot was stopped during the call and the answer is lost. {_UNKNOWN}",
     Kind.KEPT: "Nothing was sent to Cellcast.",
     Kind.EXPIRED: "Nobody confirmed in time. Nothing was sent to Cellcast.",
+    Kind.REPLACED: "Slack did not confirm the card of this request, and a later request has replaced it. Nothing was "
+    "sent to Cellcast for this one.",
 }
 
 # What to do before asking again; trying again itself is added where it is possible.
@@ -54,8 +57,12 @@ _NEXT = {
     Kind.DECLINED: "Clear up what Cellcast says.",
     Kind.NOT_CONNECTED: "If it happens again, an administrator should check the bot's network.",
     Kind.REDIRECT: f"An administrator should check CELLCAST_BASE_URL. {_LOOK}",
+    Kind.REPLACED: "Use the newer card.",
 }
 
+
+# Small print of a toast whose ending takes the place of "outcome unknown".
+CORRECTION = "Correction: this outcome was reported as unknown before Cellcast's answer arrived."
 
 _STANDS = {
     State.PENDING: "waits for confirmation",
@@ -65,6 +72,7 @@ _STANDS = {
     State.UNKNOWN: "ended with an unknown outcome",
     State.KEPT: "was kept",
     State.EXPIRED: "expired",
+    State.REPLACED: "was replaced by a later request",
 }
 
 
@@ -183,7 +191,7 @@ def _ended(request: Request, ending: Ending, rules: Rules) -> Message:
 
 def toast(request: Request, ending: Ending) -> Message:
     """The new message in the channel that tells an ending, with the API's own message word for word."""
-    who = " ".join(filter(None, [_who(ending), *_reason(request)]))
+    who = " ".join(filter(None, [CORRECTION if ending.correction else "", _who(ending), *_reason(request)]))
     if ending.kind is Kind.SUCCEEDED:
         said = ending.message or "Cellcast reports success, without a message."
         about = f"{_begin(_number(request))}. {who}"
@@ -240,9 +248,17 @@ def _in_history(request: Request) -> str:
 
 
 def card_not_posted(request: Request, *, known: bool) -> Message:
-    """The private line where the card could not be posted, or nobody knows whether it was."""
-    what = "Slack did not take the card" if known else "Slack did not say whether it took the card"
-    return private(f"{what} for {_number(request)}. Nothing was sent to Cellcast. Please ask again: {_asking(request)}")
+    """The private line if the card could not be posted, or nobody knows whether it was.
+
+    If nobody knows, somebody may confirm on the card at any moment: then the line promises nothing.
+    """
+    if known:
+        again = f"Nothing was sent to Cellcast. Please ask again: {_asking(request)}"
+        return private(f"Slack did not post the card for {_number(request)}. {again}")
+    return private(
+        f"Slack did not confirm that it posted the card for {_number(request)}. If you see the card, use it. "
+        f"If you don't, ask again: {_asking(request)}"
+    )
 
 
 def too_late(request: Request) -> Message:
@@ -255,6 +271,7 @@ def too_late(request: Request) -> Message:
         State.KEPT: f"{who} has pressed Keep Number already ({when}). Nothing was sent to Cellcast.",
         State.EXPIRED: f"The time to confirm was over at {moment(request.ending.ended_at if request.ending else 0)}. "
         f"Nothing was sent to Cellcast. Ask again: {_asking(request)}",
+        State.REPLACED: f"{_WHAT[Kind.REPLACED]} {_NEXT[Kind.REPLACED]}",
         State.SUCCEEDED: f"{confirmed}, and it is done.",
     }.get(request.state)
     if said is None:
@@ -274,6 +291,7 @@ def _headline(request: Request, ending: Ending) -> str:
         State.UNKNOWN: _title(request, "Outcome unknown: "),
         State.KEPT: _title(request, "Kept: "),
         State.EXPIRED: _title(request, "Expired: ", " was not unsubscribed"),
+        State.REPLACED: _title(request, "Replaced: "),
     }.get(ending.kind.state, _title(request, "Not unsubscribed: "))
 
 
@@ -282,7 +300,9 @@ def explain(kind: Kind) -> tuple[str, str]:
     then = _NEXT.get(kind, _LOOK if kind.state is State.UNKNOWN else "")
     if kind.state in (State.REFUSED, State.UNKNOWN):
         again = "press Try Again." if kind.can_try_again else "ask again."
-        then = f"{then} Then {again}" if then else "Wait as it says, then press Try Again."
+        then = f"{then} Then {again}" if then else _begin(again)
+    if kind is Kind.RATE_LIMITED:
+        then = "Wait as it says, then press Try Again."
     return _WHAT[kind], "Ask again." if kind is Kind.EXPIRED else then.strip()
 
 
@@ -300,6 +320,8 @@ def _next_step(request: Request, ending: Ending, can_try: bool) -> str:
         return "Look in Cellcast to be sure."
     if ending.kind in (Kind.KEPT, Kind.DRY_RUN):
         return ""
+    if ending.kind is Kind.REPLACED:
+        return _NEXT[ending.kind]
     first = _NEXT.get(ending.kind, _LOOK if ending.kind.state is State.UNKNOWN else "")
     if ending.kind is Kind.RATE_LIMITED and ending.retry_at is not None:
         again = f"after {moment(ending.retry_at)}"

@@ -80,7 +80,7 @@ class Database:
     async def do(self, work: Work[T], *, writes: bool, within: float) -> T:
         """Do the work, and wait `within` seconds for it: what has not begun by then, or not ended, is not done.
 
-        One exception: what the database is committing at that moment. Its error has the result as `late`.
+        One exception: what the database is committing at that moment may be done. Its error says IN_BETWEEN.
         """
         waiting = self._urgent if within <= ANSWER_SECONDS else self._patient
         job = Job(work, writes, asyncio.get_running_loop().create_future())
@@ -91,7 +91,7 @@ class Database:
         finally:
             job.given_up = not job.done.done()
         if job.given_up:
-            raise (LedgerError(IN_BETWEEN, job.done) if job.began else LedgerError()) from TimeoutError()
+            raise (LedgerError(IN_BETWEEN) if job.began else LedgerError()) from TimeoutError()
         found: T = job.done.result()
         return found
 
@@ -158,7 +158,7 @@ def _answer(jobs: list[Job], results: list[Any]) -> None:
 
 def _set(jobs: list[Job], results: list[Any]) -> None:
     for job, result in zip(jobs, results, strict=True):
-        if job.given_up and isinstance(result, Exception):
+        if job.given_up:
             job.done.cancel()
         elif isinstance(result, Exception):
             job.done.set_exception(result)

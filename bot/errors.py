@@ -13,9 +13,7 @@ BotError
 
 from __future__ import annotations
 
-import asyncio
 import secrets
-from typing import Any
 
 import structlog
 
@@ -35,20 +33,14 @@ class StartError(BotError):
 
 
 class LedgerError(BotError):
-    """The ledger cannot be read or written at the moment.
-
-    `late` is there where the time ran out on a change under way: what it brought if it is recorded after all, else
-    cancelled.
-    """
+    """The ledger cannot be read or written at the moment."""
 
     def __init__(
         self,
         sentence: str = "The bot cannot reach its record right now. This was not recorded and nothing was done. "
         "Please try again in a moment.",
-        late: asyncio.Future[Any] | None = None,
     ) -> None:
         super().__init__(sentence)
-        self.late = late
 
 
 class NewerLedger(LedgerError):

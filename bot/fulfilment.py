@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
+from weakref import WeakValueDictionary
 
 import structlog
 
 from bot import cards
 from bot.cellcast import Cellcast
-from bot.errors import LedgerError, NotTaken, SlackError
+from bot.errors import LedgerError, NotKnown, NotTaken, SlackError
 from bot.ledger import LEASE, Ending, Ledger, Press, Request
 from bot.metrics import Metrics
-from bot.outcome import Kind, Outcome
+from bot.outcome import Kind, Outcome, State
 from bot.settings import Settings
 from bot.slack import Message, Slack
 from bot.tasks import Tasks
@@ -26,6 +28,10 @@ log = structlog.get_logger("bot.fulfilment")
 GRACE = 5.0
 SWEEP_EVERY = 1.0
 FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0
+# What Cellcast answered must be stored before another replica takes the call for interrupted.
+STORE_EVERY = 1.0
+
+T = TypeVar("T")
 
 
 def wait_before(telling: int) -> float:
@@ -47,7 +53,8 @@ class Fulfilment:
 
     def __post_init__(self) -> None:
         self._running: set[str] = set()  # the requests whose call this process holds
-        self._drawing: dict[str, asyncio.Lock] = {}
+        # One update of a card at a time. An entry lasts while somebody holds the lock or waits for it.
+        self._drawing: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self.swept_at = self.now()
         self.rules = cards.Rules(self.settings.require_second_person, listed=self.settings.numbers_file is not None)
         self.on_change: Callable[[], None] = lambda: None  # told whenever a card stands otherwise than before
@@ -68,14 +75,15 @@ class Fulfilment:
                 ts = None
         except SlackError as error:
             log.warning("card_not_posted", request=request.id, error=str(error))
-            await self.ledger.card_lost(request.id)
-            lost = cards.card_not_posted(request, known=isinstance(error, NotTaken))
-            await self.tell_privately(request.reply_url, lost)
+            # If Slack posted the card without saying so, somebody may have confirmed by now: nothing is lost then.
+            if await self.ledger.card_lost(request.id):
+                lost = cards.card_not_posted(request, known=isinstance(error, NotTaken))
+                await self.tell_privately(request.reply_url, lost)
         else:
             log.info("card_posted", request=request.id, channel=request.channel, ts=ts)
             now = await self.ledger.card_posted(request.id, ts)
             if now.state is not request.state:  # told by a message, for nobody knew where the card was
-                await self.redraw(request.id)
+                await self.update_card(await self.ledger.card_stale(request.id, self.now() + LEASE))
         self.on_change()
 
     async def point_to_card(self, request: Request, reply_url: str | None) -> None:
@@ -107,24 +115,23 @@ class Fulfilment:
         alone = self.settings.require_second_person
         try:
             return await self.ledger.confirm(press, self.call_ends_by(press.now), not_by_asker=alone)
-        except LedgerError as error:
-            if error.late is not None:
-                self.tasks.start(self._end_late_yes(error.late))
+        except LedgerError:
+            self.tasks.start(self._end_unstarted(press))
             raise
 
-    async def _end_late_yes(self, late: asyncio.Future[Request | None]) -> None:
-        """End a yes that was recorded after its person was told "nothing was sent": that stays true."""
-        await asyncio.wait([late])
-        if late.cancelled() or (request := late.result()) is None:
-            return
-        log.warning("confirmed_too_late", request=request.id, attempt=request.attempt)
-        await self.carry_out(replace(request, call_ends_by=None))  # there is no time left for a call
+    async def _end_unstarted(self, press: Press) -> None:
+        """Look again for a yes whose person read that it was not recorded: if it was, it ends without a call."""
+        within = self.settings.confirm_within_seconds
+        ended = await self._stored(lambda: self.ledger.end_unstarted(press, self.now(), within))
+        if ended is not None:
+            log.warning("confirmed_too_late", request=ended.id, attempt=ended.attempt)
+            await self.tell_now(ended)
 
     async def carry_out(self, request: Request) -> None:
         """Make the one call of a confirmed request, write down what came of it, and tell."""
         self._running.add(request.id)
         try:
-            drawing = self.tasks.start(self.redraw(request.id, known=request))
+            drawing = self.tasks.start(self._draw_once(request))
             outcome = await self._call(request)
             log.info("call_ended", request=request.id, attempt=request.attempt, kind=outcome.kind)
             ended = await self._write_down(request, outcome)
@@ -137,31 +144,53 @@ class Fulfilment:
     async def _call(self, request: Request) -> Outcome:
         if request.dry_run or self.settings.dry_run:
             return Outcome(Kind.DRY_RUN)
-        # The time runs from the press: where it is over before the call begins, another copy may have told so already.
-        left = (request.call_ends_by or 0.0) - GRACE - self.now()
-        if left <= 0:
-            return Outcome(Kind.NOT_CONNECTED)
+        if not await self._start(request):
+            return Outcome(Kind.NOT_STARTED)
         log.info("call_begins", request=request.id, attempt=request.attempt, number=request.number_id)
         began = time.monotonic()
-        outcome = await self.cellcast.unsubscribe(request.number_id, left)
+        outcome = await self.cellcast.unsubscribe(request.number_id, self._left(request))
         self.metrics.calls.add(outcome.kind, time.monotonic() - began)
         return outcome
 
+    def _left(self, request: Request) -> float:
+        """The seconds left for the call; they run from the press, because other replicas count from there too."""
+        return (request.call_ends_by or 0.0) - GRACE - self.now()
+
+    async def _start(self, request: Request) -> bool:
+        """Record that the call begins. False if that was not stored in time: then the call must not be made.
+
+        Whoever finds the attempt interrupted takes a missing record for "nothing was sent".
+        """
+        try:
+            async with asyncio.timeout(self._left(request)):
+                started = await self.ledger.start_call(request, self.now())
+        except (LedgerError, TimeoutError) as error:
+            log.error("call_not_started", request=request.id, attempt=request.attempt, error=str(error.__cause__))
+            return False
+        return started and self._left(request) > 0
+
     async def _write_down(self, request: Request, outcome: Outcome) -> Request | None:
-        """Write the ending; what Cellcast said must not get lost, so a database that is away is waited for."""
-        telling = 0
+        """Store the ending; it is this replica's to tell if it is returned.
+
+        If another replica has ended the attempt as interrupted, what this one knows takes that place.
+        """
+        within = self.settings.confirm_within_seconds
+        ended = await self._stored(lambda: self.ledger.finish(request, outcome, self.now(), within))
+        if ended is None:
+            known = outcome.kind.state is not State.UNKNOWN
+            corrected = known and await self._stored(lambda: self.ledger.correct(request, outcome, self.now(), within))
+            event = "ending_corrected" if corrected else "answer_too_late"
+            log.error(event, request=request.id, attempt=request.attempt, kind=outcome.kind)
+        return ended
+
+    async def _stored(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Store what must not get lost: a database that is away is tried again every second."""
         while True:
-            telling += 1
             try:
-                within = self.settings.confirm_within_seconds
-                ended = await self.ledger.finish(request, outcome, self.now(), within)
+                return await work()
             except LedgerError as error:
-                log.error("ending_not_recorded", request=request.id, kind=outcome.kind, error=str(error.__cause__))
-                await asyncio.sleep(wait_before(telling))
-            else:
-                if ended is None:
-                    log.error("answer_too_late", request=request.id, attempt=request.attempt, kind=outcome.kind)
-                return ended
+                log.error("ending_not_recorded", error=str(error.__cause__))
+                await asyncio.sleep(STORE_EVERY)
 
     # Telling
 
@@ -186,7 +215,7 @@ class Fulfilment:
             log.info("told", request=ending.request_id, attempt=ending.attempt, kind=ending.kind)
 
     async def _tell(self, ending: Ending, known: Request | None) -> None:
-        drawing = self._draw(ending.request_id, known=known)
+        drawing = self._draw(ending.request_id, known)
         if ending.attempt == 0 or ending.posted_at is not None:
             # Kept and expired stand on the card; where it cannot be changed, a message must say so.
             if not await drawing and ending.posted_at is None:
@@ -225,23 +254,24 @@ class Fulfilment:
                 return
         await self.slack.post(ending.decided_by or request.asked_by, message)
 
-    async def _draw(self, request_id: str, pressed: Press | None = None, known: Request | None = None) -> bool:
+    async def _draw(self, request_id: str, known: Request | None = None, due: float | None = None) -> bool:
         """Bring the card to what the ledger says, or to what is `known`; False where it cannot be changed (any more).
 
-        Raises SlackError where it may work later. One drawing at a time for a request: the last one shows the truth.
+        `due` is this update's claim on a card that may show an older state. Raises SlackError where it may work later.
+        One drawing at a time for a request: the last one shows the truth.
         """
         self.on_change()
         lock = self._drawing.setdefault(request_id, asyncio.Lock())
-        try:
-            async with lock:
-                request = known or await self.ledger.require(request_id)
-                if pressed is not None and pressed.card_ts != request.card_ts:
-                    # An older card of this request, whose posting nobody could be sure of.
-                    request = replace(request, card_ts=None, reply_url=pressed.reply_url, reply_replaces=True)
-                return await self._draw_now(request)
-        finally:
-            if not lock.locked():
-                self._drawing.pop(request_id, None)
+        async with lock:
+            request = known or await self.ledger.require(request_id)
+            try:
+                drawn = await self._draw_now(request)
+            except NotKnown:  # Slack may still apply this update, and after a later one
+                await self.ledger.card_stale(request_id, self.now() + LEASE)
+                raise
+        if due is not None:
+            await self.ledger.card_updated(request, due)
+        return drawn
 
     async def _draw_now(self, request: Request) -> bool:
         message = self._card(request)
@@ -264,12 +294,27 @@ class Fulfilment:
             return False
         return True
 
-    async def redraw(self, request_id: str, pressed: Press | None = None, known: Request | None = None) -> None:
-        """Bring a card up to date, the pressed one if a person has just pressed in vain; worth one try only."""
+    async def _draw_once(self, request: Request) -> None:
+        """Show that the call is under way, without retrying: the ending is drawn after it."""
         try:
-            await self._draw(request_id, pressed, known)
+            await self._draw(request.id, request)
         except SlackError as error:
-            log.warning("card_not_redrawn", request=request_id, error=str(error))
+            log.warning("card_not_updated", request=request.id, error=str(error))
+
+    async def update_card(self, request: Request) -> None:
+        """Update a card that may show an older state; what fails is due again at the request's `card_due`.
+
+        Other replicas may update the same card at this moment, and Slack may apply the two in any order. So the claim
+        `card_due` is stored before, and ends only if the request still is what was shown.
+        """
+        try:
+            await self._draw(request.id, due=request.card_due)
+        except SlackError as error:
+            log.warning("card_not_updated", request=request.id, error=str(error))
+
+    async def update_pressed_card(self, press: Press) -> None:
+        """Update the card of a press that changed nothing."""
+        await self.update_card(await self.ledger.pressed(press, self.now() + LEASE))
 
     def _card(self, request: Request) -> Message:
         return cards.card(request, self.rules)
@@ -277,14 +322,14 @@ class Fulfilment:
     # The sweep
 
     async def sweep(self) -> None:
-        """Expire, rescue and tell what is due now."""
+        """Expire, end what was interrupted, tell what is due now, and update the cards that may be stale."""
         within = self.settings.confirm_within_seconds
         swept = await self.ledger.sweep(self.now(), within, frozenset(self._running))
         self.swept_at = self.now()
         for ending in swept.endings:
             self.tasks.start(self.tell(ending))
-        for request in swept.offers_over:
-            self.tasks.start(self.redraw(request.id))
+        for request in swept.cards:
+            self.tasks.start(self.update_card(request))
 
     async def sweep_forever(self, every: float) -> None:
         """Sweep at least every 5 seconds, also after one that found the database away."""

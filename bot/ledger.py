@@ -5,6 +5,7 @@
        |                   +---------- try again ---------+--------+
        +--click--> kept
        +--time---> expired
+       +--a later request, because its card got lost--> replaced
 
 Whoever changed the row goes on; everybody else learns who did. An ending is written in the same transaction as the
 change that brings it, and stays due until it is told. All moments are seconds since the epoch, passed in by the caller.
@@ -12,6 +13,7 @@ change that brings it, and stays due until it is told. All moments are seconds s
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
@@ -28,9 +30,19 @@ from bot.errors import NewerLedger
 from bot.outcome import Kind, Outcome, State
 from bot.tables import endings, requests
 
-SCHEMA_VERSION = 2
-# The columns that each version added to the requests of the one before.
-ADDED = {2: ("phone VARCHAR(40)", "label TEXT")}
+SCHEMA_VERSION = 3
+# What each version changed in the database of the one before.
+MIGRATIONS = {
+    2: ("ALTER TABLE requests ADD COLUMN phone VARCHAR(40)", "ALTER TABLE requests ADD COLUMN label TEXT"),
+    3: (
+        "ALTER TABLE requests ADD COLUMN call_started_at DOUBLE PRECISION",
+        "ALTER TABLE requests ADD COLUMN card_due DOUBLE PRECISION",
+        "ALTER TABLE endings ADD COLUMN correction BOOLEAN NOT NULL DEFAULT FALSE",
+        "CREATE INDEX requests_by_card_due ON requests (card_due)",
+        # The version before did not store when a call began: what it left under way may have been sent.
+        "UPDATE requests SET call_started_at = decided_at WHERE state = 'confirmed'",
+    ),
+}
 # A teller, or a poster of a card, has this long before another copy of the bot may take over.
 LEASE = 15.0
 
@@ -55,11 +67,16 @@ class Ending:
     tell_after: float
     posted_at: float | None
     told_at: float | None
+    correction: bool = False
 
 
 @dataclass(frozen=True)
 class Request:
-    """A request as it stands. `open_until` is the moment until which a press can (again) confirm it, if any."""
+    """A request as it stands. `open_until` is the moment until which a press can (again) confirm it, if any.
+
+    `call_started_at` is set once the call of this attempt may have been sent. From `card_due` on a sweep updates the
+    card, because it may show an older state.
+    """
 
     id: str
     number_id: str
@@ -79,6 +96,8 @@ class Request:
     decided_by: str | None = None
     decided_at: float | None = None
     call_ends_by: float | None = None
+    call_started_at: float | None = None
+    card_due: float | None = None
     card_posted: bool = False
     card_ts: str | None = None
     reply_replaces: bool = False
@@ -116,10 +135,10 @@ class Press:
 
 @dataclass(frozen=True)
 class Swept:
-    """What a sweep found due: endings to tell now (claimed), and requests whose offer to try again is over."""
+    """What a sweep found due and claimed: endings to tell now, and requests whose card must be updated."""
 
     endings: list[Ending]
-    offers_over: list[Request]
+    cards: list[Request]
 
 
 Method = Callable[Concatenate["Ledger", sa.Connection, P], T]
@@ -177,8 +196,8 @@ class Ledger:
             )
         else:
             for number in range(version + 1, SCHEMA_VERSION + 1):
-                for column in ADDED[number]:
-                    db.exec_driver_sql(f"ALTER TABLE requests ADD COLUMN {column}")
+                for statement in MIGRATIONS[number]:
+                    db.exec_driver_sql(statement)
             db.execute(tables.version.update().values(version=SCHEMA_VERSION))
 
     @_writes(ANSWER_SECONDS)
@@ -189,12 +208,14 @@ class Ledger:
     async def ask(self, asking: Asking) -> tuple[Request, bool]:
         """Record an asking; the request, and whether a card is to be posted for it.
 
-        There is one open request for a number. If its card got lost, this asking takes it over with a fresh card.
+        There is one open request for a number. If its card got lost, this asking replaces it: the old card, should it
+        stand somewhere, confirms nothing any more.
         """
-        try:
-            return await self._insert(asking), True
-        except AlreadyOpen:  # only the database can tell who was first
-            return await self._find_open(asking)
+        while True:  # only the database can tell who was first; who lost the race looks again
+            with contextlib.suppress(AlreadyOpen):
+                return await self._insert(asking), True
+            with contextlib.suppress(AlreadyOpen):
+                return await self._find_open(asking)
 
     @_writes(PATIENT_SECONDS)
     def _insert(self, db: sa.Connection, asking: Asking) -> Request:
@@ -204,9 +225,10 @@ class Ledger:
     def _find_open(self, db: sa.Connection, asking: Asking) -> tuple[Request, bool]:
         past = {"of": asking.number_id, "at": asking.now}
         _close(db, db.execute(tables.OVERDUE_FOR, past).all(), asking.now, asking.within)
-        fresh = db.execute(tables.TAKE_OVER, past | _asked(asking)).rowcount == 1
+        if (lost := db.execute(tables.LOST_FOR, past).one_or_none()) is not None:
+            _end(db, tables.END, (lost.id, 0), Outcome(Kind.REPLACED), asking.now, {}, claim=False)
         found = _find(db, tables.OPEN_FOR, asking.number_id)
-        return (_insert(db, asking), True) if found is None else (found, fresh)
+        return (_insert(db, asking), True) if found is None else (found, False)
 
     @_writes(PATIENT_SECONDS)
     def card_posted(self, db: sa.Connection, request_id: str, ts: str | None) -> Request:
@@ -217,9 +239,30 @@ class Ledger:
         return _request(db, db.execute(tables.CARD_POSTED, {"of": request_id, "ts": ts}).mappings().one())
 
     @_writes(PATIENT_SECONDS)
-    def card_lost(self, db: sa.Connection, request_id: str) -> None:
-        """Record that nobody knows of a card: the next asking posts a fresh one."""
-        db.execute(tables.CHANGE, {"of": request_id, "posting_until": 0.0})
+    def card_lost(self, db: sa.Connection, request_id: str) -> bool:
+        """Record that nobody knows of a card: the next asking replaces the request.
+
+        False if somebody has pressed a button of the card, or the request has ended.
+        """
+        return db.execute(tables.CARD_LOST, {"of": request_id}).rowcount == 1
+
+    @_writes(PATIENT_SECONDS)
+    def card_stale(self, db: sa.Connection, request_id: str, due: float) -> Request:
+        """Record that the card may show an older state: a sweep updates it from `due` on."""
+        values = {"of": request_id, "card_due": due}
+        return _request(db, db.execute(tables.CHANGE_CARD, values).mappings().one())
+
+    @_writes(PATIENT_SECONDS)
+    def pressed(self, db: sa.Connection, press: Press, due: float) -> Request:
+        """Record where a card stands whose press changed nothing; a sweep updates it from `due` on."""
+        values = {"of": press.request_id, "card_due": due, **_where_pressed(press)}
+        return _request(db, db.execute(tables.CHANGE_CARD, values).mappings().one())
+
+    @_writes(PATIENT_SECONDS)
+    def card_updated(self, db: sa.Connection, shown: Request, due: float) -> None:
+        """Record that the card shows `shown`, unless the request has changed, or somebody else updates it, since."""
+        values = {"of": shown.id, "due": due, "nth": shown.attempt}
+        db.execute(tables.CARD_UPDATED, values | {"shown_state": shown.state, "shown_until": shown.open_until})
 
     @_reads(PATIENT_SECONDS)
     def require(self, db: sa.Connection, request_id: str) -> Request:
@@ -243,6 +286,7 @@ class Ledger:
             "decided_by": press.by,
             "decided_at": press.now,
             "call_ends_by": call_ends_by,
+            "call_started_at": None,
             "open_until": None,
             **_where_pressed(press),
         }
@@ -250,6 +294,19 @@ class Ledger:
         unless = {"unless_asked_by": press.by if not_by_asker else ""}
         row = db.execute(tables.CONFIRM, if_so | unless | values).mappings().one_or_none()
         return None if row is None else _request(db, row)
+
+    @_writes(PATIENT_SECONDS)
+    def start_call(self, db: sa.Connection, request: Request, now: float) -> bool:
+        """Record that the call of this attempt is about to be sent; False if the attempt has ended already."""
+        values = {"of": request.id, "nth": request.attempt, "call_started_at": now}
+        return db.execute(tables.START_CALL, values).rowcount == 1
+
+    @_writes(PATIENT_SECONDS)
+    def end_unstarted(self, db: sa.Connection, press: Press, now: float, within: float) -> Request | None:
+        """End the yes of a press if it was recorded and its call has not begun; the request, its ending claimed."""
+        about, outcome = (press.request_id, press.attempt + 1), Outcome(Kind.NOT_STARTED)
+        values = {"pressed_by": press.by, "pressed_at": press.now, **_offer(outcome, now, within)}
+        return _end(db, tables.END_UNSTARTED, about, outcome, now, values, claim=True)
 
     @_writes(ANSWER_SECONDS)
     def keep(self, db: sa.Connection, press: Press) -> Request | None:
@@ -276,6 +333,31 @@ class Ledger:
         about, offer = (request.id, request.attempt), _offer(outcome, now, within)
         return _end(db, tables.END, about, outcome, now, offer, claim=True)
 
+    @_writes(PATIENT_SECONDS)
+    def correct(self, db: sa.Connection, request: Request, outcome: Outcome, now: float, within: float) -> bool:
+        """Put the outcome of a call in the place of "interrupted", as another copy has ended it; False if it has not.
+
+        The new ending is due at once, or once the other copy has no time left to tell its own.
+        """
+        about = {"of": request.id, "nth": request.attempt}
+        lost = db.execute(tables.LOST_ENDING, about).mappings().one_or_none()
+        if lost is None:
+            return False
+        values = {
+            "kind": outcome.kind,
+            "message": outcome.message,
+            "retry_at": _retry_at(outcome, now),
+            "ended_at": now,
+            "tellings": 0,
+            "tell_after": min(max(lost["tell_after"], now), now + LEASE),
+            "posted_at": None,
+            "told_at": None,
+            "correction": lost["tellings"] > 0,
+        }
+        db.execute(tables.CHANGE_ENDING, about | values)
+        db.execute(tables.CORRECT, about | {"state": outcome.kind.state} | _offer(outcome, now, within))
+        return True
+
     async def sweep(self, now: float, within: float, running: frozenset[str] = frozenset()) -> Swept:
         """Expire, rescue and claim what is due at `now`. `running` are the requests whose call this copy holds."""
         return await self._sweep(now, within, running) if await self._anything_due(now) else Swept([], [])
@@ -286,9 +368,14 @@ class Ledger:
 
     @_writes(PATIENT_SECONDS)
     def _sweep(self, db: sa.Connection, now: float, within: float, running: frozenset[str]) -> Swept:
-        over = _close(db, db.execute(tables.OVERDUE, {"at": now}).all(), now, within, running)
-        due = db.execute(tables.UNTOLD, {"at": now}).mappings().all()
-        return Swept([_claim(db, _ending(row), now + LEASE) for row in due], over)
+        _close(db, db.execute(tables.OVERDUE, {"at": now}).all(), now, within, running)
+        untold = db.execute(tables.UNTOLD, {"at": now}).mappings().all()
+        cards = db.execute(tables.CARDS_DUE, {"at": now}).all()
+        claim = {"card_due": now + LEASE}
+        return Swept(
+            [_claim(db, _ending(row), now + LEASE) for row in untold],
+            [_request(db, db.execute(tables.CHANGE_CARD, {"of": r.id} | claim).mappings().one()) for r in cards],
+        )
 
     @_reads(ANSWER_SECONDS)
     def history(
@@ -343,23 +430,7 @@ def _same(ending: Ending) -> dict[str, Any]:
 
 
 def _mark(db: sa.Connection, ending: Ending, **values: float) -> None:
-    db.execute(tables.CHANGE_UNTOLD, _same(ending) | values)
-
-
-def _asked(asking: Asking) -> dict[str, Any]:
-    """What an asking writes into its request, be it a new one or one whose card got lost."""
-    return {
-        "channel": asking.channel,
-        "asked_by": asking.asked_by,
-        "asked_at": asking.now,
-        "open_until": asking.now + asking.within,
-        "posting_until": asking.now + LEASE,
-        "reply_url": asking.reply_url,
-        "dry_run": asking.dry_run,
-        "reason": asking.reason,
-        "phone": asking.phone,
-        "label": asking.label,
-    }
+    db.execute(tables.CHANGE_UNTOLD, _same(ending) | {"told_kind": ending.kind} | values)
 
 
 def _insert(db: sa.Connection, asking: Asking) -> Request:
@@ -370,7 +441,16 @@ def _insert(db: sa.Connection, asking: Asking) -> Request:
         open_number=asking.number_id,
         state=State.PENDING,
         attempt=0,
-        **_asked(asking),
+        channel=asking.channel,
+        asked_by=asking.asked_by,
+        asked_at=asking.now,
+        open_until=asking.now + asking.within,
+        posting_until=asking.now + LEASE,
+        reply_url=asking.reply_url,
+        dry_run=asking.dry_run,
+        reason=asking.reason,
+        phone=asking.phone,
+        label=asking.label,
     )
     values = vars(request)
     try:
@@ -381,17 +461,21 @@ def _insert(db: sa.Connection, asking: Asking) -> Request:
 
 
 def _where_pressed(press: Press) -> dict[str, Any]:
-    """What a press tells of its card: it is there, and its response_url can replace it."""
-    values: dict[str, Any] = {"card_posted": True}
+    """What a press on a card tells: where the card is, and a response_url that can replace it."""
+    values: dict[str, Any] = {}
     if press.reply_url is not None:
         values |= {"reply_url": press.reply_url, "reply_replaces": True}
     if press.card_ts is not None and press.channel is not None:  # the end is told where the yes was given
-        values |= {"card_ts": press.card_ts, "channel": press.channel}
+        values |= {"card_posted": True, "card_ts": press.card_ts, "channel": press.channel}
     return values
 
 
 def _offer(outcome: Outcome, now: float, within: float) -> dict[str, Any]:
     return {"open_until": now + within} if outcome.kind.can_try_again else {"open_until": None, "open_number": None}
+
+
+def _retry_at(outcome: Outcome, now: float) -> float | None:
+    return None if outcome.retry_after is None else now + outcome.retry_after
 
 
 def _end(
@@ -416,7 +500,7 @@ def _end(
         attempt=attempt,
         kind=outcome.kind,
         message=outcome.message,
-        retry_at=None if outcome.retry_after is None else now + outcome.retry_after,
+        retry_at=_retry_at(outcome, now),
         after_unknown=db.scalar(tables.ENDED_UNKNOWN, {"of": row["number_id"]}) is not None,
         decided_by=row["decided_by"],
         decided_at=row["decided_at"],
@@ -436,23 +520,18 @@ def _close(
     now: float,
     within: float,
     running: frozenset[str] = frozenset(),
-) -> list[Request]:
-    """Expire what is past its time, rescue what a crash orphaned, withdraw old offers; the last are returned.
-
-    The rows are locked by this transaction.
-    """
-    over = []
+) -> None:
+    """Expire what is past its time, end what was interrupted, withdraw old offers. The rows are locked here."""
     for row in overdue:
         if row.state == State.PENDING:
             _end(db, tables.END, (row.id, 0), Outcome(Kind.EXPIRED), now, {}, claim=False)
         elif row.state == State.CONFIRMED:
             if row.id not in running:
-                lost = Outcome(Kind.LOST)
-                _end(db, tables.END, (row.id, row.attempt), lost, now, _offer(lost, now, within), claim=False)
+                # Without a recorded start nothing was sent: a replica that is late finds the attempt ended.
+                cut = Outcome(Kind.NOT_STARTED if row.call_started_at is None else Kind.LOST)
+                _end(db, tables.END, (row.id, row.attempt), cut, now, _offer(cut, now, within), claim=False)
         else:
-            db.execute(tables.CHANGE, {"of": row.id, "open_number": None, "open_until": None})
-            over.append(_only(db, row.id))
-    return over
+            db.execute(tables.CHANGE, {"of": row.id, "open_number": None, "open_until": None, "card_due": now})
 
 
 def _endings_of(db: sa.Connection, request_id: str) -> list[Ending]:

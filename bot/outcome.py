@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 
 class State(enum.StrEnum):
-    """The states of a request; the last five are endings."""
+    """The states of a request; all but the first two are endings."""
 
     PENDING = "pending"
     CONFIRMED = "confirmed"
@@ -16,6 +16,7 @@ class State(enum.StrEnum):
     UNKNOWN = "unknown"
     KEPT = "kept"
     EXPIRED = "expired"
+    REPLACED = "replaced"
 
 
 class Kind(enum.StrEnum):
@@ -28,6 +29,7 @@ class Kind(enum.StrEnum):
     DECLINED = "declined"  # 400, 422, or 200 with `status: false`
     RATE_LIMITED = "rate_limited"  # 429
     NOT_CONNECTED = "not_connected"  # nothing was sent
+    NOT_STARTED = "not_started"  # interrupted before the call: nothing was sent
     TIMEOUT = "timeout"
     BROKEN = "broken"  # the connection broke after sending
     SERVER_ERROR = "server_error"  # 5xx
@@ -36,6 +38,7 @@ class Kind(enum.StrEnum):
     LOST = "lost"  # the bot stopped during the call
     KEPT = "kept"
     EXPIRED = "expired"
+    REPLACED = "replaced"  # a later request took its place, for its card got lost
 
     @property
     def state(self) -> State:
@@ -45,7 +48,7 @@ class Kind(enum.StrEnum):
     @property
     def can_try_again(self) -> bool:
         """Whether the same press could end otherwise: a passing cause, or nobody knows what happened."""
-        return self.state is State.UNKNOWN or self in (Kind.RATE_LIMITED, Kind.NOT_CONNECTED)
+        return self.state is State.UNKNOWN or self in _MAY_PASS
 
 
 _STATES = {
@@ -56,9 +59,13 @@ _STATES = {
     Kind.DECLINED: State.REFUSED,
     Kind.RATE_LIMITED: State.REFUSED,
     Kind.NOT_CONNECTED: State.REFUSED,
+    Kind.NOT_STARTED: State.REFUSED,
     Kind.KEPT: State.KEPT,
     Kind.EXPIRED: State.EXPIRED,
+    Kind.REPLACED: State.REPLACED,
 }
+# The causes that another attempt may not meet again.
+_MAY_PASS = (Kind.RATE_LIMITED, Kind.NOT_CONNECTED, Kind.NOT_STARTED)
 
 
 @dataclass(frozen=True)

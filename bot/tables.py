@@ -33,6 +33,10 @@ requests = sa.Table(
     sa.Column("decided_by", sa.String(32)),
     sa.Column("decided_at", sa.Double),
     sa.Column("call_ends_by", sa.Double),
+    # Stored just before the call of the current attempt: an interrupted attempt without it sent nothing.
+    sa.Column("call_started_at", sa.Double),
+    # From this moment on the sweep updates the card, because it may show an older state.
+    sa.Column("card_due", sa.Double),
     sa.Column("posting_until", sa.Double, nullable=False),
     sa.Column("card_posted", sa.Boolean, nullable=False),
     sa.Column("card_ts", sa.String(32)),
@@ -40,6 +44,7 @@ requests = sa.Table(
     sa.Column("reply_replaces", sa.Boolean, nullable=False),
     sa.Index("requests_by_state", "state", "open_until"),
     sa.Index("requests_by_number", "number_id"),
+    sa.Index("requests_by_card_due", "card_due"),
 )
 endings = sa.Table(
     "endings",
@@ -57,6 +62,8 @@ endings = sa.Table(
     sa.Column("tell_after", sa.Double, nullable=False),
     sa.Column("posted_at", sa.Double),
     sa.Column("told_at", sa.Double),
+    # It replaces an ending that people may have read.
+    sa.Column("correction", sa.Boolean, nullable=False),
     sa.Index("endings_untold", "told_at", "tell_after"),
 )
 
@@ -70,14 +77,21 @@ REQUEST = sa.select(requests).where(_this)
 ASK = requests.insert()
 OPEN_FOR = sa.select(requests).where(_open_for)
 OVERDUE_FOR = OPEN_FOR.where(requests.c.open_until <= at).with_for_update()
-# Nobody knows of a card of it: the next asking takes it over.
-TAKE_OVER = requests.update().where(
-    _open_for,
+# Nobody knows of a card of it: the next asking replaces it.
+LOST_FOR = OPEN_FOR.where(
     requests.c.state == State.PENDING,
     requests.c.card_posted.is_(False),
     requests.c.posting_until <= at,
-)
+).with_for_update()
 CHANGE = requests.update().where(_this)
+CHANGE_CARD = CHANGE.returning(requests)
+CARD_LOST = CHANGE.where(requests.c.state == State.PENDING, requests.c.card_posted.is_(False)).values(posting_until=0.0)
+CARD_UPDATED = CHANGE.where(
+    requests.c.card_due == sa.bindparam("due"),
+    requests.c.state == sa.bindparam("shown_state"),
+    requests.c.attempt == nth,
+    requests.c.open_until.is_not_distinct_from(sa.bindparam("shown_until", type_=sa.Double)),
+).values(card_due=None)
 CARD_POSTED = CHANGE.values(
     card_posted=True, card_ts=sa.func.coalesce(requests.c.card_ts, sa.bindparam("ts"))
 ).returning(requests)
@@ -99,13 +113,23 @@ END = (
     .where(_this, requests.c.state == sa.bindparam("was"), requests.c.attempt == nth)
     .returning(requests)
 )
+# A yes of this press whose call has not begun.
+END_UNSTARTED = END.where(
+    requests.c.call_started_at.is_(None),
+    requests.c.decided_by == sa.bindparam("pressed_by"),
+    requests.c.decided_at == sa.bindparam("pressed_at"),
+)
+START_CALL = CHANGE.where(requests.c.state == State.CONFIRMED, requests.c.attempt == nth)
 END_IN_TIME = END.where(requests.c.open_until > at)
 END_TOO_LATE = END.where(requests.c.open_until <= at)
 
 ENDING = sa.select(endings).where(endings.c.request_id == of, endings.c.attempt == nth)
 WRITE_ENDING = endings.insert()
 CHANGE_ENDING = endings.update().where(endings.c.request_id == of, endings.c.attempt == nth)
-CHANGE_UNTOLD = CHANGE_ENDING.where(endings.c.told_at.is_(None))
+# A teller marks only what it told: the ending may have been corrected meanwhile.
+CHANGE_UNTOLD = CHANGE_ENDING.where(endings.c.told_at.is_(None), endings.c.kind == sa.bindparam("told_kind"))
+LOST_ENDING = ENDING.where(endings.c.kind == Kind.LOST).with_for_update()
+CORRECT = CHANGE.where(requests.c.state == State.UNKNOWN, requests.c.attempt == nth)
 ENDED_UNKNOWN = (
     sa.select(sa.literal(1))
     .select_from(endings.join(requests, requests.c.id == endings.c.request_id))
@@ -118,10 +142,15 @@ _overdue = sa.or_(
     requests.c.open_until <= at, sa.and_(requests.c.state == State.CONFIRMED, requests.c.call_ends_by <= at)
 )
 _untold = sa.and_(endings.c.told_at.is_(None), endings.c.tell_after <= at)
+_card_due = requests.c.card_due <= at
 OVERDUE = sa.select(requests).where(_overdue).with_for_update(skip_locked=True)
 UNTOLD = sa.select(endings).where(_untold).order_by(endings.c.tell_after).limit(20).with_for_update(skip_locked=True)
+CARDS_DUE = (
+    sa.select(requests).where(_card_due).order_by(requests.c.card_due).limit(20).with_for_update(skip_locked=True)
+)
 ANYTHING_DUE = sa.select(
     sa.or_(
+        sa.exists(sa.select(sa.literal(1)).where(_card_due).select_from(requests)),
         sa.exists(sa.select(sa.literal(1)).where(_overdue).select_from(requests)),
         sa.exists(sa.select(sa.literal(1)).where(_untold).select_from(endings)),
     )

@@ -22,12 +22,15 @@ class Tasks:
 
     def __init__(self) -> None:
         self._running: set[asyncio.Task[Any]] = set()
+        self._closed = False
 
     def start(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Run `work` in the background; an unexpected error in it is logged under a reference number."""
         task = asyncio.create_task(work)
         self._running.add(task)
         task.add_done_callback(self._ended)
+        if self._closed:  # the parts it would use are closing: it ends before its first step
+            task.cancel()
         return task
 
     def after_ack(self, work: Coroutine[Any, Any, None]) -> None:
@@ -50,6 +53,16 @@ class Tasks:
             await asyncio.wait(self._running, timeout=left, return_when=asyncio.FIRST_COMPLETED)
             await asyncio.sleep(0)
         return len(self._running)
+
+    async def close(self, seconds: float) -> int:
+        """Drain, then cancel what is left; from then on nothing starts. Returns how much was cancelled."""
+        left = await self.drain(seconds)
+        self._closed = True
+        for task in self._running:
+            task.cancel()
+        if self._running:
+            await asyncio.wait(self._running, timeout=0.5)
+        return left
 
 
 async def _in_a_few_turns(work: Coroutine[Any, Any, None]) -> None:

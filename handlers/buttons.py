@@ -92,5 +92,5 @@ async def pressed_in_vain(desk: Desk, press: Press, body: dict[str, Any]) -> Non
         fulfilment.tasks.after_ack(fulfilment.tell_now(request))
     else:
         request = await find(desk, press.request_id)
-        fulfilment.tasks.after_ack(fulfilment.redraw(press.request_id, press))
+        fulfilment.tasks.after_ack(fulfilment.update_pressed_card(press))
     tell_privately(desk, body, cards.too_late(request))

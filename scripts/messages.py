@@ -65,6 +65,9 @@ REQUEST = Request(
 CONFIRMED = replace(REQUEST, state=State.CONFIRMED, attempt=1, decided_by=BEN, decided_at=NOON, open_until=None)
 
 
+UNDECIDED = (Kind.EXPIRED, Kind.REPLACED)
+
+
 @dataclass(frozen=True)
 class Row:
     """A message: of which part, when it comes, who sees it."""
@@ -84,8 +87,8 @@ def ended(kind: Kind, request: Request = CONFIRMED, *, message: str | None = Non
         message=SAID.get(kind, "") if message is None else message,
         retry_at=None,
         after_unknown=False,
-        decided_by=None if kind is Kind.EXPIRED else BEN,
-        decided_at=None if kind is Kind.EXPIRED else NOON,
+        decided_by=None if kind in UNDECIDED else BEN,
+        decided_at=None if kind in UNDECIDED else NOON,
         ended_at=NOON,
         tellings=1,
         tell_after=NOON,
@@ -100,7 +103,7 @@ def endings() -> Iterator[tuple[str, Request, Ending]]:
     """Every way to end, the special ones too."""
     unnamed = replace(CONFIRMED, phone=None, label=None, reason=None)
     for kind in Kind:
-        request = ended(kind, replace(REQUEST, decided_by=BEN) if kind in (Kind.KEPT, Kind.EXPIRED) else CONFIRMED)
+        request = ended(kind, replace(REQUEST, decided_by=BEN) if kind in (Kind.KEPT, *UNDECIDED) else CONFIRMED)
         assert request.ending is not None  # noqa: S101 - `ended` has just made it
         yield kind.value.replace("_", " "), request, request.ending
     for name, request in {
@@ -108,6 +111,7 @@ def endings() -> Iterator[tuple[str, Request, Ending]]:
         "succeeded, without a message": ended(Kind.SUCCEEDED, message=""),
         "not found, after an unknown ending": ended(Kind.NOT_FOUND, replace(CONFIRMED, attempt=2), after_unknown=True),
         "rate limited, with a time": ended(Kind.RATE_LIMITED, retry_at=LATER),
+        "succeeded, after it was reported as unknown": ended(Kind.SUCCEEDED, correction=True),
     }.items():
         assert request.ending is not None  # noqa: S101 - as above
         yield name, request, request.ending
@@ -168,6 +172,7 @@ def _late() -> Iterator[Row]:
         "somebody else has confirmed": CONFIRMED,
         "it was kept": ended(Kind.KEPT, replace(REQUEST, decided_by=BEN, decided_at=NOON)),
         "its time is over": ended(Kind.EXPIRED, REQUEST),
+        "a later request has replaced it": ended(Kind.REPLACED, REQUEST),
         "it is done": ended(Kind.SUCCEEDED),
         "that attempt has ended, it can be tried again": ended(Kind.TIMEOUT),
         "that attempt has ended for good": again,

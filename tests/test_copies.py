@@ -222,6 +222,7 @@ async def test_database_goes_away_during_the_call(
         await settled(bot)
         await workspace.press(BEN, card, "Unsubscribe Number")
         await workspace.until(lambda: "Unsubscribing" in current(workspace, card).text)
+        await cellcast.called.wait()
         proxy.cut()
         cellcast.hold.set()
         await asyncio.sleep(0.3)  # the answer is there, and cannot be written

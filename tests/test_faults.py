@@ -117,6 +117,7 @@ async def test_answer_while_the_database_is_locked(
     await settled(bot)
     await workspace.press(BEN, card, "Unsubscribe Number")
     await workspace.until(lambda: "Unsubscribing" in current(workspace, card).text)
+    await cellcast.called.wait()
     with locked(database):
         cellcast.hold.set()
         await asyncio.sleep(2.5)  # longer than the ledger waits for a lock
@@ -125,28 +126,6 @@ async def test_answer_while_the_database_is_locked(
     assert public(workspace)[-1].text.startswith(SUCCESS)
     assert len(cellcast.calls) == 1
     reliability("Database", "locked while the answer is to be written", calls="one", told="the toast")
-
-
-async def test_answer_after_another_copy_gave_up(
-    bot: Bot, workspace: Workspace, cellcast: Cellcast, clock: Clock, database: str
-) -> None:
-    """Where another copy has called the request unknown already, that stays its one ending."""
-    cellcast.hold = asyncio.Event()
-    card = await ask(workspace)
-    await settled(bot)
-    await workspace.press(BEN, card, "Unsubscribe Number")
-    await workspace.until(lambda: "Unsubscribing" in current(workspace, card).text)
-    other = Ledger(database)
-    swept = await other.sweep(clock() + 11, 900)
-    assert len(swept.endings) == 1
-    other.close()
-    cellcast.hold.set()
-    await settled(bot)
-    assert len(public(workspace)) == 1
-    clock.advance(30)
-    await bot.fulfilment.sweep()
-    await settled(bot)
-    assert "Outcome unknown" in public(workspace)[-1].text
 
 
 async def test_sweep_survives_a_locked_database(

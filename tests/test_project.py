@@ -47,7 +47,9 @@ def test_readme_has_its_parts() -> None:
     for heading in ("In your workspace in five minutes", "What people see", "Docker", "Several copies", "Settings"):
         assert f"\n## {heading}\n" in text
     assert len(re.findall(r"^\| `[A-Z_]+` \|", text, re.MULTILINE)) == len(Settings.model_fields)
-    assert len(re.findall(r"^\| (succeeded|refused|unknown|kept|expired) \| [^!]", text, re.MULTILINE)) == len(Kind)
+    assert len(re.findall(r"^\| (succeeded|refused|unknown|kept|expired|replaced) \| [^!]", text, re.MULTILINE)) == len(
+        Kind
+    )
 
 
 def test_manifest_fits_the_bot() -> None:

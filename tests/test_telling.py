@@ -10,7 +10,6 @@ from bot.app import Bot
 from bot.demo.cellcast import SUCCESS, Cellcast
 from bot.demo.workspace import Channel, Workspace
 from bot.fulfilment import wait_before
-from bot.ledger import Press
 from tests.conftest import ANA, BEN, NUMBER, NUMBERS, QUIET, Clock, Record, Start, ask, current, public, settled
 
 
@@ -232,29 +231,6 @@ async def test_told_after_a_restart(start: Start, workspace: Workspace, cellcast
         await settled(bot)
     assert len(toasts(workspace)) == 1
     assert len(cellcast.calls) == 1
-
-
-async def test_orphan_becomes_unknown(start: Start, workspace: Workspace, cellcast: Cellcast, clock: Clock) -> None:
-    """A confirmed request whose bot is gone becomes unknown when its call must have ended, and not before."""
-    async with start() as bot:
-        card = await ask(workspace)
-        await settled(bot)
-        request_id = card.buttons["Keep Number"]["value"].partition(":")[0]
-        press = Press(request_id, 0, BEN, clock(), card.channel, card.ts)
-        # The yes is in the ledger, and the bot stops before anything else.
-        assert await bot.ledger.confirm(press, bot.fulfilment.call_ends_by(press.now), not_by_asker=False)
-    for wait, unknown in ((7.5, False), (1, True)):
-        clock.advance(wait)
-        async with start(sweep_every=0.2 if unknown else 3600) as bot:
-            await bot.fulfilment.sweep()
-            await settled(bot)
-            if unknown:
-                await workspace.until(lambda: "Outcome unknown" in public(workspace)[-1].text)
-                await settled(bot)
-        assert ("Outcome unknown" in current(workspace, card).text) is unknown
-    assert "The bot was stopped during the call" in public(workspace)[-1].text
-    assert "Try Again" in current(workspace, card).buttons
-    assert cellcast.calls == []
 
 
 async def test_running_call_is_not_taken_for_an_orphan(

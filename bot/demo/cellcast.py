@@ -91,6 +91,7 @@ class Cellcast:
         self.wire = Wire()
         self.on_step: Step = nothing
         self.hold: asyncio.Event | None = None  # where set, an answer waits for it
+        self.called = asyncio.Event()  # set by each request that reaches it
         app = web.Application()
         app.router.add_put(ROUTE, self._unsubscribe)
         app.router.add_get("/api/v1/user/token/verify", self._verify)
@@ -112,6 +113,7 @@ class Cellcast:
 
     async def _unsubscribe(self, request: web.Request) -> web.StreamResponse:
         self.calls.append(Call(request.match_info["id"], dict(request.headers), await request.read()))
+        self.called.set()
         step = self.wire.begin("cellcast", f"PUT …/virtual-number/unsubscribe/{request.match_info['id']}")
         answer = await self._answer(request)
         if answer.fault:

@@ -1,0 +1,348 @@
+"""A yes between its record and its answer: what is told if the bot, or its database, is interrupted there."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import AsyncIterator
+
+import pytest
+import sqlalchemy as sa
+
+from bot.app import Bot
+from bot.demo.cellcast import SUCCESS, Answer, Cellcast
+from bot.demo.workspace import Note, Workspace
+from bot.ledger import Ledger, Press
+from bot.outcome import Kind, State
+from bot.tasks import Tasks
+from tests.conftest import BEN, Clock, Record, Start, ask, current, private, public, settled
+from tests.proxy import Proxy
+
+
+def toasts(workspace: Workspace) -> list[str]:
+    """The messages in the channel that are not the card."""
+    return [note.text for note in public(workspace)[1:]]
+
+
+async def sweep(bot: Bot, clock: Clock, seconds: float = 0.0) -> None:
+    """Let time pass, sweep, and wait until the bot has nothing left to do."""
+    clock.advance(seconds)
+    await bot.fulfilment.sweep()
+    await settled(bot)
+
+
+async def confirm(bot: Bot, card: Note, now: float) -> str:
+    """The yes is in the ledger, and its bot is gone before anything else; the request's id."""
+    request_id = str(card.buttons["Keep Number"]["value"]).partition(":")[0]
+    press = Press(request_id, 0, BEN, now, card.channel, card.ts)
+    assert await bot.ledger.confirm(press, bot.fulfilment.call_ends_by(now), not_by_asker=False)
+    return request_id
+
+
+@pytest.mark.parametrize(("begun", "headline"), [(False, "*Not unsubscribed: "), (True, "*Outcome unknown: ")])
+async def test_interrupted_attempt(
+    start: Start, workspace: Workspace, cellcast: Cellcast, clock: Clock, begun: bool, headline: str
+) -> None:
+    """An attempt whose bot is gone is unknown only if its call may have begun, and ends when the call must have."""
+    async with start() as bot:
+        card = await ask(workspace)
+        await settled(bot)
+        request = await bot.ledger.require(await confirm(bot, card, clock()))
+        if begun:
+            assert await bot.ledger.start_call(request, clock())
+    for wait, ended in ((7.5, False), (3, True)):
+        async with start() as bot:
+            await sweep(bot, clock, wait)
+            assert bool(toasts(workspace)) is ended
+    assert toasts(workspace)[0].startswith(headline)
+    assert ("Nothing was sent" in toasts(workspace)[0]) is not begun
+    assert "Try Again" in current(workspace, card).buttons
+    assert cellcast.calls == []
+
+
+async def test_call_that_cannot_be_recorded_is_not_made(bot: Bot, workspace: Workspace, cellcast: Cellcast) -> None:
+    """If the start of the call cannot be stored, no call is made, and people read that nothing was sent."""
+    card = await ask(workspace)
+    await settled(bot)
+
+    def executes(_db: sa.Connection, _cursor: object, statement: str, *_of_it: object) -> None:
+        if "SET call_started_at" in statement:
+            raise sa.exc.OperationalError(statement, {}, Exception("disk I/O error"))
+
+    sa.event.listen(bot.ledger.database.engine, "before_cursor_execute", executes)
+    await workspace.press(BEN, card, "Unsubscribe Number")
+    await settled(bot)
+    assert cellcast.calls == []
+    assert "The bot was interrupted before it called Cellcast. Nothing was sent." in toasts(workspace)[0]
+    sa.event.remove(bot.ledger.database.engine, "before_cursor_execute", executes)
+    await workspace.press(BEN, current(workspace, card), "Try Again")
+    await settled(bot)
+    assert len(cellcast.calls) == 1
+
+
+async def test_late_replica_does_not_call(bot: Bot, workspace: Workspace, cellcast: Cellcast, clock: Clock) -> None:
+    """A replica that is late finds its attempt ended by another one, and makes no call."""
+    card = await ask(workspace)
+    await settled(bot)
+    request = await bot.ledger.require(await confirm(bot, card, clock()))
+    await sweep(bot, clock, 11)
+    clock.advance(-11)  # this replica's clock is behind
+    await bot.fulfilment.carry_out(request)
+    await settled(bot)
+    assert cellcast.calls == []
+    assert len(toasts(workspace)) == 1
+
+
+async def test_stop_while_a_yes_is_being_recorded(
+    start: Start, workspace: Workspace, cellcast: Cellcast, database: str, reliability: Record
+) -> None:
+    """A yes that is committed late in a shutdown, and acked, is carried out and told before the bot ends."""
+    committing, go = threading.Event(), threading.Event()
+
+    def commits(db: sa.Connection) -> None:
+        if db.get_execution_options().get("writes"):
+            committing.set()
+            assert go.wait(20)
+
+    async with start() as bot:
+        card = await ask(workspace)
+        await settled(bot)
+        sa.event.listen(bot.ledger.database.engine, "commit", commits)
+        pressing = asyncio.create_task(workspace.press(BEN, card, "Unsubscribe Number"))
+        await asyncio.to_thread(committing.wait)
+        stopping = asyncio.create_task(bot.stop())
+        await asyncio.sleep(2.2)  # the ack is still due: a press has 2.4 s to be recorded
+        go.set()
+        assert (await pressing).status == 200
+        await stopping
+    assert len(cellcast.calls) == 1
+    assert toasts(workspace)[0].startswith(SUCCESS)
+    ledger = Ledger(database)
+    ((request, (ending,)),) = await ledger.history()
+    ledger.close()
+    assert (request.state, ending.told_at is not None) == (State.SUCCEEDED, True)
+    reliability("Crash", "SIGTERM while a click is being recorded", calls="one", told="the toast, before the exit")
+
+
+async def test_nothing_starts_after_the_drain() -> None:
+    """Work that is left at the end of the drain is cancelled, and work that comes later never begins."""
+    tasks, begun = Tasks(), []
+
+    async def work(name: str) -> None:
+        begun.append(name)
+        await asyncio.Event().wait()
+
+    tasks.start(work("before"))
+    assert await tasks.close(0.01) == 1
+    late = tasks.start(work("after"))
+    with contextlib.suppress(asyncio.CancelledError):
+        await late
+    assert late.cancelled()
+    assert begun == ["before"]
+
+
+async def answer_after_interruption(workspace: Workspace, bot: Bot, cellcast: Cellcast) -> Note:
+    """The card of a request whose call has reached Cellcast, which answers when the test says so."""
+    cellcast.hold = asyncio.Event()
+    card = await ask(workspace)
+    await settled(bot)
+    await workspace.press(BEN, card, "Unsubscribe Number")
+    await cellcast.called.wait()
+    await workspace.until(lambda: "Unsubscribing" in current(workspace, card).text)
+    return card
+
+
+async def test_answer_replaces_interrupted(
+    bot: Bot, workspace: Workspace, cellcast: Cellcast, clock: Clock, database: str, reliability: Record
+) -> None:
+    """What Cellcast answered takes the place of "interrupted" that another replica stored and has not delivered."""
+    card = await answer_after_interruption(workspace, bot, cellcast)
+    other = Ledger(database)
+    assert [ending.kind for ending in (await other.sweep(clock() + 11, 900)).endings] == [Kind.LOST]
+    other.close()
+    assert cellcast.hold is not None
+    cellcast.hold.set()
+    await settled(bot)
+    await sweep(bot, clock, 30)
+    (toast,) = toasts(workspace)
+    assert toast.startswith(SUCCESS)
+    assert "Unsubscribed:" in current(workspace, card).text
+    assert len(cellcast.calls) == 1
+    reliability("Copies", "the answer comes after another copy took the call for interrupted", calls="one",
+                told="the toast")  # fmt: skip
+
+
+@pytest.mark.parametrize("answer", ["succeeded", "declined", "timeout"])
+async def test_answer_corrects_what_was_told(
+    start: Start, workspace: Workspace, cellcast: Cellcast, clock: Clock, answer: str, reliability: Record
+) -> None:
+    """An answer that comes after "outcome unknown" was delivered follows as a correction; another unknown does not."""
+    cellcast.next.append(
+        {
+            "succeeded": Answer(),
+            "declined": Answer(400, {"code": 400, "message": "No."}),
+            "timeout": Answer(fault="drop"),
+        }[answer]
+    )
+    async with start() as quick, start() as slow:  # people's clicks go to the last one
+        card = await answer_after_interruption(workspace, slow, cellcast)
+        await sweep(quick, clock, 11)
+        assert toasts(workspace)[0].startswith("*Outcome unknown: ")
+        assert cellcast.hold is not None
+        cellcast.hold.set()
+        await settled(slow)
+        await sweep(quick, clock, 16)
+        told = toasts(workspace)[1:]
+        shown = current(workspace, card)
+        if answer == "timeout":
+            assert told == []
+        else:
+            (correction,) = told
+            assert "Correction: this outcome was reported as unknown" in correction
+            begins = {"succeeded": SUCCESS, "declined": "*Not unsubscribed: "}[answer]
+            assert correction.startswith(begins)
+            assert not shown.buttons
+        await sweep(quick, clock, 60)
+        assert toasts(workspace)[1:] == told
+    assert len(cellcast.calls) == 1
+    if answer == "succeeded":
+        reliability("Copies", "the answer comes after another copy has told the outcome as unknown", calls="one",
+                    told="unknown, then the toast as a correction")  # fmt: skip
+
+
+async def test_correction_after_try_again(bot: Bot, workspace: Workspace, cellcast: Cellcast, clock: Clock) -> None:
+    """A correction of the first attempt leaves the second alone, which somebody has confirmed meanwhile."""
+    card = await answer_after_interruption(workspace, bot, cellcast)
+    first = cellcast.hold
+    bot.fulfilment._running.clear()  # the sweep of another replica, which does not know of the call
+    await sweep_once(bot, clock)
+    await workspace.until(lambda: "Try Again" in current(workspace, card).buttons)
+    cellcast.hold, cellcast.called = asyncio.Event(), asyncio.Event()
+    await workspace.press(BEN, current(workspace, card), "Try Again")
+    await cellcast.called.wait()
+    assert first is not None
+    first.set()
+    clock.advance(1)
+    await workspace.until(lambda: len(cellcast.calls) == 2)
+    await corrected(bot)
+    cellcast.hold.set()
+    await settled(bot)
+    await sweep(bot, clock, 16)
+    ((request, endings),) = await bot.ledger.history()
+    assert [(ending.attempt, ending.kind, ending.correction) for ending in endings] == [
+        (1, Kind.SUCCEEDED, True),
+        (2, Kind.SUCCEEDED, False),
+    ]
+    assert (request.attempt, request.state) == (2, State.SUCCEEDED)
+    assert all(ending.told_at is not None for ending in endings)
+
+
+async def sweep_once(bot: Bot, clock: Clock) -> None:
+    """A sweep when the call must have ended, without waiting for the call that still runs."""
+    clock.advance(11)
+    await bot.fulfilment.sweep()
+
+
+async def corrected(bot: Bot) -> None:
+    """Wait until the first attempt's answer is in the ledger."""
+    async with asyncio.timeout(10):
+        while (await bot.ledger.history())[0][1][0].kind is not Kind.SUCCEEDED:  # noqa: ASYNC110 - a row sends no event
+            await asyncio.sleep(0.01)
+
+
+async def test_outcome_is_stored_within_a_second_after_an_outage(
+    bot: Bot, workspace: Workspace, cellcast: Cellcast
+) -> None:
+    """Storing the outcome is tried every second, however long the database was away."""
+    card = await ask(workspace)
+    await settled(bot)
+    tried: list[str] = []
+
+    def executes(_db: sa.Connection, _cursor: object, statement: str, *_of_it: object) -> None:
+        if statement.startswith("INSERT INTO endings") and len(tried) < 4:
+            tried.append(statement)
+            raise sa.exc.OperationalError(statement, {}, Exception("away"))
+
+    sa.event.listen(bot.ledger.database.engine, "before_cursor_execute", executes)
+    began = asyncio.get_running_loop().time()
+    await workspace.press(BEN, card, "Unsubscribe Number")
+    await workspace.until(lambda: toasts(workspace), 12)
+    assert asyncio.get_running_loop().time() - began < 7  # four tries, a second between them
+    assert len(tried) == 4
+    await settled(bot)
+
+
+class CommitCutter(Proxy):
+    """Passes one COMMIT on to the server, and breaks the connection before its answer."""
+
+    armed = False
+
+    async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            while data := await reader.read(65_536):
+                await self._passing.wait()
+                if not (self.armed and b"COMMIT" in data):
+                    writer.write(data)
+                    await writer.drain()
+                    continue
+                self.armed = False
+                self._passing.clear()  # no answer comes through
+                writer.write(data)
+                await writer.drain()
+                await asyncio.sleep(0.2)  # PostgreSQL commits
+                self.cut()
+                self.mend()
+        writer.close()
+
+
+@pytest.fixture
+async def cutter(database: str) -> AsyncIterator[CommitCutter]:
+    """A way to PostgreSQL that can cut a commit."""
+    found = CommitCutter(database)
+    yield found
+    await found.stop()
+
+
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+async def test_commit_whose_answer_is_lost(
+    start: Start, workspace: Workspace, cellcast: Cellcast, cutter: CommitCutter, reliability: Record
+) -> None:
+    """A yes that was committed, though its person could not be told so, ends as not started, and can be tried again."""
+    async with start(database_url=await cutter.start()) as bot:
+        card = await ask(workspace)
+        await settled(bot)
+
+        def executed(_db: sa.Connection, _cursor: object, statement: str, *_of_it: object) -> None:
+            if statement.startswith("UPDATE requests") and "decided_by" in statement.partition("WHERE")[0]:
+                cutter.armed = True
+
+        sa.event.listen(bot.ledger.database.engine, "after_cursor_execute", executed)
+        await workspace.press(BEN, card, "Unsubscribe Number")
+        sa.event.remove(bot.ledger.database.engine, "after_cursor_execute", executed)
+        await workspace.until(lambda: toasts(workspace))
+        await settled(bot)
+        assert "Nothing was sent to Cellcast for it" in private(workspace, BEN)[0]
+        (toast,) = toasts(workspace)
+        assert "The bot was interrupted before it called Cellcast. Nothing was sent." in toast
+        assert cellcast.calls == []
+        await workspace.press(BEN, current(workspace, card), "Try Again")
+        await workspace.until(lambda: toasts(workspace)[-1].startswith(SUCCESS))
+        await settled(bot)
+    assert len(cellcast.calls) == 1
+    reliability("Database", "PostgreSQL commits a click, and its answer is lost", calls="none, then one",
+                told="nothing sent; then the toast")  # fmt: skip
+
+
+async def test_ledger_error_is_no_yes(bot: Bot, workspace: Workspace, clock: Clock, database: str) -> None:
+    """Only the press that confirmed can be ended as not started; one that was never recorded changes nothing."""
+    card = await ask(workspace)
+    await settled(bot)
+    request_id = await confirm(bot, card, clock())
+    now = (await bot.ledger.require(request_id)).decided_at
+    assert now is not None
+    assert await bot.ledger.end_unstarted(Press(request_id, 0, BEN, now + 1), clock(), 900) is None
+    assert await bot.ledger.end_unstarted(Press(request_id, 1, BEN, now), clock(), 900) is None
+    ended = await bot.ledger.end_unstarted(Press(request_id, 0, BEN, now), clock(), 900)
+    assert ended is not None
+    assert (ended.state, ended.open_until is not None) == (State.REFUSED, True)

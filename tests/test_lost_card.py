@@ -1,0 +1,185 @@
+"""A card whose posting Slack did not confirm may be there all the same: its buttons do what it says, or nothing."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from bot.app import Bot
+from bot.demo.cellcast import SUCCESS, Cellcast
+from bot.demo.workspace import Note, Workspace
+from bot.ledger import Asking, Ledger
+from bot.outcome import Kind, State
+from tests.conftest import (
+    ANA,
+    BEN,
+    NUMBER,
+    NUMBERS,
+    QUIET,
+    Clock,
+    Record,
+    Start,
+    ask,
+    current,
+    private,
+    public,
+    settled,
+)
+
+
+async def lose_card(bot: Bot, workspace: Workspace, user: str = ANA, text: str = NUMBER) -> Note:
+    """Somebody requests, and the answer to the post of the card is lost; the card, which is there."""
+    workspace.faults["chat.postMessage"].append("drop_after")
+    card = await ask(workspace, user, text=text)
+    await settled(bot)
+    return card
+
+
+def cards(workspace: Workspace) -> list[Note]:
+    """The cards in the channel that can still be clicked."""
+    return [note for note in public(workspace) if note.buttons]
+
+
+@pytest.mark.parametrize("fault", ["drop_after", "hang", "500", "garbage", "internal_error"])
+async def test_new_request_has_its_own_card(
+    bot: Bot, workspace: Workspace, cellcast: Cellcast, fault: str, reliability: Record
+) -> None:
+    """The second request has an id and a card of its own; the first card confirms nothing and closes when clicked."""
+    workspace.faults["chat.postMessage"].append(fault)
+    await workspace.command(ANA, NUMBERS, NUMBER)
+    await settled(bot)
+    assert "Slack did not confirm that it posted the card" in private(workspace, ANA)[0]
+    assert "Nothing was sent" not in private(workspace, ANA)[0]
+    fresh = await ask(workspace, BEN)
+    await settled(bot)
+    lost = [card for card in cards(workspace) if card.ts != fresh.ts]
+    assert len(lost) == (fault == "drop_after")
+    for card in lost:
+        assert card.buttons["Keep Number"]["value"] != fresh.buttons["Keep Number"]["value"]
+        await workspace.press(BEN, card, "Unsubscribe Number")
+        await settled(bot)
+        assert "a later request has replaced it" in private(workspace, BEN)[0]
+        assert current(workspace, card).text.startswith("*Replaced: ")
+    assert cellcast.calls == []
+    await workspace.press(ANA, fresh, "Unsubscribe Number")
+    await settled(bot)
+    assert len(cellcast.calls) == 1
+    assert cards(workspace) == []
+    reliability("Slack", f"chat.postMessage of the card: {fault}", calls="one", told="ask again; then the toast")
+
+
+async def test_lost_card_still_works_by_itself(bot: Bot, workspace: Workspace, cellcast: Cellcast) -> None:
+    """As long as nobody has asked again, the lost card confirms its own request."""
+    card = await lose_card(bot, workspace)
+    await workspace.press(BEN, card, "Unsubscribe Number")
+    await settled(bot)
+    assert len(cellcast.calls) == 1
+    assert public(workspace)[-1].text.startswith(SUCCESS)
+    assert "Unsubscribed:" in current(workspace, card).text
+
+
+async def test_dry_run_card_never_sends(start: Start, workspace: Workspace, cellcast: Cellcast) -> None:
+    """A card that says "dry run" makes no call, even if a later request without a dry run has replaced it."""
+    async with start(dry_run=True) as bot:
+        card = await lose_card(bot, workspace)
+    assert "Dry run" in card.text
+    async with start() as bot:
+        await ask(workspace)
+        await settled(bot)
+        await workspace.press(BEN, card, "Unsubscribe Number")
+        await settled(bot)
+    assert cellcast.calls == []
+
+
+async def test_deadline_of_the_card_holds(bot: Bot, workspace: Workspace, cellcast: Cellcast, clock: Clock) -> None:
+    """A lost card confirms nothing after the deadline it shows, even if the number was requested again since."""
+    card = await lose_card(bot, workspace)
+    clock.advance(890)
+    await ask(workspace, BEN)
+    await settled(bot)
+    clock.advance(600)
+    await workspace.press(ANA, card, "Unsubscribe Number")
+    await settled(bot)
+    assert cellcast.calls == []
+
+
+async def test_requester_of_a_lost_card_is_no_second_person(
+    start: Start, workspace: Workspace, cellcast: Cellcast
+) -> None:
+    """With REQUIRE_SECOND_PERSON nobody confirms their own card because someone else has requested again."""
+    async with start(require_second_person=True) as bot:
+        card = await lose_card(bot, workspace)
+        await ask(workspace, BEN)
+        await settled(bot)
+        await workspace.press(ANA, card, "Unsubscribe Number")
+        await settled(bot)
+    assert cellcast.calls == []
+
+
+async def test_both_requests_stay_in_the_record(bot: Bot, workspace: Workspace, clock: Clock) -> None:
+    """The first request keeps its requester and reason, ends as replaced, and the channel hears of it."""
+    await lose_card(bot, workspace, text=f"{NUMBER} first")
+    await ask(workspace, BEN, text=f"{NUMBER} second")
+    await settled(bot)
+    clock.advance(1)
+    await bot.fulfilment.sweep()
+    await settled(bot)
+    (second, none), (first, endings) = await bot.ledger.history()
+    assert (second.asked_by, second.reason, second.state, none) == (BEN, "second", State.PENDING, [])
+    assert (first.asked_by, first.reason, first.state) == (ANA, "first", State.REPLACED)
+    assert [ending.kind for ending in endings] == [Kind.REPLACED]
+    assert endings[0].told_at is not None
+    told = public(workspace)[-1].text
+    assert told.startswith("*Replaced: ")
+    assert "Use the newer card" in told
+
+
+async def test_closed_by_a_click_in_another_channel(bot: Bot, workspace: Workspace, cellcast: Cellcast) -> None:
+    """The replaced card closes when it is clicked, also if the newer card is in another channel."""
+    lost = await lose_card(bot, workspace)
+    await ask(workspace, BEN, QUIET)
+    await settled(bot)
+    await workspace.press(BEN, lost, "Keep Number")
+    await settled(bot)
+    assert current(workspace, lost).text.startswith("*Replaced: ")
+    assert cards(workspace) == []
+    assert cellcast.calls == []
+
+
+async def test_replicas_replace_a_lost_card_once(database: str) -> None:
+    """Of requests that reach several replicas at once one replaces the lost card; the others find the new one."""
+    ledgers = [Ledger(database) for _ in range(3)]
+    for ledger in ledgers:
+        await ledger.open()
+    for now in range(0, 60, 2):
+        old, _ = await ledgers[0].ask(Asking(NUMBER, "C1", "U1", float(now), 900.0))
+        assert await ledgers[0].card_lost(old.id)
+        asking = Asking(NUMBER, "C1", "U2", now + 1.0, 900.0)
+        found = await asyncio.gather(*(ledger.ask(asking) for ledger in ledgers))
+        assert [fresh for _, fresh in found].count(True) == 1
+        (new,) = {request.id for request, _ in found}
+        assert new != old.id
+        assert (await ledgers[0].require(old.id)).state is State.REPLACED
+        assert await ledgers[0].card_lost(new)
+    for ledger in ledgers:
+        ledger.close()
+
+
+async def test_slow_post_while_somebody_confirms(bot: Bot, workspace: Workspace, cellcast: Cellcast) -> None:
+    """If the card was confirmed before the post failed, nobody reads that nothing was sent."""
+    toasted = asyncio.Event()
+
+    async def step(name: str) -> None:
+        if name == "after chat.postMessage" and not toasted.is_set():
+            await toasted.wait()
+
+    workspace.on_step = step
+    workspace.watch(lambda note: toasted.set() if note.text.startswith(SUCCESS) else None)
+    workspace.faults["chat.postMessage"].append("drop_after")
+    card = await ask(workspace)
+    await workspace.press(BEN, card, "Unsubscribe Number")
+    await settled(bot)
+    assert len(cellcast.calls) == 1
+    assert private(workspace, ANA) == []
+    assert "Unsubscribed:" in current(workspace, card).text

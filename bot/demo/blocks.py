@@ -62,6 +62,18 @@ def view_faults(view: dict[str, Any], kind: str) -> list[str]:
     return found + [fault for block in blocks for fault in _block(block)]
 
 
+def menu_faults(answer: dict[str, Any]) -> list[str]:
+    """Return what Slack would refuse in the answer of a menu: options, or groups of options with a label each."""
+    if "options" in answer:
+        return option_faults(answer["options"])
+    groups = answer.get("option_groups", [])
+    found = [] if len(groups) == 1 else ["neither options nor one group of options"]  # more are not used here
+    for group in groups:
+        found += _text(group.get("label"), 75, "group label", plain=True)
+        found += option_faults(group["options"])
+    return found
+
+
 def option_faults(options: list[dict[str, Any]]) -> list[str]:
     """What Slack would refuse in the options of a menu."""
     found = [] if len(options) <= 100 else ["more than 100 options"]

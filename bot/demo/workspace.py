@@ -33,6 +33,9 @@ URL_USES, URL_SECONDS = 5, 1800
 COMMAND = "/unsubscribe-number"
 # Only methods that write take JSON (https://docs.slack.dev/apis/web-api#posting-json).
 TAKES_JSON = {"chat.postMessage", "chat.update", "views.publish", "views.open"}
+# Slack closes the socket after a larger frame: https://github.com/slack-go/slack/issues/1196.
+FRAME_BYTES = 20_480
+FRAME_TOO_LARGE = f"Max frame length of {FRAME_BYTES} has been exceeded"
 # A trigger_id is good for one view, and not for long (https://docs.slack.dev/interactivity/handling-user-interaction).
 TRIGGER_SECONDS = 3
 
@@ -70,6 +73,14 @@ class Note:
     def menu(self) -> dict[str, Any] | None:
         """The menu beside the text, if there is one."""
         return next((b["accessory"] for b in self.blocks if "accessory" in b), None)
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What a menu offers: the options, and the label of their group if they are in one."""
+
+    options: list[dict[str, Any]] = field(default_factory=list)
+    label: str = ""
 
 
 @dataclass(frozen=True)
@@ -270,11 +281,17 @@ class Workspace:
         }
 
     async def suggestions(self, user: str, note: Note, typed: str, team: str = TEAM) -> list[dict[str, Any]]:
-        """What a menu offers to a person who has typed this."""
+        """Return the options that a menu offers to a person who has typed this."""
+        return (await self.offer(user, note, typed, team)).options
+
+    async def offer(self, user: str, note: Note, typed: str, team: str = TEAM) -> Offer:
+        """Return what a menu offers to a person who has typed this: options, or one group of options with a label."""
         ack = await self.send("interactive", self.suggestion_payload(user, note, typed, team))
-        options: list[dict[str, Any]] = json.loads(ack.body)["options"] if ack.body else []
-        self.broken_rules += block_kit.option_faults(options)
-        return options
+        answer: dict[str, Any] = json.loads(ack.body) if ack.body else {"options": []}
+        self.broken_rules += block_kit.menu_faults(answer)
+        if "options" in answer:
+            return Offer(answer["options"])
+        return Offer(answer["option_groups"][0]["options"], answer["option_groups"][0]["label"]["text"])
 
     def choice_payload(self, user: str, note: Note, option: dict[str, Any] | None, team: str = TEAM) -> dict[str, Any]:
         """What Slack sends when a person chooses in the menu of a message."""
@@ -565,10 +582,18 @@ class Workspace:
             if message.type is not aiohttp.WSMsgType.TEXT:  # a ping that a deaf socket hears and does not answer
                 continue
             answer = json.loads(message.data)
+            if (size := len(message.data.encode())) >= FRAME_BYTES:
+                self.broken_rules.append(f"a frame of {size} bytes: {FRAME_TOO_LARGE}")
+                with contextlib.suppress(asyncio.InvalidStateError):
+                    # The ack is lost. Slack waits for it until the 3 s are over; tests don't have to.
+                    self._envelopes[answer["envelope_id"]].set_exception(TimeoutError(FRAME_TOO_LARGE))
+                break
             with contextlib.suppress(asyncio.InvalidStateError):  # it came too late
                 self._envelopes[answer["envelope_id"]].set_result(answer.get("payload"))
         self._sockets.remove(socket)
         self._socket_requests.remove(request)
+        if not socket.closed:
+            await socket.close(code=aiohttp.WSCloseCode.MESSAGE_TOO_BIG, message=FRAME_TOO_LARGE.encode())
         return socket
 
     async def drop_sockets(self) -> None:

@@ -151,6 +151,15 @@ def option(number_id: str, called: str, *, has_card: bool) -> Block:
     }
 
 
+def option_group(options: list[Block], total: int) -> Block:
+    """Return the options of a menu that cannot offer all `total` numbers, under a label that says so.
+
+    https://docs.slack.dev/reference/block-kit/composition-objects/option-group-object
+    """
+    hint = f"{len(options)} of {total} shown: type more to narrow it down"
+    return {"label": {"type": "plain_text", "text": hint}, "options": options}
+
+
 def card(request: Request, rules: Rules) -> Message:
     """The card of a request as it stands."""
     if request.ending is not None:

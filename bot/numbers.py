@@ -83,8 +83,8 @@ class NumberList:
         found = (match.number for region in self._regions() for match in PhoneNumberMatcher(text, region))
         return {self.by_phone[phone] for phone in map(_international, found) if phone in self.by_phone}
 
-    def like(self, typed: str, most: int) -> list[Number]:
-        """The numbers to choose from where a person has typed this: part of a label, of a phone number, or of an id."""
+    def like(self, typed: str) -> list[Number]:
+        """Return the numbers that match what a person typed: part of a label, of a phone number, or of an id."""
         self.usable()
         key, digits = _key(typed), "" if len(typed) > LONGEST_PHONE else re.sub(r"[^0-9]", "", typed).lstrip("0")
         found = []
@@ -92,7 +92,7 @@ class NumberList:
             in_phone = digits and digits in re.sub(r"[^0-9]", "", number.phone or "")
             if key in _key(number.label or "") or number.id.startswith(key) or in_phone:
                 found.append(number)
-        return sorted(found, key=lambda number: (_key(number.label or ""), number.phone or ""))[:most]
+        return sorted(found, key=lambda number: (_key(number.label or ""), number.phone or ""))
 
     def usable(self) -> None:
         """Raise Refusal where the list has a fault."""

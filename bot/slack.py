@@ -6,6 +6,7 @@ when, the fulfilment decides by the three ends told apart here.
 
 from __future__ import annotations
 
+import json
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -22,6 +23,10 @@ from bot.errors import NotKnown, NotTaken
 
 # One call to Slack, connect to last byte.
 SECONDS = 5.0
+# In Socket Mode every ack is kept smaller than this. Slack closes the socket with code 1009 ("Max frame length of 20480
+# has been exceeded") after a frame of 20,480 bytes or more, and the ack in it is lost. Slack doesn't document that:
+# https://github.com/slack-go/slack/issues/1196 and https://github.com/revelrylabs/slax/pull/614 report it.
+FRAME_LIMIT = 18_000
 # Errors that say nothing of the message itself: it can be taken later, or once an administrator has mended the app.
 PASSING = frozenset(
     {
@@ -42,6 +47,21 @@ PASSING = frozenset(
 )
 # Errors after which Slack's documentation allows that some of the work was done.
 OPEN_ENDED = frozenset({"internal_error", "fatal_error", "service_unavailable", "request_timeout", "team_added_to_org"})
+
+
+def frame(envelope_id: str, payload: dict[str, Any] | None = None) -> str:
+    """Return the frame that acknowledges a Socket Mode envelope, in the shortest JSON.
+
+    https://docs.slack.dev/apis/events-api/using-socket-mode#acknowledge
+    """
+    content = {"envelope_id": envelope_id} | ({} if payload is None else {"payload": payload})
+    return json.dumps(content, ensure_ascii=False, separators=(",", ":"))
+
+
+def fits_in_ack(payload: dict[str, Any]) -> bool:
+    """Return whether an ack can carry this answer. HTTP has room for more, but both modes behave the same."""
+    longest_id = "0" * 64  # Slack's ids are UUIDs, with 36 characters
+    return len(frame(longest_id, payload).encode()) < FRAME_LIMIT
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from bisect import bisect_left
 from typing import Any
 
 from slack_bolt.async_app import AsyncApp
@@ -12,6 +13,7 @@ from bot import cards
 from bot.access import Person
 from bot.errors import LedgerError, SlackError
 from bot.numbers import NUMBER_ID
+from bot.slack import fits_in_ack
 from handlers import Desk
 from handlers.command import ask
 
@@ -26,13 +28,14 @@ def register(app: AsyncApp, desk: Desk) -> None:
     async def suggest(ack: AsyncAck, body: dict[str, Any]) -> None:
         """The numbers that fit what was typed, those with an open card marked."""
         await _check(desk, body)
-        fitting = (await desk.numbers.current()).like(body["value"], MOST_OPTIONS)
+        fitting = (await desk.numbers.current()).like(body["value"])
         has_card: set[str] = set()
         with contextlib.suppress(LedgerError):  # the choice finds the open card without the mark too
             has_card = {r.number_id for r in await desk.fulfilment.ledger.open_requests(desk.fulfilment.now())}
-        await ack(
-            options=[cards.option(n.id, cards.name(n.phone, n.label), has_card=n.id in has_card) for n in fitting]
-        )
+        options = [
+            cards.option(n.id, cards.name(n.phone, n.label), has_card=n.id in has_card) for n in fitting[:MOST_OPTIONS]
+        ]
+        await ack(**_menu(options, len(fitting)))
 
     @app.action(cards.PICK)
     async def pick(ack: AsyncAck, body: dict[str, Any], action: dict[str, Any]) -> None:
@@ -47,6 +50,19 @@ def register(app: AsyncApp, desk: Desk) -> None:
             if url is not None:
                 desk.fulfilment.tasks.start(_withdraw(desk, url))
         await ack()
+
+
+def _menu(options: list[cards.Block], total: int) -> dict[str, Any]:
+    """Return the answer of the menu: every option, or as many as an ack can carry and a label that says so."""
+    everything = {"options": options}
+    if len(options) == total and fits_in_ack(everything):
+        return everything
+
+    def part(count: int) -> dict[str, Any]:
+        return {"option_groups": [cards.option_group(options[:count], total)]}
+
+    first_too_many = bisect_left(range(len(options) + 1), True, key=lambda count: not fits_in_ack(part(count)))
+    return part(first_too_many - 1)
 
 
 async def _check(desk: Desk, body: dict[str, Any]) -> None:

@@ -338,7 +338,7 @@ async def test_picker_is_for_permitted_people(start: Start, listed: Path, worksp
 
 
 async def test_picker_of_thousands(start: Start, listed: Path, workspace: Workspace) -> None:
-    """With thousands of numbers, and the longest labels, the picker offers a hundred of those that fit."""
+    """With thousands of numbers, and the longest labels, the picker offers as many as an ack can carry and says so."""
     lines = [f"{n:024x},+61 480 {n // 1000:03} {n % 1000:03},{'x' * 55} {n}" for n in range(5000)]
     listed.write_text("id,number,label\n" + "\n".join(lines))
     async with start() as bot:
@@ -347,9 +347,21 @@ async def test_picker_of_thousands(start: Start, listed: Path, workspace: Worksp
         await workspace.command(ANA, NUMBERS, "")
         options = await workspace.suggestions(ANA, picker(workspace), "x 4321")
         assert texts(options) == [f'+61 480 004 321 "{"x" * 55} 4321"'[:74] + "…"]
-        assert len(await workspace.suggestions(ANA, picker(workspace), "xx")) == 100
+        offer = await workspace.offer(ANA, picker(workspace), "xx")
+        assert 70 <= len(offer.options) < 100
+        assert offer.label == f"{len(offer.options)} of 5000 shown: type more to narrow it down"
         (marked,) = await workspace.suggestions(ANA, picker(workspace), f"{1:024x}")
     assert marked["text"]["text"].endswith("… (card open)")
+
+
+@pytest.mark.parametrize(("count", "label"), [(100, ""), (101, "100 of 101 shown: type more to narrow it down")])
+async def test_picker_of_a_hundred(start: Start, listed: Path, workspace: Workspace, count: int, label: str) -> None:
+    """A hundred short names are offered without a word; of more, the first hundred with a label that says so."""
+    listed.write_text("id,number,label\n" + "\n".join(f"{n:024x},,Line {n}" for n in range(count)))
+    async with start():
+        await workspace.command(ANA, NUMBERS, "")
+        offer = await workspace.offer(ANA, picker(workspace), "")
+    assert (len(offer.options), offer.label) == (100, label)
 
 
 async def test_picker_without_the_ledger(start: Start, listed: Path, workspace: Workspace, tmp_path: Path) -> None:

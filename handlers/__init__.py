@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from slack_bolt.async_app import AsyncApp
+from slack_bolt.context.ack.async_ack import AsyncAck
 from slack_bolt.response import BoltResponse
 
 from bot import cards, errors
@@ -16,7 +17,7 @@ from bot.errors import BotError, Refusal
 from bot.fulfilment import Fulfilment
 from bot.home import Home
 from bot.numbers import Numbers
-from bot.slack import Message
+from bot.slack import Message, fits_in_ack
 from handlers.payloads import said_privately
 
 ONE_COMMAND = f"The bot knows the command `{cards.COMMAND}` only. `{cards.COMMAND} help` explains it."
@@ -36,6 +37,17 @@ def tell_privately(desk: Desk, body: dict[str, Any], message: Message) -> None:
     """Show who pressed or typed something a line: by the response_url, or from the App Home in a dialog."""
     fulfilment = desk.fulfilment
     fulfilment.tasks.start(fulfilment.tell_privately(body.get("response_url"), message, body.get("trigger_id")))
+
+
+async def answer_command(desk: Desk, ack: AsyncAck, command: dict[str, Any], message: Message) -> None:
+    """Ack a command with a private answer; one that is too long for an ack is sent by the response_url."""
+    body: dict[str, Any] = {"text": message.text, "blocks": message.blocks}
+    url = command.get("response_url")
+    if url is None or fits_in_ack(body):
+        await ack(**body)
+        return
+    desk.fulfilment.tasks.after_ack(desk.fulfilment.tell_privately(url, message))
+    await ack()
 
 
 async def or_tell(desk: Desk, body: dict[str, Any], work: Awaitable[None]) -> None:

@@ -14,7 +14,7 @@ from bot.access import Person
 from bot.errors import Refusal
 from bot.ledger import Asking
 from bot.numbers import Number, NumberList
-from handlers import Desk, or_tell
+from handlers import Desk, answer_command, or_tell
 
 # What people paste around an id: quotes, backticks, brackets, and characters that show nothing.
 CLUTTER = re.compile(
@@ -120,7 +120,7 @@ def register(app: AsyncApp, desk: Desk) -> None:
         words = words_of(text)
         if words == ["help"] or not (words or desk.numbers.path):
             answer = cards.usage(desk.access.rights(), listed=desk.numbers.path is not None)
-            await ack(text=answer.text, blocks=answer.blocks)
+            await answer_command(desk, ack, command, answer)
             return
         user, channel = command["user_id"], command["channel_id"]
         await desk.access.check(Person(user, command["team_id"]), channel)
@@ -137,4 +137,4 @@ def register(app: AsyncApp, desk: Desk) -> None:
             desk.fulfilment.tasks.after_ack(or_tell(desk, command, asking))
             await ack()
             return
-        await ack(text=answer.text, blocks=answer.blocks)
+        await answer_command(desk, ack, command, answer)

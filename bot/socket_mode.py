@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import time
+import json
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
-from slack_bolt.adapter.socket_mode.async_internals import send_async_response
+import structlog
 from slack_bolt.response import BoltResponse
 from slack_sdk.socket_mode.aiohttp import SocketModeClient
 from slack_sdk.socket_mode.async_client import AsyncBaseSocketModeClient
@@ -15,7 +15,9 @@ from slack_sdk.socket_mode.request import SocketModeRequest
 
 from bot import health
 from bot.errors import StartError
-from bot.slack import Slack
+from bot.slack import FRAME_LIMIT, Slack, frame
+
+log = structlog.get_logger("bot.socket_mode")
 
 SECONDS = 15.0
 Answer = Callable[[dict[str, Any]], Awaitable[BoltResponse | None]]
@@ -54,5 +56,13 @@ class Socket:
             self._greeted(message.get("num_connections", 1))
 
     async def _hear(self, client: AsyncBaseSocketModeClient, request: SocketModeRequest) -> None:
-        if (answer := await self._answer(request.payload)) is not None:
-            await send_async_response(client, request, answer, time.time())
+        if (answer := await self._answer(request.payload)) is None:
+            return
+        # Slack delivers an event again until it is acknowledged, so what the bot refuses gets an empty ack.
+        has_payload = answer.status == 200 and answer.body.startswith("{")
+        ack = frame(request.envelope_id, json.loads(answer.body) if has_payload else None)
+        if (size := len(ack.encode())) >= FRAME_LIMIT:
+            # The person sees no answer, but the socket stays open for everyone else.
+            log.error("ack_too_large", bytes=size, limit=FRAME_LIMIT, type=request.type)
+            ack = frame(request.envelope_id)
+        await client.send_message(ack)

@@ -3,13 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+import json
+from pathlib import Path
+from typing import Any
 
+import aiohttp
 import pytest
+from slack_bolt.response import BoltResponse
 
 from bot.demo.cellcast import SUCCESS, Cellcast
-from bot.demo.workspace import Workspace
+from bot.demo.workspace import FRAME_BYTES, Workspace
 from bot.errors import StartError
-from tests.conftest import APP_TOKEN, BEN, GIL, NUMBER, NUMBERS, Record, Start, ask, private, public, settled
+from bot.socket_mode import Socket
+from tests.conftest import (
+    ANA,
+    APP_TOKEN,
+    BEN,
+    GIL,
+    NUMBER,
+    NUMBERS,
+    Record,
+    Start,
+    ask,
+    private,
+    public,
+    settled,
+    text_of,
+)
 
 
 async def test_main_round(start: Start, workspace: Workspace, cellcast: Cellcast) -> None:
@@ -85,3 +105,128 @@ async def test_socket_is_opened_anew(
         assert public(workspace)[-1].text.startswith(SUCCESS)
     assert len(cellcast.calls) == 1
     reliability("Slack", f"the socket is {how}", calls="one", told="the toast")
+
+
+@pytest.mark.parametrize("too_many", [0, 1])
+async def test_stand_in_closes_the_socket_after_a_large_frame(workspace: Workspace, too_many: int) -> None:
+    """A frame of 20,480 bytes closes the socket with 1009 and its ack is lost; a byte less is an ack."""
+    async with aiohttp.ClientSession() as client:
+        headers = {"Authorization": f"Bearer {APP_TOKEN}"}
+        async with client.post(f"{workspace.api_url}apps.connections.open", headers=headers) as answer:
+            url = (await answer.json())["url"]
+        async with client.ws_connect(url) as socket:
+            assert (await socket.receive_json())["type"] == "hello"
+            sending = asyncio.create_task(workspace.open_home(ANA))
+            envelope = (await socket.receive_json())["envelope_id"]
+            # Bytes count: the letter takes two of them.
+            frame = json.dumps({"envelope_id": envelope, "payload": {"text": "ж"}}, ensure_ascii=False)
+            await socket.send_str(frame + " " * (FRAME_BYTES - 1 + too_many - len(frame.encode())))
+            ack = await sending
+            if too_many:
+                closed = await socket.receive()
+                assert (closed.type, closed.data) == (aiohttp.WSMsgType.CLOSE, 1009)
+                assert closed.extra == "Max frame length of 20480 has been exceeded"
+                assert workspace.connected == 0
+    assert ack.status == (0 if too_many else 200)
+    if too_many:
+        large, late = workspace.broken_rules
+        assert large == "a frame of 20480 bytes: Max frame length of 20480 has been exceeded"
+        assert late.startswith("events_api: acknowledged with status 0")
+        workspace.broken_rules.clear()
+
+
+def numbers_file(tmp_path: Path, count: int, label: str) -> Path:
+    """A list of numbers whose labels are as long as a label can be, each with a number of its own in front."""
+    lines = [f"{n:024x},+61 480 000 {n:03},{n:03} {label:.56}" for n in range(count)]
+    path = tmp_path / "numbers.csv"
+    path.write_text("id,number,label\n" + "\n".join(lines), encoding="utf-8")
+    return path
+
+
+LATIN, CYRILLIC = (
+    "Support line of the campaign in the autumn of last year east",
+    "Горячая линия осенней кампании прошлого года восток и запад",
+)
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("label", [pytest.param(LATIN, id="latin"), pytest.param(CYRILLIC, id="cyrillic")])
+async def test_picker_fits_in_a_frame(start: Start, workspace: Workspace, tmp_path: Path, label: str) -> None:
+    """The picker offers as many long names as fit in a frame and says so; typing more leads to each of the others."""
+    path = numbers_file(tmp_path, 100, label)
+    async with start(slack_app_token=APP_TOKEN, numbers_file=str(path)) as bot:
+        await workspace.until(lambda: workspace.connected)
+        await workspace.command(ANA, NUMBERS, "")
+        (shown,) = [n for n in workspace.notes if n.menu is not None]
+        offer = await workspace.offer(ANA, shown, label[:20])
+        assert 50 <= len(offer.options) < 100
+        assert offer.label == f"{len(offer.options)} of 100 shown: type more to narrow it down"
+        offered = {option["value"] for option in offer.options}
+        hidden = [n for n in range(100) if f"{n:024x}" not in offered]
+        for n in hidden:
+            (option,) = await workspace.suggestions(ANA, shown, f"0480 000 {n:03}")
+            assert option["value"] == f"{n:024x}"
+        offer = await workspace.offer(ANA, shown, f"0480 000 {hidden[-1]:03}")
+        assert offer.label == ""
+        await workspace.choose(ANA, shown, offer.options[0])
+        await settled(bot)
+        assert public(workspace)[0].buttons
+        assert workspace.opened == 1
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("socket_mode", [True, False])
+@pytest.mark.parametrize("letter", ["&", "😀"])
+async def test_history_that_does_not_fit_in_a_frame(
+    start: Start, workspace: Workspace, letter: str, socket_mode: bool
+) -> None:
+    """A history with ten long reasons arrives in full and privately, by the response_url."""
+    changes: dict[str, Any] = {"slack_app_token": APP_TOKEN} if socket_mode else {}
+    async with start(**changes) as bot:
+        await workspace.until(lambda: workspace.connected == socket_mode)
+        for n in range(10):
+            await workspace.command(BEN, NUMBERS, f"{n:024x} {letter * 200}")
+            await settled(bot)
+        ack = await workspace.command(ANA, NUMBERS, "history")
+        await settled(bot)
+        assert (ack.status, ack.body) == (200, "")
+        (line,) = [n for n in workspace.notes if n.to == ANA]
+        assert workspace.opened == socket_mode
+    reasons = text_of(line).replace("&amp;", "&")
+    assert reasons.count(f"Reason: {letter * 200}") == 10
+    assert line.text.replace("&amp;", "&").count(f"Reason: {letter * 200}") == 10
+
+
+@pytest.mark.parametrize("large", [True, False])
+async def test_last_defence_against_a_large_frame(
+    start: Start, workspace: Workspace, capsys: pytest.CaptureFixture[str], large: bool
+) -> None:
+    """An ack that is too large after all is replaced by an empty one and logged, so that the socket stays open."""
+    said = {"text": "x" * (20_000 if large else 10_000)}
+
+    async def answer(_payload: dict[str, Any]) -> BoltResponse:
+        return BoltResponse(status=200, body=said)
+
+    # The bot itself makes no such answer, so here its socket gets one of the test.
+    async with start() as bot:
+        socket = Socket(bot.slack, APP_TOKEN, answer, lambda _connections: None)
+        await socket.connect(await bot.slack.open_socket(APP_TOKEN))
+        await workspace.until(lambda: workspace.connected)
+        ack = await workspace.open_home(ANA)
+        assert workspace.opened == workspace.connected == 1
+        await socket.close()
+    assert ack.body == ("" if large else json.dumps(said))
+    assert ('"event": "ack_too_large"' in capsys.readouterr().out) is large
+
+
+@pytest.mark.parametrize("kind", ["event", "menu"])
+async def test_unreadable_envelope_is_acknowledged(start: Start, workspace: Workspace, kind: str) -> None:
+    """What the bot cannot read gets an empty ack, or Slack would deliver it again."""
+    payload: dict[str, dict[str, Any]] = {
+        "event": {"type": "event_callback", "event": {"type": 7}},
+        "menu": {"type": "block_suggestion", "action_id": "pick_number", "value": "x", "user": {}},
+    }
+    async with start(slack_app_token=APP_TOKEN):
+        await workspace.until(lambda: workspace.connected)
+        ack = await workspace.send("events_api" if kind == "event" else "interactive", payload[kind])
+    assert (ack.status, ack.body) == (200, "")

@@ -408,9 +408,18 @@ def _message(lines: list[str], buttons: list[Block] | None = None) -> Message:
     return Message(text, blocks)
 
 
+def mrkdwn(text: str) -> Block:
+    """Return a text object with markup (https://docs.slack.dev/reference/block-kit/composition-objects/text-object).
+
+    Without `verbatim` Slack parses the text again: a typed @here or #general becomes a mention or a link, and alerts
+    people. What the bot itself writes in angle brackets (`<@U…>`, `<!date^…>`) works all the same.
+    """
+    return {"type": "mrkdwn", "text": text, "verbatim": True}
+
+
 def section(text: str) -> Block:
     """A paragraph."""
-    return {"type": "section", "text": {"type": "mrkdwn", "text": text}}
+    return {"type": "section", "text": mrkdwn(text)}
 
 
 def _plain(text: str) -> Block:
@@ -420,7 +429,7 @@ def _plain(text: str) -> Block:
 
 def context(text: str) -> Block:
     """A line in small print."""
-    return {"type": "context", "elements": [{"type": "mrkdwn", "text": text}]}
+    return {"type": "context", "elements": [mrkdwn(text)]}
 
 
 def _buttons(request: Request, *actions: str) -> list[Block]:

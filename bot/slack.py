@@ -97,6 +97,7 @@ class Slack:
             channel=channel,
             text=message.text,
             blocks=message.blocks,
+            parse="none",  # Slack's default here, but not in chat.update
             unfurl_links=False,
             unfurl_media=False,
         )
@@ -104,9 +105,16 @@ class Slack:
 
     async def update(self, channel: str, ts: str, message: Message) -> None:
         """Change one of the bot's own messages (https://docs.slack.dev/reference/methods/chat.update)."""
-        await self._sorted(
-            "chat.update", self.client.chat_update(channel=channel, ts=ts, text=message.text, blocks=message.blocks)
+        updating = self.client.chat_update(
+            channel=channel,
+            ts=ts,
+            text=message.text,
+            blocks=message.blocks,
+            # The documented default of chat.update is "client", and it overwrites what the message was posted with:
+            # without this line an update would make mentions of the plain @here and #general in a reason.
+            parse="none",
         )
+        await self._sorted("chat.update", updating)
 
     async def permalink(self, channel: str, ts: str) -> str:
         """A link to a message (https://docs.slack.dev/reference/methods/chat.getPermalink)."""

@@ -80,6 +80,14 @@ def test_refusals_say_the_next_step(row: Row) -> None:
     assert NEXT_STEP.search(row.message.text)
 
 
+@pytest.mark.parametrize("row", ROWS)
+def test_slack_parses_nothing_again(row: Row) -> None:
+    """Every mrkdwn object is verbatim, so that Slack makes no mention or link of what people typed."""
+    found = list(block_kit.mrkdwn(row.message.blocks))
+    assert found or row.message.blocks[0]["text"]["type"] == "plain_text"
+    assert all(text["verbatim"] is True for text in found)
+
+
 def test_one_red_button_with_a_dialog() -> None:
     """A card has one red button, which asks once more; the way out is plain; labels are verbs without emoji."""
     seen = set()

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
 LONGEST_TEXT = 40_000
+# Mentions as an app writes them, and what automatic parsing makes of plain text: a mention, or a link to a channel or
+# an address (https://docs.slack.dev/messaging/formatting-message-text#automatic-parsing). The stand-in takes every
+# #name for a channel's.
+BROADCASTS = frozenset({"here", "channel", "everyone"})
+MENTION = re.compile(r"<(?:@|!subteam\^|!)(?P<who>[UWS][A-Z0-9]+|here|channel|everyone)(?:\|[^>]*)?>")
+PARSED = re.compile(
+    r"(?<![\w@])@(?P<who>here|channel|everyone)\b|(?<![\w&#])#\w[\w-]*|\bhttps?://[^\s<>|]+", re.IGNORECASE
+)
+MARKUP = re.compile(r"<[^<>]*>")
 
 
 def faults(text: object, blocks: object) -> list[str]:
@@ -16,6 +26,43 @@ def faults(text: object, blocks: object) -> list[str]:
     if not isinstance(blocks, list) or not 1 <= len(blocks) <= 50:
         return [*found, "invalid_blocks: 1 to 50 blocks"]
     return found + [fault for block in blocks for fault in _block(block)]
+
+
+def mrkdwn(value: Any) -> Iterator[dict[str, Any]]:
+    """Find the mrkdwn objects in blocks, however deep."""
+    if isinstance(value, dict) and value.get("type") == "mrkdwn":
+        yield value
+    elif isinstance(value, dict | list):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from mrkdwn(inner)
+
+
+def mentions(text: str, blocks: object) -> frozenset[str]:
+    """Return whom a message alerts: the ids of people and groups, and the broadcasts."""
+    said = [text, *(str(part["text"]) for part in mrkdwn(blocks))]
+    found = {match["who"] for part in said for match in MENTION.finditer(part)}
+    return frozenset(found | {match["who"].lower() for match in _parsed_again(blocks) if match["who"]})
+
+
+def alarms(text: str, blocks: object, *, text_is_parsed: bool = False) -> list[str]:
+    """Return what a bot must never send: a mention of everyone, and plain text that Slack turns into mentions or links.
+
+    `text_is_parsed` tells whether Slack parses the top-level text automatically too.
+    """
+    changed = [*_parsed_again(blocks), *(_parsed(text) if text_is_parsed else ())]
+    found = [f"a message alerts @{who}" for who in sorted(BROADCASTS & mentions(text, blocks))]
+    return found + [f"Slack parses {match[0]!r} in a message without verbatim or parse=none" for match in changed]
+
+
+def _parsed_again(blocks: object) -> Iterator[re.Match[str]]:
+    for part in mrkdwn(blocks):
+        if part.get("verbatim") is not True:
+            yield from _parsed(str(part["text"]))
+
+
+def _parsed(text: str) -> Iterator[re.Match[str]]:
+    """Find what automatic parsing changes. It leaves alone what stands in angle brackets already."""
+    return PARSED.finditer(MARKUP.sub(" ", text))
 
 
 def _block(block: dict[str, Any]) -> Iterator[str]:

@@ -64,6 +64,11 @@ class Note:
     edited: bool = False
 
     @property
+    def mentions(self) -> frozenset[str]:
+        """Whom the message alerts if it is new: ids, and "here", "channel", "everyone"."""
+        return block_kit.mentions(self.text, self.blocks)
+
+    @property
     def buttons(self) -> dict[str, dict[str, Any]]:
         """The buttons by their labels."""
         found = [e for b in self.blocks if b["type"] == "actions" for e in b["elements"]]
@@ -482,9 +487,12 @@ class Workspace:
             return "is_archived"
         return "" if channel.bot else "not_in_channel"
 
-    def _refused_blocks(self, given: dict[str, Any]) -> bool:
+    def _refused_blocks(self, given: dict[str, Any], parse: str = "none") -> bool:
+        """Tell whether Slack would refuse the blocks. `parse` is what Slack assumes if the call does not say."""
         found = block_kit.faults(given.get("text"), given.get("blocks"))
-        self.broken_rules += found
+        parsed = given.get("parse", parse) != "none"
+        alarms = block_kit.alarms(str(given.get("text", "")), given.get("blocks"), text_is_parsed=parsed)
+        self.broken_rules += found + alarms
         return bool(found)
 
     async def _post_message(self, given: dict[str, Any]) -> dict[str, Any]:
@@ -505,13 +513,16 @@ class Workspace:
         note = self._own(given["channel"], given["ts"])
         if note is None:
             return {"ok": False, "error": "message_not_found"}
-        if self._refused_blocks(given):
+        # Unlike chat.postMessage, chat.update parses the text if the call does not say otherwise:
+        # https://docs.slack.dev/reference/methods/chat.update
+        if self._refused_blocks(given, parse="client"):
             return {"ok": False, "error": "invalid_blocks"}
         await self._change(note, given["text"], given["blocks"])
         return {"ok": True, "channel": note.channel, "ts": note.ts, "text": note.text}
 
     async def _publish_home(self, given: dict[str, Any]) -> dict[str, Any]:
         user, view = given["user_id"], given["view"]
+        self.broken_rules += block_kit.alarms("", view)
         if found := block_kit.view_faults(view, "home"):
             self.broken_rules += found
             return {"ok": False, "error": "invalid_arguments"}
@@ -521,6 +532,7 @@ class Workspace:
 
     async def _open_dialog(self, given: dict[str, Any]) -> dict[str, Any]:
         view = given["view"]
+        self.broken_rules += block_kit.alarms("", view)
         user, made_at = self._triggers.pop(given["trigger_id"], ("", 0.0))
         if not user or self.now() - made_at > TRIGGER_SECONDS:
             return {"ok": False, "error": "expired_trigger_id" if user else "exchanged_trigger_id"}

@@ -7,6 +7,7 @@ when, the fulfilment decides by the three ends told apart here.
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -210,13 +211,16 @@ class Slack:
         except (aiohttp.ClientError, TimeoutError, UnicodeError) as error:
             self.errors["response_url"] += 1
             raise _broken(error) from error
-        self.errors["response_url"] += answer.status_code != 200
+        refused = _refused(answer.body)
+        self.errors["response_url"] += answer.status_code != 200 or refused is not None
         if answer.status_code == 429:
             raise NotTaken("ratelimited", retry_after=_seconds(answer.headers), passing=True)
         if answer.status_code >= 500:
             raise NotKnown(f"HTTP {answer.status_code}")
         if answer.status_code != 200:
             raise NotTaken(f"response_url: HTTP {answer.status_code}")
+        if refused is not None:
+            raise refused
 
 
 def _broken(error: Exception) -> NotTaken | NotKnown:
@@ -225,15 +229,40 @@ def _broken(error: Exception) -> NotTaken | NotKnown:
     return NotKnown(type(error).__name__)
 
 
+def _refused(body: str) -> NotTaken | NotKnown | None:
+    """Return what the body of a response_url's answer means; None if Slack took the message.
+
+    A response_url can refuse with HTTP 200: with {"ok": false, "error": "expired_url"}, or with a bare word such as
+    `invalid_blocks` or `action_prohibited`. If it took the message, it answers `ok`, nothing, or {"ok": true}.
+    """
+    body = body.strip()
+    if body in ("", "ok"):
+        return None
+    if re.fullmatch("[a-z][a-z0-9_]*", body):
+        return _by_code(body)
+    try:
+        said = json.loads(body)
+    except (ValueError, RecursionError):
+        said = None
+    if not isinstance(said, dict):
+        return _by_code(None)
+    return None if said.get("ok") is True else _by_code(said.get("error"))
+
+
+def _by_code(code: object) -> NotTaken | NotKnown:
+    """Tell by Slack's error code whether it refused the message; without a readable code it is not known."""
+    if not isinstance(code, str) or code in OPEN_ENDED:
+        return NotKnown(str(code or "no readable answer"))
+    return NotTaken(code, passing=code in PASSING)
+
+
 def _sort(response: Any) -> NotTaken | NotKnown:
     """Tell a plain no from an answer that leaves open what happened."""
     data = response.data if isinstance(response, AsyncSlackResponse) else None
     code = data.get("error") if isinstance(data, dict) else None
     if isinstance(response, AsyncSlackResponse) and response.status_code == 429:
         return NotTaken("ratelimited", retry_after=_seconds(response.headers), passing=True)
-    if not isinstance(code, str) or code in OPEN_ENDED:
-        return NotKnown(str(code or "no readable answer"))
-    return NotTaken(code, passing=code in PASSING)
+    return _by_code(code)
 
 
 def _seconds(headers: Any) -> float:

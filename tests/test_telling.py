@@ -6,10 +6,12 @@ import asyncio
 
 import pytest
 
+from bot import cards
 from bot.app import Bot
 from bot.demo.cellcast import SUCCESS, Cellcast
 from bot.demo.workspace import Channel, Workspace
 from bot.fulfilment import wait_before
+from bot.outcome import Kind
 from tests.conftest import ANA, BEN, NUMBER, NUMBERS, QUIET, Clock, Record, Start, ask, current, public, settled
 
 
@@ -155,6 +157,71 @@ async def test_response_url_used_up(bot: Bot, workspace: Workspace, cellcast: Ce
     reliability(
         "Slack", "no member, and the response_url is used up", calls="one", told="the toast, as a direct message"
     )
+
+
+@pytest.mark.parametrize("fault", ["expired_url", "no_permission", "word:action_prohibited", "word:invalid_blocks"])
+async def test_response_url_says_no_with_200(
+    bot: Bot, workspace: Workspace, cellcast: Cellcast, clock: Clock, fault: str, reliability: Record
+) -> None:
+    """A toast that a response_url refuses with HTTP 200 is sent to the person who confirmed, and counts only then."""
+    cellcast.hold = asyncio.Event()
+    card = await ask(workspace, channel=QUIET)
+    await workspace.press(BEN, card, "Unsubscribe Number")
+    await workspace.until(lambda: "Unsubscribing" in current(workspace, card).text)
+    workspace.faults["response_url"] += [fault] * 2  # the toast, and the card beside it
+    # Slack takes the direct message only the second time: until then the outcome must not count as delivered.
+    workspace.faults["chat.postMessage"] += ["not_in_channel", "500"]
+    cellcast.hold.set()
+    await settled(bot)
+    assert toasts(workspace, QUIET) == toasts(workspace, f"D0{BEN}") == []
+    assert bot.metrics.endings[Kind.SUCCEEDED] == 0
+    workspace.faults["response_url"] += [fault] * 2
+    clock.advance(1.1)
+    await bot.fulfilment.sweep()
+    await settled(bot)
+    assert toasts(workspace, QUIET) == []
+    assert len(toasts(workspace, f"D0{BEN}")) == 1
+    assert bot.metrics.endings[Kind.SUCCEEDED] == 1
+    assert bot.slack.errors["response_url"] == 4
+    clock.advance(60)
+    await bot.fulfilment.sweep()
+    await settled(bot)
+    assert len(toasts(workspace, f"D0{BEN}")) == 1
+    reliability(
+        "Slack",
+        f"no member, and the response_url says no with HTTP 200: {fault.removeprefix('word:')}",
+        calls="one",
+        told="the toast, as a direct message",
+    )
+
+
+@pytest.mark.parametrize("fault", ["ratelimited", "word:rate_limited", "internal_error", "garbage", "word:<html>"])
+async def test_response_url_says_later_with_200(
+    bot: Bot, workspace: Workspace, clock: Clock, fault: str, reliability: Record
+) -> None:
+    """If a response_url answers HTTP 200 with a passing error, or nothing readable, the toast is sent again."""
+    card = await ask(workspace, channel=QUIET)
+    await settled(bot)
+    workspace.faults["response_url"] += [fault] * 3
+    await workspace.press(BEN, card, "Unsubscribe Number")
+    await settled(bot)
+    assert toasts(workspace, QUIET) == toasts(workspace, f"D0{BEN}") == []
+    clock.advance(1.1)
+    await bot.fulfilment.sweep()
+    await settled(bot)
+    assert len(toasts(workspace, QUIET)) == 1
+    assert toasts(workspace, f"D0{BEN}") == []
+    what = {"garbage": "broken JSON", "word:<html>": "HTML"}.get(fault, fault.removeprefix("word:"))
+    reliability("Slack", f"no member, the response_url answers 200 with {what}", calls="one", told="the toast, once")
+
+
+@pytest.mark.parametrize("body", ["", "ok"])
+async def test_response_url_that_takes_a_message(bot: Bot, workspace: Workspace, body: str) -> None:
+    """HTTP 200 with `ok` or an empty body means that Slack took the message."""
+    url = workspace.command_fields(ANA, NUMBERS, "")["response_url"]
+    workspace.faults["response_url"].append(f"word:{body}")
+    await bot.slack.respond(url, cards.private("Hello."))
+    assert bot.slack.errors["response_url"] == 0
 
 
 async def test_expiry_where_no_way_is_left(bot: Bot, workspace: Workspace, clock: Clock) -> None:

@@ -147,7 +147,8 @@ class Workspace:
         self.broken_rules: list[str] = []
         self.api_calls: list[str] = []
         # Faults to come, by API method or "response_url": "429", "500", "hang", "drop_before", "drop_after",
-        # "garbage", or an error code of Slack.
+        # "garbage", or an error code of Slack. A response_url answers a code with 200 too; "word:" before it makes the
+        # answer the bare word.
         self.faults: dict[str, deque[str]] = defaultdict(deque)
         self.scopes = "commands,chat:write,chat:write.public,usergroups:read,users:read"
         self.groups: dict[str, list[str]] = {}
@@ -434,6 +435,8 @@ class Workspace:
                 return web.Response()
             case "garbage":
                 return web.Response(text='[1, "ok', content_type="application/json")
+            case word if word.startswith("word:"):
+                return web.Response(text=word.removeprefix("word:"))
             case code:
                 return web.json_response({"ok": False, "error": code})
 
@@ -555,26 +558,29 @@ class Workspace:
         self.wire.end(step, _FAULTS.get(fault, fault) or "ok")
         if (broken := await self._broken(request, fault)) is not None:
             return broken
-        if url.uses >= URL_USES or self.now() - url.made_at > URL_SECONDS:
-            error = "used_url" if url.uses >= URL_USES else "expired_url"
-            self.broken_rules += [error] if url.uses >= URL_USES else []
-            return web.json_response({"ok": False, "error": error}, status=404)
+        if url.uses >= URL_USES:
+            self.broken_rules.append("used_url")
+            return web.json_response({"ok": False, "error": "used_url"}, status=404)
+        if self.now() - url.made_at > URL_SECONDS:
+            return web.json_response({"ok": False, "error": "expired_url"})  # with status 200
         url.uses += 1
         if given == {"delete_original": True}:
             self.notes = [n for n in self.notes if n.ts != url.ts]
             await self._tell_all(None)
             return web.json_response({"ok": True})
         if self._refused_blocks(given):
-            return web.json_response({"ok": False, "error": "invalid_blocks"}, status=400)
+            return web.Response(text="invalid_blocks")  # with status 200
         clicked = None if url.ts is None else self._own(url.channel, url.ts)
         if given.get("replace_original") and clicked is not None:
             await self._change(clicked, given["text"], given["blocks"])
+            taken = web.json_response({"ok": True})
         else:
+            taken = web.Response(text="ok")
             to = None if given.get("response_type") == "in_channel" else url.user
             await self._add(url.channel, BOT_USER, given["text"], given["blocks"], to=to)
         if fault == "drop_after":
             drop(request)
-        return web.json_response({"ok": True})
+        return taken
 
     async def _socket(self, request: web.Request) -> web.WebSocketResponse:
         if request.match_info["ticket"] not in self._tickets:

@@ -25,6 +25,8 @@ NUMBER_ID = re.compile(r"[0-9a-f]{24}")
 # What would look like markup in a message, or like the end of a quoted label in a command.
 LONGEST_LABEL = 60
 MOST_FAULTS = 20
+# A refusal must fit in one block of Slack's (3000 characters), so it names only some of many numbers.
+MOST_NAMED = 10
 # A telephone number as people write it, and what stands behind it; possessive, for half a number is none.
 PHONE = re.compile(r"([+(]?[0-9][0-9\s().\-/\u2010-\u2013]*+)(.*)", re.DOTALL)
 FEWEST_DIGITS = 6
@@ -70,8 +72,10 @@ class NumberList:
         if (phone := PHONE.fullmatch(text)) and not (phone[1][-1].isdigit() and phone[2][:1].isalnum()):
             found |= dict.fromkeys(self._called(phone[1].strip()), phone[2])
         if len(found) > 1:
-            phones = " or ".join(number.phone or number.id for number in found)
-            raise Refusal(f"This can mean more than one number. Please say which: {phones}.")
+            names = [number.phone or number.id for number in found]
+            more = [f"one of {len(names) - MOST_NAMED} more"] if len(names) > MOST_NAMED else []
+            which = " or ".join(names[:MOST_NAMED] + more)
+            raise Refusal(f"This can mean more than one number. Please say which: {which}.")
         return next(iter(found.items()), None)
 
     def mentioned(self, text: str) -> set[Number]:

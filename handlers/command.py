@@ -50,14 +50,14 @@ def number_and_reason(text: str, known: NumberList) -> tuple[Number, str | None]
         reason = reason[1:].lstrip()
     if ids and number.id not in ids:
         raise Refusal(f"One number at a time, please: there is an id behind it. {_example(known)}")
-    if others := known.mentioned(reason) - {number}:
-        phones = ", ".join(sorted(other.phone or "" for other in others))
-        raise Refusal(f"One number at a time, please: the reason names {phones}. {_example(known)}")
     if len(reason) > LONGEST_REASON:
         raise Refusal(
             f"The reason is too long: it has {len(reason)} characters, and {LONGEST_REASON} fit on the card. "
             "Please ask again with a shorter one."
         )
+    if others := known.mentioned(reason) - {number}:
+        phones = ", ".join(sorted(other.phone or "" for other in others))
+        raise Refusal(f"One number at a time, please: the reason names {phones}. {_example(known)}")
     return number, reason or None
 
 

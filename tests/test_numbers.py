@@ -354,6 +354,19 @@ async def test_picker_of_thousands(start: Start, listed: Path, workspace: Worksp
     assert marked["text"]["text"].endswith("… (card open)")
 
 
+@pytest.mark.parametrize("text", ["Twice", f"{NUMBER} " + " ".join(f"+6148000{n:04}" for n in range(300))])
+async def test_refusal_of_many_numbers(start: Start, listed: Path, workspace: Workspace, text: str) -> None:
+    """A refusal stays short enough for Slack, no matter how many numbers a label or a reason can mean."""
+    lines = [f"{n:024x},+61 480 00{n // 100} {n % 100:03},Twice" for n in range(300)]
+    listed.write_text("id,number,label\n" + "\n".join(lines))
+    async with start():
+        await workspace.command(ANA, NUMBERS, text)
+    (line,) = private(workspace, ANA)
+    assert len(line) < 400
+    if text == "Twice":
+        assert line.endswith("or +61 480 000 009 or one of 290 more.")
+
+
 @pytest.mark.parametrize(("count", "label"), [(100, ""), (101, "100 of 101 shown: type more to narrow it down")])
 async def test_picker_of_a_hundred(start: Start, listed: Path, workspace: Workspace, count: int, label: str) -> None:
     """A hundred short names are offered without a word; of more, the first hundred with a label that says so."""

@@ -191,7 +191,7 @@ async def test_home_where_the_team_is_not_known(start: Start, workspace: Workspa
         await settled(bot)
         workspace.faults["users.info"].append(fault)
         assert "cannot read from Slack which workspace you belong to" in await look(bot, workspace, ANA)
-        workspace.teams[ANA] = None  # type: ignore[assignment]  # an answer without a team
+        workspace.teams[ANA] = None
         assert "cannot read from Slack" in await look(bot, workspace, ANA)
     assert NUMBER not in json.dumps(workspace.homes[ANA])
 

@@ -152,7 +152,9 @@ class Workspace:
         self.faults: dict[str, deque[str]] = defaultdict(deque)
         self.scopes = "commands,chat:write,chat:write.public,usergroups:read,users:read"
         self.groups: dict[str, list[str]] = {}
-        self.teams: dict[str, str] = {}  # whose team is another than the workspace itself
+        self.teams: dict[str, str | None] = {}  # the team_id in users.info if it is not TEAM; None: Slack leaves it out
+        self.enterprise_id = ""  # the organisation that the workspace belongs to, if any
+        self.enterprise_users: dict[str, tuple[str, list[str]]] = {}  # a person's organisation, and workspaces in it
         self.homes: dict[str, list[dict[str, Any]]] = {}  # what each person sees in the App Home
         self.dialogs: list[tuple[str, dict[str, Any]]] = []  # who was shown which
         self.deaf = False  # a socket opened then answers no ping
@@ -224,7 +226,7 @@ class Workspace:
             "is_enterprise_install": "false",
             "response_url": self._reply_url(channel, user, None),
             "trigger_id": self._trigger(user),
-        }
+        } | ({"enterprise_id": self.enterprise_id, "enterprise_name": "Stand-in Org"} if self.enterprise_id else {})
 
     async def command(self, user: str, channel: str, text: str, team: str = TEAM) -> Ack:
         """A person types the command."""
@@ -232,7 +234,7 @@ class Workspace:
         await self._show_answer(ack, user, channel)
         return ack
 
-    def press_payload(self, user: str, note: Note, label: str, team: str = TEAM) -> dict[str, Any]:
+    def press_payload(self, user: str, note: Note, label: str, team: str | None = TEAM) -> dict[str, Any]:
         """What Slack sends when a person presses a button. Raises NotThere where there is none of this label."""
         if label not in note.buttons:
             raise NotThere(f"no button {label!r} on {note.text!r}")
@@ -242,7 +244,7 @@ class Workspace:
         pressed = {key: button[key] for key in ("action_id", "text", "value", "type")}
         return pressed | {"block_id": "b1", "action_ts": self._ts()}
 
-    def _on_message(self, user: str, note: Note, team: str, action: dict[str, Any]) -> dict[str, Any]:
+    def _on_message(self, user: str, note: Note, team: str | None, action: dict[str, Any]) -> dict[str, Any]:
         payload = self._by(user, team) | {
             "type": "block_actions",
             "container": {
@@ -253,6 +255,7 @@ class Workspace:
             },
             "channel": {"id": note.channel, "name": self.channels[note.channel].name},
             "state": {"values": {}},
+            "trigger_id": self._trigger(user),
             "response_url": self._reply_url(note.channel, user, note.ts),
             "actions": [action],
         }
@@ -261,21 +264,22 @@ class Workspace:
             payload["message"] = said
         return payload
 
-    def _by(self, user: str, team: str) -> dict[str, Any]:
-        return {
-            "team": {"id": TEAM, "domain": "stand-in"},
-            "user": {"id": user, "username": self.people.get(user, user), "team_id": team},
-            "api_app_id": APP,
-            "token": "old",
-            "trigger_id": self._trigger(user),
-        }
+    def _by(self, user: str, team: str | None) -> dict[str, Any]:
+        """Who interacts, and where; without a team `user.team_id` is missing, as bolt-js has it in its types."""
+        who = {"id": user, "username": self.people.get(user, user)} | ({} if team is None else {"team_id": team})
+        place = {"id": TEAM, "domain": "stand-in"}
+        payload = {"team": place, "user": who, "api_app_id": APP, "token": "old", "is_enterprise_install": False}
+        if self.enterprise_id:
+            place |= {"enterprise_id": self.enterprise_id, "enterprise_name": "Stand-in Org"}
+            payload["enterprise"] = {"id": self.enterprise_id, "name": "Stand-in Org"}
+        return payload
 
     def _trigger(self, user: str) -> str:
         trigger = secrets.token_hex(8)
         self._triggers[trigger] = (user, self.now())
         return trigger
 
-    def suggestion_payload(self, user: str, note: Note, typed: str, team: str = TEAM) -> dict[str, Any]:
+    def suggestion_payload(self, user: str, note: Note, typed: str, team: str | None = TEAM) -> dict[str, Any]:
         """What Slack sends while a person types in a menu."""
         return self._by(user, team) | {
             "type": "block_suggestion",
@@ -286,11 +290,11 @@ class Workspace:
             "channel": {"id": note.channel, "name": self.channels[note.channel].name},
         }
 
-    async def suggestions(self, user: str, note: Note, typed: str, team: str = TEAM) -> list[dict[str, Any]]:
+    async def suggestions(self, user: str, note: Note, typed: str, team: str | None = TEAM) -> list[dict[str, Any]]:
         """Return the options that a menu offers to a person who has typed this."""
         return (await self.offer(user, note, typed, team)).options
 
-    async def offer(self, user: str, note: Note, typed: str, team: str = TEAM) -> Offer:
+    async def offer(self, user: str, note: Note, typed: str, team: str | None = TEAM) -> Offer:
         """Return what a menu offers to a person who has typed this: options, or one group of options with a label."""
         ack = await self.send("interactive", self.suggestion_payload(user, note, typed, team))
         answer: dict[str, Any] = json.loads(ack.body) if ack.body else {"options": []}
@@ -299,13 +303,15 @@ class Workspace:
             return Offer(answer["options"])
         return Offer(answer["option_groups"][0]["options"], answer["option_groups"][0]["label"]["text"])
 
-    def choice_payload(self, user: str, note: Note, option: dict[str, Any] | None, team: str = TEAM) -> dict[str, Any]:
+    def choice_payload(
+        self, user: str, note: Note, option: dict[str, Any] | None, team: str | None = TEAM
+    ) -> dict[str, Any]:
         """What Slack sends when a person chooses in the menu of a message."""
         menu = note.menu or {}
         action = {"type": menu["type"], "action_id": menu["action_id"], "block_id": "b1", "selected_option": option}
         return self._on_message(user, note, team, action)
 
-    async def choose(self, user: str, note: Note, option: dict[str, Any] | None, team: str = TEAM) -> Ack:
+    async def choose(self, user: str, note: Note, option: dict[str, Any] | None, team: str | None = TEAM) -> Ack:
         """A person chooses in the menu of a message."""
         return await self.send("interactive", self.choice_payload(user, note, option, team))
 
@@ -313,6 +319,8 @@ class Workspace:
         """What Slack sends when a person opens the App Home; it names no team of the person."""
         event = {"type": "app_home_opened", "user": user, "channel": f"D0{user}", "tab": tab, "event_ts": self._ts()}
         payload = {"type": "event_callback", "team_id": TEAM, "api_app_id": APP, "token": "old", "event": event}
+        if self.enterprise_id:
+            payload["enterprise_id"] = self.enterprise_id
         return payload | {"event_id": f"Ev{self._ts()}", "event_time": int(self.now())}
 
     async def open_home(self, user: str, tab: str = "home") -> Ack:
@@ -323,20 +331,21 @@ class Workspace:
         """The buttons in a person's App Home."""
         return [e for b in self.homes.get(user, []) if b["type"] == "actions" for e in b["elements"]]
 
-    def home_press_payload(self, user: str, button: dict[str, Any], team: str = TEAM) -> dict[str, Any]:
+    def home_press_payload(self, user: str, button: dict[str, Any], team: str | None = TEAM) -> dict[str, Any]:
         """What Slack sends when a person presses a button in the App Home: no channel, no response_url."""
         return self._by(user, team) | {
             "type": "block_actions",
             "container": {"type": "view", "view_id": "V0HOME"},
+            "trigger_id": self._trigger(user),
             "view": {"id": "V0HOME", "team_id": TEAM, "type": "home", "blocks": self.homes[user]},
             "actions": [self._pressed(button)],
         }
 
-    async def press_in_home(self, user: str, button: dict[str, Any], team: str = TEAM) -> Ack:
+    async def press_in_home(self, user: str, button: dict[str, Any], team: str | None = TEAM) -> Ack:
         """A person presses a button in the App Home."""
         return await self.send("interactive", self.home_press_payload(user, button, team))
 
-    async def press(self, user: str, note: Note, label: str, team: str = TEAM) -> Ack:
+    async def press(self, user: str, note: Note, label: str, team: str | None = TEAM) -> Ack:
         """A person presses a button of a message."""
         return await self.send("interactive", self.press_payload(user, note, label, team))
 
@@ -461,6 +470,8 @@ class Workspace:
 
     async def _auth_test(self, _given: dict[str, Any]) -> dict[str, Any]:
         mine = {"team_id": TEAM, "user_id": BOT_USER, "bot_id": "B0BOT"}
+        if self.enterprise_id:
+            mine["enterprise_id"] = self.enterprise_id
         return {"ok": True, "url": "https://stand-in.slack.example/", "team": "Stand-in", "user": "cellcast"} | mine
 
     async def _open_connection(self, _given: dict[str, Any]) -> dict[str, Any]:
@@ -474,7 +485,13 @@ class Workspace:
 
     async def _user(self, given: dict[str, Any]) -> dict[str, Any]:
         user = given.get("user", "")
-        return {"ok": True, "user": {"id": user, "team_id": self.teams.get(user, TEAM)}}
+        found: dict[str, Any] = {"id": user}
+        if (team := self.teams.get(user, TEAM)) is not None:
+            found["team_id"] = team
+        if user in self.enterprise_users:
+            enterprise, teams = self.enterprise_users[user]
+            found["enterprise_user"] = {"id": user, "enterprise_id": enterprise, "teams": teams}
+        return {"ok": True, "user": found}
 
     async def _permalink(self, given: dict[str, Any]) -> dict[str, Any]:
         channel, ts = given.get("channel", ""), given.get("message_ts", "")

@@ -152,9 +152,9 @@ class Bot:
         try:
             request = AsyncBoltRequest(body=payloads.read(body), mode="socket_mode")
         except payloads.Unreadable as error:
-            log.warning("unreadable_request")
+            log.warning("unreadable_request", type=error.kind, fields=error.fields)
             line = cards.private(payloads.SENTENCE)
-            self.tasks.start(self.fulfilment.tell_privately(error.response_url, line))
+            self.tasks.start(self.fulfilment.tell_privately(error.response_url, line, error.trigger_id))
             return error.answer
         answer = await self.bolt.async_dispatch(request)
         self.metrics.acks.add(str(body.get("type", "command")), time.monotonic() - began)

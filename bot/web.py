@@ -21,6 +21,8 @@ Health = Callable[[], Awaitable[dict[str, Any]]]
 Metrics = Callable[[], Awaitable[bytes]]
 # A burst of requests waits here instead of being turned away.
 BACKLOG = 4096
+# One of them is in each form that Slack sends.
+FORM_FIELDS = {"command", "payload", "ssl_check"}
 # Older requests may be replayed ones.
 FRESH_SECONDS = 300
 
@@ -51,7 +53,8 @@ def parse(body: bytes, content_type: str) -> dict[str, Any]:
     """The body as Bolt takes it; raises Unreadable.
 
     Bolt's own parsing takes a slash command whose text holds the word "payload" for an empty body: only a real
-    `payload` field without a `command` beside it is an interaction here.
+    `payload` field without a `command` beside it is an interaction here. A form without any of Slack's fields is
+    refused, because nobody waits for an ack of it.
     """
     try:
         text = body.decode("utf-8")
@@ -59,6 +62,8 @@ def parse(body: bytes, content_type: str) -> dict[str, Any]:
             found = json.loads(text)
         else:
             fields = dict(parse_qsl(text, keep_blank_values=True))
+            if not fields.keys() & FORM_FIELDS:
+                raise Unreadable
             found = json.loads(fields["payload"]) if "payload" in fields and "command" not in fields else fields
     except (ValueError, RecursionError) as error:
         raise Unreadable from error

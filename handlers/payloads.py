@@ -9,7 +9,15 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, StringConstraints, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    Field,
+    StringConstraints,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+    model_validator,
+)
 from slack_bolt.response import BoltResponse
 
 from bot import cards
@@ -18,6 +26,8 @@ Id = Annotated[str, StringConstraints(pattern=r"^[A-Z0-9]{2,32}$")]
 Url = Annotated[str, StringConstraints(pattern=r"^https?://[\x21-\x7e]{1,500}$")]
 Ts = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,12}\.[0-9]{1,12}$")]
 Short = Annotated[str, StringConstraints(max_length=255)]
+# How much of an unreadable payload the log names.
+LONGEST_KIND, MOST_FIELDS = 40, 5
 
 
 class Command(BaseModel):
@@ -125,13 +135,32 @@ class Handshake(BaseModel):
     challenge: Short = ""
 
 
-class Unreadable(Exception):
-    """Not one that the bot knows; `answer` is what Slack, and where possible the person, gets."""
+class Way(BaseModel):
+    """The ways to answer a person, if the payload has any that can be read."""
 
-    def __init__(self, answer: BoltResponse, response_url: str | None) -> None:
+    response_url: Url | None = None
+    trigger_id: Short | None = None
+
+    @field_validator("*", mode="wrap")
+    @classmethod
+    def _or_none(cls, value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
+        try:
+            return validate(value)
+        except ValidationError:
+            return None
+
+
+class Unreadable(Exception):
+    """The bot cannot read this payload.
+
+    `answer` is the ack for Slack, `kind` the payload's type, `fields` what is invalid in it. A response_url or a
+    trigger_id is a way to tell the person.
+    """
+
+    def __init__(self, answer: BoltResponse, kind: str, fields: list[str], way: Way) -> None:
         super().__init__("unreadable request")
-        self.answer = answer
-        self.response_url = response_url
+        self.answer, self.kind, self.fields = answer, kind, fields
+        self.response_url, self.trigger_id = way.response_url, way.trigger_id
 
 
 _SHAPES: dict[str, type[BaseModel]] = {"block_actions": Press, "block_suggestion": Suggestion, "event_callback": Event}
@@ -149,8 +178,8 @@ def read(body: dict[str, Any]) -> dict[str, Any]:
         body = {"type": "ssl_check"}
     try:
         found = model.model_validate(body, strict=True).model_dump(exclude_none=True)
-    except ValidationError:
-        raise _unreadable(body) from None
+    except ValidationError as error:
+        raise _unreadable(body, error) from None
     return found | ({"ssl_check": "1"} if found.get("type") == "ssl_check" else {})
 
 
@@ -160,17 +189,12 @@ def said_privately(sentence: str) -> BoltResponse:
     return BoltResponse(status=200, body={"response_type": "ephemeral", "text": line.text, "blocks": line.blocks})
 
 
-def _unreadable(body: dict[str, Any]) -> Unreadable:
-    if "command" in body:
-        return Unreadable(said_privately(SENTENCE), None)
-    try:
-        url = Owned.model_validate(body, strict=True).response_url
-    except ValidationError:
-        return Unreadable(BoltResponse(status=400, body={"error": "unreadable request"}), None)
-    return Unreadable(BoltResponse(status=200, body=""), url)
-
-
-class Owned(BaseModel):
-    """A payload of which at least the way to answer can be read."""
-
-    response_url: Url
+def _unreadable(body: dict[str, Any], error: ValidationError) -> Unreadable:
+    """Acknowledge what cannot be read: without an ack Slack delivers a payload of the socket again."""
+    kind = "command" if "command" in body else str(body.get("type"))[:LONGEST_KIND]
+    fields = sorted({".".join(map(str, fault["loc"])) for fault in error.errors()})[:MOST_FIELDS]
+    if kind == "command":
+        return Unreadable(said_privately(SENTENCE), kind, fields, Way())
+    if kind == "block_suggestion":  # a menu asks with each letter that is typed: a line for each would be noise
+        return Unreadable(BoltResponse(status=200, body={"options": []}), kind, fields, Way())
+    return Unreadable(BoltResponse(status=200, body=""), kind, fields, Way.model_validate(body, strict=True))

@@ -94,7 +94,7 @@ async def test_stop_lets_the_running_call_end(
             while b"stopping" not in await process.stderr.readline():
                 pass
         if mode == "http":
-            assert (await workspace.send_raw(b""))[0] == 503  # on a connection that is open since before
+            assert (await workspace.send_raw(b"ssl_check=1"))[0] == 503  # on a connection that is open since before
         cellcast.hold.set()
         await asyncio.wait_for(process.wait(), 8)
         assert process.returncode == 0

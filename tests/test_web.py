@@ -49,7 +49,9 @@ async def test_body_that_is_no_text(bot: Bot, workspace: Workspace) -> None:
         (b'{"type": "url_verification", "challenge": "c"}', "application/json", 200),
         (b"ssl_check=1", "application/x-www-form-urlencoded", 200),
         (b"", "application/x-www-form-urlencoded", 400),
-        (b'payload={"type": "view_submission"}', "application/x-www-form-urlencoded", 400),
+        (b"unknown=1", "application/x-www-form-urlencoded", 400),
+        (b'payload={"type": "view_submission"}', "application/x-www-form-urlencoded", 200),
+        (b"{}", "application/json", 200),
     ],
 )
 async def test_signed_body(bot: Bot, workspace: Workspace, body: bytes, kind: str, expected: int) -> None:

@@ -34,7 +34,7 @@ class Person:
     """Who did something, as Slack says: members of other companies (Slack Connect) have another team."""
 
     user_id: str
-    team_id: str
+    team_id: str | None
 
 
 class Groups:

@@ -59,7 +59,7 @@ async def read(desk: Desk, body: dict[str, Any], action: dict[str, Any]) -> Pres
     value = VALUE.fullmatch(action["value"])
     about = value[1] if value else ""
     channel = body.get("channel", {}).get("id")  # in the App Home there is none: then the request's own counts
-    person = Person(user["id"], user["team_id"])
+    person = Person(user["id"], user.get("team_id"))
     await desk.access.check(person, channel, about)
     if value is None:
         raise Refusal(cards.STRANGE_BUTTON)

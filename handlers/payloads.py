@@ -48,16 +48,30 @@ class Owner(BaseModel):
 
 
 class User(Owner):
-    """Who pressed: in a shared channel the person's own team is another."""
+    """Who acted.
 
-    team_id: Id
+    `team_id` is the person's primary workspace, the organization (in a menu), or missing: the shape is optional in
+    https://docs.slack.dev/tools/bolt-js/reference/interfaces/BlockSuggestion.
+    """
+
+    team_id: Id | None = None
 
 
-class Container(BaseModel):
+class Place(BaseModel):
+    """The channel of a container, if it names one."""
+
+    channel_id: Id | None = None
+
+
+class Container(Place):
     """Where the button stands: a message has a ts, the App Home none."""
 
-    type: Literal["message", "view"] = "message"
+    type: Literal["message", "message_attachment", "view"] = "message"
     message_ts: Ts | None = None
+
+
+def _channel(container: Place | None) -> Owner | None:
+    return None if container is None or container.channel_id is None else Owner(id=container.channel_id)
 
 
 class Option(BaseModel):
@@ -89,21 +103,31 @@ class Press(BaseModel):
 
     @model_validator(mode="after")
     def _somewhere(self) -> Press:
+        self.channel = self.channel or _channel(self.container)
         of_message = self.channel is not None and self.container.message_ts is not None
-        if not of_message and (self.container.type == "message" or self.actions[0].type != "button"):
+        if not of_message and (self.container.type != "view" or self.actions[0].type != "button"):
             raise ValueError("a press on a message names its channel and ts; the App Home has buttons only")
         return self
 
 
 class Suggestion(BaseModel):
-    """What somebody has typed in a menu so far (.../reference/interaction-payloads/block_suggestion-payload)."""
+    """What somebody has typed in a menu so far (.../reference/interaction-payloads/block_suggestion-payload).
+
+    A menu without a channel is answered too: the choice in it is checked with its channel.
+    """
 
     type: Literal["block_suggestion"]
     user: User
     team: Owner | None = None
-    channel: Owner
+    channel: Owner | None = None
+    container: Place | None = None
     action_id: Short
     value: str = ""
+
+    @model_validator(mode="after")
+    def _somewhere(self) -> Suggestion:
+        self.channel = self.channel or _channel(self.container)
+        return self
 
 
 class HomeOpened(BaseModel):

@@ -67,7 +67,7 @@ def _menu(options: list[cards.Block], total: int) -> dict[str, Any]:
 
 async def _check(desk: Desk, body: dict[str, Any]) -> None:
     user = body["user"]
-    await desk.access.check(Person(user["id"], user["team_id"]), body["channel"]["id"])
+    await desk.access.check(Person(user["id"], user.get("team_id")), body.get("channel", {}).get("id"))
 
 
 async def _withdraw(desk: Desk, url: str) -> None:

@@ -13,7 +13,7 @@ from bot.cards import person
 from bot.errors import Refusal, SlackError
 from bot.ledger import Request
 from bot.settings import EVERYONE, Settings
-from bot.slack import Slack
+from bot.slack import Membership, Slack
 
 log = structlog.get_logger("bot.access")
 MOST_NAMES = 10
@@ -21,17 +21,25 @@ MOST_NAMES = 10
 FRESH_SECONDS = 10.0
 # Without an answer of Slack the last known members hold this long; then nobody gets in by a group.
 STALE_SECONDS = 600.0
-# The ack is due within 3 s.
-GROUP_SECONDS = 1.5
+# The ack is due within 3 s: each call has its limit, and both calls together have one.
+GROUP_SECONDS = PERSON_SECONDS = 1.5
+CHECK_SECONDS = 2.5
+# The answers of users.info: how long they count, and how many are kept.
+REMEMBERED_SECONDS = 300.0
+MOST_PEOPLE = 10_000
 UNREADABLE = (
     "The bot cannot read from Slack who is in the user group that may do this. Nothing was done. Please try again in a "
     "moment; if it stays so, an administrator should run `python -m bot check`."
+)
+UNKNOWN_TEAM = (
+    "The bot cannot read from Slack which workspace you belong to. Nothing was done. Try again in a moment. If this "
+    "keeps happening, ask an administrator to run `python -m bot check`."
 )
 
 
 @dataclass(frozen=True)
 class Person:
-    """Who did something, as Slack says: members of other companies (Slack Connect) have another team."""
+    """Who did something. Slack's payload names one of the person's teams, their organization, or no team at all."""
 
     user_id: str
     team_id: str | None
@@ -46,18 +54,18 @@ class Groups:
         self._read_at = float("-inf")
         self._reading = asyncio.Lock()
 
-    async def hold(self, user_id: str) -> bool:
+    async def hold(self, user_id: str, within: float = GROUP_SECONDS) -> bool:
         """Whether one of the groups has this member now. Raises Refusal where that cannot be known."""
         if not self._ids:
             return False
         async with self._reading:
             if self._now() - self._read_at > FRESH_SECONDS:
-                await self._read()
+                await self._read(within)
         return user_id in self._members
 
-    async def _read(self) -> None:
+    async def _read(self, within: float) -> None:
         try:
-            async with asyncio.timeout(GROUP_SECONDS):
+            async with asyncio.timeout(within):
                 found = await asyncio.gather(*(self._slack.group_members(group) for group in self._ids))
         except (SlackError, TimeoutError) as error:
             log.warning("groups_not_read", error=str(error))
@@ -67,32 +75,99 @@ class Groups:
             self._members, self._read_at = frozenset().union(*found), self._now()
 
 
+class People:
+    """What users.info says about people, remembered for a few minutes. `now` tells seconds since the epoch."""
+
+    def __init__(self, slack: Slack, now: Callable[[], float] = time.time) -> None:
+        self._slack, self._now = slack, now
+        self._known: dict[str, tuple[float, Membership]] = {}  # oldest answer first
+        self._asking: dict[str, asyncio.Task[Membership | None]] = {}
+
+    async def find(self, user_id: str) -> Membership | None:
+        """Return where a person belongs, or None if Slack does not tell. Requests at the same time share one call."""
+        read_at, known = self._known.get(user_id, (float("-inf"), None))
+        if self._now() - read_at <= REMEMBERED_SECONDS:
+            return known
+        if (asking := self._asking.get(user_id)) is None:
+            asking = self._asking[user_id] = asyncio.create_task(self._ask(user_id))
+            asking.add_done_callback(lambda _: self._asking.pop(user_id))
+        return await asyncio.shield(asking)  # a request that is cancelled does not take the answer from the others
+
+    async def _ask(self, user_id: str) -> Membership | None:
+        try:
+            async with asyncio.timeout(PERSON_SECONDS):
+                found = await self._slack.membership(user_id)
+        except (SlackError, TimeoutError) as error:
+            log.warning("person_not_read", user=user_id, error=str(error) or type(error).__name__)
+            return None
+        self._known.pop(user_id, None)
+        self._known[user_id] = self._now(), found
+        if len(self._known) > MOST_PEOPLE:
+            del self._known[next(iter(self._known))]
+        return found
+
+
 class Access:
     """The rules of the settings, looked at anew for each command and each press."""
 
-    def __init__(self, settings: Settings, home_team: str, slack: Slack, now: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        home_team: str,
+        slack: Slack,
+        now: Callable[[], float] = time.time,
+        enterprise_id: str | None = None,
+    ) -> None:
         self._groups = frozenset(i for i in settings.allowed_users if i.startswith("S"))
         self._users = settings.allowed_users - self._groups
         self._members = Groups(self._groups, slack, now)
         self._channels = settings.allowed_channels
         self._second_person = settings.require_second_person
         self._teams = settings.allowed_teams or frozenset({home_team})
+        self._lookups = People(slack, now)
+        self._enterprise_id = enterprise_id
 
     async def check(self, who: Person, channel: str | None, about: str = "") -> None:
         """Raise Refusal, with who may instead, unless this person may ask and decide in this channel (None: in any).
 
         `about` is the request that the log names beside the person.
         """
-        if who.team_id not in self._teams:
+        loop = asyncio.get_running_loop()
+        due = loop.time() + CHECK_SECONDS
+        found = await self._lookups.find(who.user_id) if (asked := self._must_ask(who)) else None
+        if asked and found is None:
+            sentence = UNKNOWN_TEAM
+        elif not self._is_ours(who.team_id, found):
             sentence = "Only members of this bot's own workspace may unsubscribe numbers."
         elif channel is not None and EVERYONE not in self._channels and channel not in self._channels:
             sentence = "Numbers cannot be unsubscribed in this channel."
-        elif not {EVERYONE, who.user_id} & self._users and not await self._members.hold(who.user_id):
+        elif not await self._is_listed(who.user_id, min(GROUP_SECONDS, due - loop.time())):
             sentence = "You may not unsubscribe numbers."
         else:
             return
-        log.warning("refused", user=who.user_id, team=who.team_id, channel=channel, request=about, why=sentence)
-        raise Refusal(f"{sentence} {self.who_may()}")
+        told = {} if found is None else {"teams": sorted(found.teams), "enterprise": found.enterprise_id}
+        log.warning("refused", user=who.user_id, team=who.team_id, **told, channel=channel, request=about, why=sentence)
+        raise Refusal(sentence if sentence == UNKNOWN_TEAM else f"{sentence} {self.who_may()}")
+
+    def _must_ask(self, who: Person) -> bool:
+        """Whether only users.info can tell if this person belongs to an allowed team.
+
+        Slack names the organization in a menu, and the person's primary workspace at a click: both can differ from an
+        allowed workspace that the person belongs to as well (https://github.com/slackapi/bolt-js/issues/1875).
+        """
+        return who.team_id is None or (who.team_id not in self._teams and self._enterprise_id is not None)
+
+    def _is_ours(self, team_id: str | None, found: Membership | None) -> bool:
+        if found is None:
+            return team_id in self._teams
+        if team_id is None and found.team_id in self._teams:
+            return True
+        # Teams that another organization (Slack Connect) lists do not count.
+        same = self._enterprise_id is not None and found.enterprise_id == self._enterprise_id
+        return same and bool(self._teams & {*found.teams, found.enterprise_id})
+
+    async def _is_listed(self, user_id: str, within: float) -> bool:
+        return bool({EVERYONE, user_id} & self._users) or await self._members.hold(user_id, within)
 
     def check_decision(self, user_id: str, request: Request) -> None:
         """Raise Refusal where another person than the one who asked must confirm."""

@@ -96,7 +96,7 @@ class Bot:
         connected = self._connected if settings.socket_mode else None
         self.health = Health(self.ledger, self.slack, lambda: self.fulfilment.swept_at, connected, self.now)
         self.bolt = make_bolt(self.slack, me)
-        access = Access(settings, str(me["team_id"]), self.slack, self.now)
+        access = Access(settings, str(me["team_id"]), self.slack, self.now, enterprise_id=me.get("enterprise_id"))
         rules = self.fulfilment.rules
         self.home = Home(self.ledger, self.slack, access, self.tasks, rules, settings.dry_run, self.now)
         self.fulfilment.on_change = self.home.refresh

@@ -73,6 +73,15 @@ class Message:
     blocks: list[dict[str, Any]]
 
 
+@dataclass(frozen=True)
+class Membership:
+    """The workspaces and the organization that a person belongs to, as far as users.info tells them."""
+
+    team_id: str | None
+    enterprise_id: str | None
+    teams: frozenset[str]  # all workspaces, `team_id` included
+
+
 class Slack:
     """The bot's voice. Every method raises NotTaken or NotKnown where Slack did not take the message."""
 
@@ -147,12 +156,23 @@ class Slack:
             (await self._sorted("usergroups.users.list", self.client.usergroups_users_list(usergroup=group)))["users"]
         )
 
-    async def team_of(self, user: str) -> str:
-        """The workspace that a person belongs to (https://docs.slack.dev/reference/methods/users.info)."""
+    async def membership(self, user: str) -> Membership:
+        """Read where a person belongs (https://docs.slack.dev/reference/methods/users.info).
+
+        In an Enterprise organization the answer can lack `team_id`; `enterprise_user.teams` then has the workspaces.
+        Raise NotKnown if the answer names no workspace at all.
+        """
         found = (await self._sorted("users.info", self.client.users_info(user=user))).get("user")
-        if not isinstance(found, dict) or not isinstance(team := found.get("team_id"), str):
+        person = found if isinstance(found, dict) else {}
+        member = person.get("enterprise_user")
+        member = member if isinstance(member, dict) else {}
+        team, enterprise, teams = person.get("team_id"), member.get("enterprise_id"), member.get("teams")
+        known = frozenset(t for t in (team, *(teams if isinstance(teams, list) else ())) if isinstance(t, str))
+        if not known:
             raise NotKnown("no team")
-        return team
+        return Membership(
+            team if isinstance(team, str) else None, enterprise if isinstance(enterprise, str) else None, known
+        )
 
     async def publish_home(self, user: str, blocks: list[dict[str, Any]]) -> None:
         """Set what a person sees in the App Home (https://docs.slack.dev/reference/methods/views.publish)."""

@@ -211,6 +211,7 @@ def _refusals() -> Iterator[Row]:
     yield said("who asked confirms, and another person must", lambda: alone.check_decision(ANA, REQUEST), "who pressed")
     other: list[tuple[str, str, str | BotError]] = [
         ("the user group cannot be read", "who asked or pressed", access.UNREADABLE),
+        ("the workspace cannot be read", "who asked or pressed", access.UNKNOWN_TEAM),
         ("a button of another bot", "who pressed", cards.STRANGE_BUTTON),
         ("a button of another database", "who pressed", NO_RECORD),
         ("another command", "who asked", ONE_COMMAND),
@@ -250,7 +251,7 @@ def _home() -> Iterator[Row]:
         ),
         "nothing yet": home.page([], [], Rules(), about),
         "who may not": home.refused(f"You may not unsubscribe numbers. {_access().who_may()}"),
-        "Slack does not say who it is": home.refused(home.WHO_UNKNOWN),
+        "Slack does not say who it is": home.refused(access.UNKNOWN_TEAM),
     }
     for when, blocks in pages.items():
         yield Row("The App Home", when, who, Message(said_by(blocks), blocks))

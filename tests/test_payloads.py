@@ -145,7 +145,7 @@ async def test_unreadable_click_is_answered(start: Start, workspace: Workspace) 
         await workspace.send("interactive", payload)
         await settled(bot)
         assert private(workspace, ANA) == [SENTENCE]
-        await workspace.send("interactive", payload | {"response_url": None})
+        await workspace.send("interactive", payload | {"response_url": "no URL"})
         await settled(bot)
         assert [view["blocks"][0]["text"]["text"] for _, view in workspace.dialogs] == [SENTENCE]
         await workspace.send("interactive", payload | {"response_url": None, "trigger_id": None})

@@ -270,7 +270,7 @@ async def test_look_ups_at_the_same_time(start: Start, workspace: Workspace) -> 
         await menu(workspace)
 
         async def all_here(step: str) -> None:
-            while step == "before users.info" and len(bot._acks._running) < 5:  # noqa: ASYNC110 - no event tells it
+            while step == "before users.info" and len(bot.tasks._running) < 5:  # noqa: ASYNC110 - no event tells it
                 await asyncio.sleep(0)
 
         workspace.on_step = all_here

@@ -27,6 +27,7 @@ STRANGE_BUTTON = "This button is not one that the bot knows any more. Please ask
 
 _LOOK = "Look in Cellcast whether the number is still there."
 _UNKNOWN = "The number may or may not be unsubscribed."
+_EARLIER_UNKNOWN = "But an earlier attempt ended as unknown, so the number may or may not be unsubscribed."
 
 # What happened, for each kind of ending.
 _WHAT = {
@@ -62,7 +63,7 @@ _NEXT = {
 
 
 # Small print of a toast whose ending takes the place of "outcome unknown".
-CORRECTION = "Correction: this outcome was reported as unknown before Cellcast's answer arrived."
+CORRECTION = "Correction: this outcome may have been reported as unknown before Cellcast's answer arrived."
 
 _STANDS = {
     State.PENDING: "waits for confirmation",
@@ -206,7 +207,8 @@ def toast(request: Request, ending: Ending) -> Message:
         about = f"{_begin(_number(request))}. {who}"
         return Message(f"{escape(said)}\n{about}", [_plain(said), context(about)])
     headline = _headline(request, ending)
-    what = f"{_what(ending)} {_next_step(request, ending, ending.kind.can_try_again)}".strip()
+    can_try = request.open_until is not None and request.attempt == ending.attempt
+    what = f"{_what(ending)} {_next_step(request, ending, can_try)}".strip()
     text, blocks = [headline, what], [section(f"{headline}\n{what}")]
     if ending.message:
         text += [f"Cellcast's message: {escape(ending.message)}"]
@@ -259,11 +261,10 @@ def _in_history(request: Request) -> str:
 def card_not_posted(request: Request, *, known: bool) -> Message:
     """The private line if the card could not be posted, or nobody knows whether it was.
 
-    If nobody knows, somebody may confirm on the card at any moment: then the line promises nothing.
+    It does not say "nothing was sent": somebody may confirm at any moment, on the card or in the App Home.
     """
     if known:
-        again = f"Nothing was sent to Cellcast. Please ask again: {_asking(request)}"
-        return private(f"Slack did not post the card for {_number(request)}. {again}")
+        return private(f"Slack did not post the card for {_number(request)}. Please ask again: {_asking(request)}")
     return private(
         f"Slack did not confirm that it posted the card for {_number(request)}. If you see the card, use it. "
         f"If you don't, ask again: {_asking(request)}"
@@ -281,7 +282,7 @@ def too_late(request: Request) -> Message:
         State.EXPIRED: f"The time to confirm was over at {moment(request.ending.ended_at if request.ending else 0)}. "
         f"Nothing was sent to Cellcast. Ask again: {_asking(request)}",
         State.REPLACED: f"{_WHAT[Kind.REPLACED]} {_NEXT[Kind.REPLACED]}",
-        State.SUCCEEDED: f"{confirmed}, and it is done.",
+        State.SUCCEEDED: f"{confirmed}, and {_done(request.ending)}",
     }.get(request.state)
     if said is None:
         still = request.open_until is not None
@@ -290,11 +291,23 @@ def too_late(request: Request) -> Message:
     return private(f"{_begin(_number(request))}: {said}")
 
 
+def _done(ending: Ending | None) -> str:
+    dry = ending is not None and ending.kind is Kind.DRY_RUN
+    return "it was a dry run: nothing was sent to Cellcast." if dry else "it is done."
+
+
+def _still_unknown(ending: Ending) -> bool:
+    """Whether an earlier attempt of the request may have succeeded, though this one did not."""
+    return ending.after_unknown and ending.attempt > 1 and ending.kind.state is State.REFUSED
+
+
 def _headline(request: Request, ending: Ending) -> str:
     if ending.kind is Kind.NOT_FOUND and ending.after_unknown:
         return _title(request, "Probably unsubscribed before: ")
     if ending.kind is Kind.DRY_RUN:
         return _title(request, "Dry run: ", " was not unsubscribed")
+    if _still_unknown(ending):
+        return _title(request, "Outcome still unknown: ")
     return {
         State.SUCCEEDED: _title(request, "Unsubscribed: "),
         State.UNKNOWN: _title(request, "Outcome unknown: "),
@@ -321,6 +334,8 @@ def _what(ending: Ending) -> str:
             "Cellcast knows no virtual number with this id any more: the earlier attempt, whose outcome was unknown, "
             "probably went through."
         )
+    if _still_unknown(ending):
+        return f"Attempt {ending.attempt}: {_WHAT[ending.kind]} {_EARLIER_UNKNOWN}"
     return _WHAT[ending.kind]
 
 

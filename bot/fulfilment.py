@@ -76,14 +76,15 @@ class Fulfilment:
         except SlackError as error:
             log.warning("card_not_posted", request=request.id, error=str(error))
             # If Slack posted the card without saying so, somebody may have confirmed by now: nothing is lost then.
-            if await self.ledger.card_lost(request.id):
+            if await self._stored(lambda: self.ledger.card_lost(request.id)):
                 lost = cards.card_not_posted(request, known=isinstance(error, NotTaken))
                 await self.tell_privately(request.reply_url, lost)
         else:
             log.info("card_posted", request=request.id, channel=request.channel, ts=ts)
-            now = await self.ledger.card_posted(request.id, ts)
+            now = await self._stored(lambda: self.ledger.card_posted(request.id, ts))
             if now.state is not request.state:  # told by a message, for nobody knew where the card was
-                await self.update_card(await self.ledger.card_stale(request.id, self.now() + LEASE))
+                await self.ledger.card_stale(request.id, self.now())
+                await self.update_card(request.id)
         self.on_change()
 
     async def point_to_card(self, request: Request, reply_url: str | None) -> None:
@@ -131,15 +132,16 @@ class Fulfilment:
         """Make the one call of a confirmed request, write down what came of it, and tell."""
         self._running.add(request.id)
         try:
-            drawing = self.tasks.start(self._draw_once(request))
+            self.tasks.start(self.update_card(request.id))
             outcome = await self._call(request)
             log.info("call_ended", request=request.id, attempt=request.attempt, kind=outcome.kind)
             ended = await self._write_down(request, outcome)
         finally:
             self._running.discard(request.id)
-        await asyncio.wait([drawing])
         if ended is not None:
             await self.tell_now(ended)
+        else:  # another replica has told an ending, and this one's update of the card may have come after it
+            await self.ledger.card_stale(request.id, self.now())
 
     async def _call(self, request: Request) -> Outcome:
         if request.dry_run or self.settings.dry_run:
@@ -215,7 +217,7 @@ class Fulfilment:
             log.info("told", request=ending.request_id, attempt=ending.attempt, kind=ending.kind)
 
     async def _tell(self, ending: Ending, known: Request | None) -> None:
-        drawing = self._draw(ending.request_id, known)
+        drawing = self._draw(ending.request_id)
         if ending.attempt == 0 or ending.posted_at is not None:
             # Kept and expired stand on the card; where it cannot be changed, a message must say so.
             if not await drawing and ending.posted_at is None:
@@ -254,20 +256,21 @@ class Fulfilment:
                 return
         await self.slack.post(ending.decided_by or request.asked_by, message)
 
-    async def _draw(self, request_id: str, known: Request | None = None, due: float | None = None) -> bool:
-        """Bring the card to what the ledger says, or to what is `known`; False where it cannot be changed (any more).
+    async def _draw(self, request_id: str, due: float | None = None) -> bool:
+        """Bring the card to what the ledger says; False where it cannot be changed (any more).
 
-        `due` is this update's claim on a card that may show an older state. Raises SlackError where it may work later.
-        One drawing at a time for a request: the last one shows the truth.
+        `due` is the claim of a sweep. Raises SlackError where it may work later. One update of a card at a time: the
+        last one shows the last state. An update of another replica may still land after it, so whatever can be followed
+        by another state claims the card for a later sweep.
         """
         self.on_change()
         lock = self._drawing.setdefault(request_id, asyncio.Lock())
         async with lock:
-            request = known or await self.ledger.require(request_id)
+            request = await self.ledger.require(request_id)
             try:
                 drawn = await self._draw_now(request)
             except NotKnown:  # Slack may still apply this update, and after a later one
-                await self.ledger.card_stale(request_id, self.now() + LEASE)
+                await self.ledger.card_stale(request_id, self.now())
                 raise
         if due is not None:
             await self.ledger.card_updated(request, due)
@@ -294,27 +297,20 @@ class Fulfilment:
             return False
         return True
 
-    async def _draw_once(self, request: Request) -> None:
-        """Show that the call is under way, without retrying: the ending is drawn after it."""
-        try:
-            await self._draw(request.id, request)
-        except SlackError as error:
-            log.warning("card_not_updated", request=request.id, error=str(error))
+    async def update_card(self, request_id: str, due: float | None = None) -> None:
+        """Update a card once, without retrying. `due` is the claim of a sweep, which ends if Slack took the update.
 
-    async def update_card(self, request: Request) -> None:
-        """Update a card that may show an older state; what fails is due again at the request's `card_due`.
-
-        Other replicas may update the same card at this moment, and Slack may apply the two in any order. So the claim
-        `card_due` is stored before, and ends only if the request still is what was shown.
+        Only a sweep ends a claim: it comes when every update from before the claim must have landed.
         """
         try:
-            await self._draw(request.id, due=request.card_due)
+            await self._draw(request_id, due)
         except SlackError as error:
-            log.warning("card_not_updated", request=request.id, error=str(error))
+            log.warning("card_not_updated", request=request_id, error=str(error))
 
     async def update_pressed_card(self, press: Press) -> None:
         """Update the card of a press that changed nothing."""
-        await self.update_card(await self.ledger.pressed(press, self.now() + LEASE))
+        await self.ledger.pressed(press)
+        await self.update_card(press.request_id)
 
     def _card(self, request: Request) -> Message:
         return cards.card(request, self.rules)
@@ -329,7 +325,7 @@ class Fulfilment:
         for ending in swept.endings:
             self.tasks.start(self.tell(ending))
         for request in swept.cards:
-            self.tasks.start(self.update_card(request))
+            self.tasks.start(self.update_card(request.id, request.card_due))
 
     async def sweep_forever(self, every: float) -> None:
         """Sweep at least every 5 seconds, also after one that found the database away."""

@@ -247,20 +247,18 @@ class Ledger:
         return db.execute(tables.CARD_LOST, {"of": request_id}).rowcount == 1
 
     @_writes(PATIENT_SECONDS)
-    def card_stale(self, db: sa.Connection, request_id: str, due: float) -> Request:
-        """Record that the card may show an older state: a sweep updates it from `due` on."""
-        values = {"of": request_id, "card_due": due}
-        return _request(db, db.execute(tables.CHANGE_CARD, values).mappings().one())
+    def card_stale(self, db: sa.Connection, request_id: str, now: float) -> None:
+        """Record that the card may show an older state: a sweep updates it once any update of now must have landed."""
+        db.execute(tables.CLAIM_CARD, {"of": request_id, "due": now + LEASE})
 
     @_writes(PATIENT_SECONDS)
-    def pressed(self, db: sa.Connection, press: Press, due: float) -> Request:
-        """Record where a card stands whose press changed nothing; a sweep updates it from `due` on."""
-        values = {"of": press.request_id, "card_due": due, **_where_pressed(press)}
-        return _request(db, db.execute(tables.CHANGE_CARD, values).mappings().one())
+    def pressed(self, db: sa.Connection, press: Press) -> None:
+        """Record where a card stands whose press changed nothing, and that it may show an older state."""
+        db.execute(tables.CLAIM_CARD, {"of": press.request_id, "due": press.now + LEASE} | _where_pressed(press))
 
     @_writes(PATIENT_SECONDS)
     def card_updated(self, db: sa.Connection, shown: Request, due: float) -> None:
-        """Record that the card shows `shown`, unless the request has changed, or somebody else updates it, since."""
+        """End the claim `due` of a sweep, unless the request has changed or was claimed again since."""
         values = {"of": shown.id, "due": due, "nth": shown.attempt}
         db.execute(tables.CARD_UPDATED, values | {"shown_state": shown.state, "shown_until": shown.open_until})
 
@@ -330,8 +328,10 @@ class Ledger:
 
         Where it can be tried again, that is offered for `within` seconds.
         """
-        about, offer = (request.id, request.attempt), _offer(outcome, now, within)
-        return _end(db, tables.END, about, outcome, now, offer, claim=True)
+        values = _offer(outcome, now, within)
+        if request.attempt > 1:  # another replica may still be telling the attempt before, and update the card last
+            values["card_due"] = now + LEASE
+        return _end(db, tables.END, (request.id, request.attempt), outcome, now, values, claim=True)
 
     @_writes(PATIENT_SECONDS)
     def correct(self, db: sa.Connection, request: Request, outcome: Outcome, now: float, within: float) -> bool:
@@ -355,7 +355,10 @@ class Ledger:
             "correction": lost["tellings"] > 0,
         }
         db.execute(tables.CHANGE_ENDING, about | values)
-        db.execute(tables.CORRECT, about | {"state": outcome.kind.state} | _offer(outcome, now, within))
+        change = about | {"state": outcome.kind.state, "card_due": now + LEASE}
+        # It can be tried again only while the request holds its number: there may be a later one.
+        if not db.execute(tables.CORRECT_HELD, change | _offer(outcome, now, within)).rowcount:
+            db.execute(tables.CORRECT, change)
         return True
 
     async def sweep(self, now: float, within: float, running: frozenset[str] = frozenset()) -> Swept:
@@ -371,10 +374,10 @@ class Ledger:
         _close(db, db.execute(tables.OVERDUE, {"at": now}).all(), now, within, running)
         untold = db.execute(tables.UNTOLD, {"at": now}).mappings().all()
         cards = db.execute(tables.CARDS_DUE, {"at": now}).all()
-        claim = {"card_due": now + LEASE}
+        claim = {"due": now + LEASE}
         return Swept(
             [_claim(db, _ending(row), now + LEASE) for row in untold],
-            [_request(db, db.execute(tables.CHANGE_CARD, {"of": r.id} | claim).mappings().one()) for r in cards],
+            [_request(db, db.execute(tables.CLAIM_CARD, {"of": r.id} | claim).mappings().one()) for r in cards],
         )
 
     @_reads(ANSWER_SECONDS)
@@ -529,7 +532,9 @@ def _close(
             if row.id not in running:
                 # Without a recorded start nothing was sent: a replica that is late finds the attempt ended.
                 cut = Outcome(Kind.NOT_STARTED if row.call_started_at is None else Kind.LOST)
-                _end(db, tables.END, (row.id, row.attempt), cut, now, _offer(cut, now, within), claim=False)
+                # The replica that was interrupted may still update the card.
+                values = _offer(cut, now, within) | {"card_due": now + LEASE}
+                _end(db, tables.END, (row.id, row.attempt), cut, now, values, claim=False)
         else:
             db.execute(tables.CHANGE, {"of": row.id, "open_number": None, "open_until": None, "card_due": now})
 

@@ -84,10 +84,14 @@ LOST_FOR = OPEN_FOR.where(
     requests.c.posting_until <= at,
 ).with_for_update()
 CHANGE = requests.update().where(_this)
-CHANGE_CARD = CHANGE.returning(requests)
+# Each claim on a card is later than the one before, so none ends another.
+_due = sa.bindparam("due", type_=sa.Double)
+CLAIM_CARD = CHANGE.values(
+    card_due=sa.case((requests.c.card_due >= _due, requests.c.card_due + 0.001), else_=_due)
+).returning(requests)
 CARD_LOST = CHANGE.where(requests.c.state == State.PENDING, requests.c.card_posted.is_(False)).values(posting_until=0.0)
 CARD_UPDATED = CHANGE.where(
-    requests.c.card_due == sa.bindparam("due"),
+    requests.c.card_due == _due,
     requests.c.state == sa.bindparam("shown_state"),
     requests.c.attempt == nth,
     requests.c.open_until.is_not_distinct_from(sa.bindparam("shown_until", type_=sa.Double)),
@@ -130,6 +134,7 @@ CHANGE_ENDING = endings.update().where(endings.c.request_id == of, endings.c.att
 CHANGE_UNTOLD = CHANGE_ENDING.where(endings.c.told_at.is_(None), endings.c.kind == sa.bindparam("told_kind"))
 LOST_ENDING = ENDING.where(endings.c.kind == Kind.LOST).with_for_update()
 CORRECT = CHANGE.where(requests.c.state == State.UNKNOWN, requests.c.attempt == nth)
+CORRECT_HELD = CORRECT.where(requests.c.open_number.is_not(None))
 ENDED_UNKNOWN = (
     sa.select(sa.literal(1))
     .select_from(endings.join(requests, requests.c.id == endings.c.request_id))

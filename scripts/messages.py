@@ -110,6 +110,9 @@ def endings() -> Iterator[tuple[str, Request, Ending]]:
         "succeeded, a number without a name": ended(Kind.SUCCEEDED, unnamed),
         "succeeded, without a message": ended(Kind.SUCCEEDED, message=""),
         "not found, after an unknown ending": ended(Kind.NOT_FOUND, replace(CONFIRMED, attempt=2), after_unknown=True),
+        "not started, after an unknown ending": ended(
+            Kind.NOT_STARTED, replace(CONFIRMED, attempt=2), after_unknown=True
+        ),
         "rate limited, with a time": ended(Kind.RATE_LIMITED, retry_at=LATER),
         "succeeded, after it was reported as unknown": ended(Kind.SUCCEEDED, correction=True),
     }.items():
@@ -174,6 +177,7 @@ def _late() -> Iterator[Row]:
         "its time is over": ended(Kind.EXPIRED, REQUEST),
         "a later request has replaced it": ended(Kind.REPLACED, REQUEST),
         "it is done": ended(Kind.SUCCEEDED),
+        "it was a dry run": ended(Kind.DRY_RUN),
         "that attempt has ended, it can be tried again": ended(Kind.TIMEOUT),
         "that attempt has ended for good": again,
     }.items():

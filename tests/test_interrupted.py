@@ -13,10 +13,10 @@ import sqlalchemy as sa
 from bot.app import Bot
 from bot.demo.cellcast import SUCCESS, Answer, Cellcast
 from bot.demo.workspace import Note, Workspace
-from bot.ledger import Ledger, Press
-from bot.outcome import Kind, State
+from bot.ledger import Asking, Ledger, Press
+from bot.outcome import Kind, Outcome, State
 from bot.tasks import Tasks
-from tests.conftest import BEN, Clock, Record, Start, ask, current, private, public, settled
+from tests.conftest import BEN, NUMBER, Clock, Record, Start, ask, current, private, public, settled
 from tests.proxy import Proxy
 
 
@@ -202,7 +202,7 @@ async def test_answer_corrects_what_was_told(
             assert told == []
         else:
             (correction,) = told
-            assert "Correction: this outcome was reported as unknown" in correction
+            assert "Correction: this outcome may have been reported as unknown" in correction
             begins = {"succeeded": SUCCESS, "declined": "*Not unsubscribed: "}[answer]
             assert correction.startswith(begins)
             assert not shown.buttons
@@ -239,6 +239,71 @@ async def test_correction_after_try_again(bot: Bot, workspace: Workspace, cellca
     ]
     assert (request.attempt, request.state) == (2, State.SUCCEEDED)
     assert all(ending.told_at is not None for ending in endings)
+
+
+async def test_correction_offers_nothing_that_is_gone(
+    bot: Bot, workspace: Workspace, cellcast: Cellcast, clock: Clock
+) -> None:
+    """A late "too many requests" for the first attempt does not say Try Again if the second has succeeded."""
+    cellcast.next.append(Answer(429, {"code": 429, "message": "Too many"}))
+    card = await answer_after_interruption(workspace, bot, cellcast)
+    first, cellcast.hold = cellcast.hold, None
+    bot.fulfilment._running.clear()  # the sweep of another replica, which does not know of the call
+    await sweep_once(bot, clock)
+    await workspace.until(lambda: "Try Again" in current(workspace, card).buttons)
+    await workspace.press(BEN, current(workspace, card), "Try Again")
+    await workspace.until(lambda: toasts(workspace)[-1].startswith(SUCCESS))
+    assert first is not None
+    first.set()
+    await settled(bot)
+    await sweep(bot, clock, 16)
+    assert "Too many" in toasts(workspace)[-1]
+    assert "Try Again" not in toasts(workspace)[-1]
+
+
+async def test_correction_leaves_a_later_request_alone(database: str) -> None:
+    """A late answer does not offer Try Again once the number belongs to a later request."""
+    ledger = Ledger(database)
+    await ledger.open()
+    old, _ = await ledger.ask(Asking(NUMBER, "C1", "U1", 0.0, 100.0))
+    confirmed = await ledger.confirm(Press(old.id, 0, "U2", 1.0, "C1", "1.0"), 11.0, not_by_asker=False)
+    assert confirmed is not None
+    assert await ledger.start_call(confirmed, 2.0)
+    await ledger.sweep(12.0, 100.0)
+    await ledger.sweep(113.0, 100.0)  # Try Again is over
+    new, fresh = await ledger.ask(Asking(NUMBER, "C1", "U1", 114.0, 100.0))
+    assert fresh
+    assert await ledger.correct(confirmed, Outcome(Kind.NOT_CONNECTED), 115.0, 100.0)
+    again = await ledger.confirm(Press(old.id, 1, "U2", 116.0, "C1", "1.0"), 126.0, not_by_asker=False)
+    assert again is None
+    assert (await ledger.require(old.id)).state is State.REFUSED
+    assert await ledger.confirm(Press(new.id, 0, "U2", 116.0, "C1", "2.0"), 126.0, not_by_asker=False)
+    ledger.close()
+
+
+@pytest.mark.parametrize("second", ["interrupted", "refused"])
+async def test_nothing_sent_after_an_unknown_attempt(
+    bot: Bot, workspace: Workspace, cellcast: Cellcast, clock: Clock, second: str
+) -> None:
+    """A second attempt that sent nothing, or was refused, does not hide that the first one's outcome is unknown."""
+    cellcast.next += [Answer(fault="drop"), Answer(400, {"code": 400, "message": "No."})]
+    card = await ask(workspace)
+    await settled(bot)
+    await workspace.press(BEN, card, "Unsubscribe Number")
+    await settled(bot)
+    if second == "refused":
+        await workspace.press(BEN, current(workspace, card), "Try Again")
+        await settled(bot)
+    else:
+        request_id, now = str(card.buttons["Keep Number"]["value"]).partition(":")[0], clock()
+        press = Press(request_id, 1, BEN, now, card.channel, card.ts)
+        assert await bot.ledger.confirm(press, bot.fulfilment.call_ends_by(now), not_by_asker=False)
+        await sweep(bot, clock, 11)
+    await sweep(bot, clock, 901)
+    await sweep(bot, clock, 16)
+    for text in (toasts(workspace)[-1], current(workspace, card).text):
+        assert text.startswith("*Outcome still unknown: ")
+        assert "an earlier attempt ended as unknown" in text
 
 
 async def sweep_once(bot: Bot, clock: Clock) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+import sqlalchemy as sa
 
 from bot.app import Bot
 from bot.demo.cellcast import SUCCESS, Cellcast
@@ -164,6 +165,41 @@ async def test_replicas_replace_a_lost_card_once(database: str) -> None:
         assert await ledgers[0].card_lost(new)
     for ledger in ledgers:
         ledger.close()
+
+
+async def test_confirmed_in_home_while_slack_refuses_the_card(
+    bot: Bot, workspace: Workspace, cellcast: Cellcast
+) -> None:
+    """A request whose card Slack refused can be confirmed in the App Home, so nobody reads that nothing was sent."""
+    workspace.faults["chat.postMessage"].append("429")
+    await workspace.command(ANA, NUMBERS, NUMBER)
+    await settled(bot)
+    await workspace.open_home(BEN)
+    await workspace.until(lambda: BEN in workspace.homes)
+    await workspace.press_in_home(BEN, workspace.home_buttons(BEN)[0])
+    await settled(bot)
+    assert len(cellcast.calls) == 1
+    assert "Slack did not post the card" in private(workspace, ANA)[0]
+    assert "Nothing was sent" not in private(workspace, ANA)[0]
+
+
+async def test_card_is_remembered_after_an_outage(bot: Bot, workspace: Workspace, clock: Clock) -> None:
+    """If the database is away when the card has been posted, where it is gets stored a moment later."""
+    failed: list[str] = []
+
+    def executes(_db: sa.Connection, _cursor: object, statement: str, *_of_it: object) -> None:
+        if "SET card_posted" in statement and not failed:
+            failed.append(statement)
+            raise sa.exc.OperationalError(statement, {}, Exception("away"))
+
+    sa.event.listen(bot.ledger.database.engine, "before_cursor_execute", executes)
+    card = await ask(workspace)
+    await settled(bot)
+    assert failed
+    clock.advance(901)
+    await bot.fulfilment.sweep()
+    await settled(bot)
+    assert current(workspace, card).text.startswith("*Expired: ")
 
 
 async def test_slow_post_while_somebody_confirms(bot: Bot, workspace: Workspace, cellcast: Cellcast) -> None:

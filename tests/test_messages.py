@@ -70,7 +70,7 @@ def test_first_line_says_action_and_object(row: Row) -> None:
 
 NEXT_STEP = re.compile(
     r"[Aa]sk again|[Tt]ry again|[Pp]lease|[Pp]ress|Example:|ask one of them|[Ll]ook|lets you choose|explains|will follow|"
-    r"can be confirmed|Nothing was sent to Cellcast|it is done|[Gg]o to the card"
+    r"can be confirmed|[Nn]othing was sent to Cellcast|it is done|[Gg]o to the card"
 )
 
 

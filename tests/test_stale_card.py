@@ -8,9 +8,9 @@ import contextlib
 import pytest
 
 from bot.app import Bot
-from bot.demo.cellcast import Answer, Cellcast
+from bot.demo.cellcast import SUCCESS, Answer, Cellcast
 from bot.demo.workspace import Workspace
-from bot.ledger import LEASE
+from bot.ledger import LEASE, Press
 from tests.conftest import ANA, BEN, Clock, Start, ask, current, private, settled
 
 UPDATE = "chat.update"
@@ -99,9 +99,7 @@ async def test_updates_of_two_replicas(start: Start, workspace: Workspace, cellc
             assert workspace.api_calls.count(UPDATE) == before  # and then it is not updated any more
 
 
-async def test_update_that_slack_applies_late(
-    bot: Bot, workspace: Workspace, cellcast: Cellcast, clock: Clock, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_update_that_slack_applies_late(bot: Bot, workspace: Workspace, cellcast: Cellcast, clock: Clock) -> None:
     """An update that Slack has not answered may land after a later one: the sweep updates the card again."""
     cellcast.next.append(Answer(after=0.1))
     card = await ask(workspace)
@@ -116,6 +114,105 @@ async def test_update_that_slack_applies_late(
     await workspace.until(lambda: updates.landed == 2)
     assert current(workspace, card).text.startswith("*Unsubscribing ")
     await sweep(bot, clock, LEASE + 1)
+    assert current(workspace, card).text.startswith("*Unsubscribed: ")
+
+
+@pytest.mark.parametrize("told_by", ["the sweep of another replica", "the replica that called"])
+async def test_update_of_an_attempt_lands_after_the_next(
+    start: Start, workspace: Workspace, cellcast: Cellcast, clock: Clock, told_by: str
+) -> None:
+    """If the first attempt's update lands after the second has ended, the sweep updates the card again."""
+    cellcast.next.append(Answer(fault="drop"))
+    async with start() as one:
+        url = workspace.bot_url
+        async with start() as other:
+            card = await ask(workspace)
+            await settled(other)
+            updates = Updates(workspace)
+            late = updates.hold(1 if told_by == "the replica that called" else 3)
+            if told_by == "the sweep of another replica":
+                workspace.faults["chat.postMessage"].append("500")
+            await workspace.send("interactive", workspace.press_payload(BEN, card, "Unsubscribe Number"), url)
+            await workspace.until(lambda: cellcast.calls and updates.landed == (0 if 1 in updates._hold else 2))
+            if told_by == "the sweep of another replica":
+                await settled(one)
+                clock.advance(2)
+                await other.fulfilment.sweep()
+                await updates.begun[3].wait()
+                again = workspace.press_payload(BEN, current(workspace, card), "Try Again")
+                await workspace.send("interactive", again, url)
+            else:  # the card does not offer it yet
+                await unknown_in_home(workspace)
+                button = next(b for b in workspace.home_buttons(BEN) if b["text"]["text"] == "Try Again")
+                await workspace.press_in_home(BEN, button)
+            await workspace.until(lambda: any(note.text.startswith(SUCCESS) for note in workspace.notes))
+            late.set()
+            await settled(one)
+            await settled(other)
+            for replica in (one, other, one):
+                await sweep(replica, clock, LEASE + 1)
+            assert current(workspace, card).text.startswith("*Unsubscribed: ")
+    assert len(cellcast.calls) == 2
+
+
+async def unknown_in_home(workspace: Workspace) -> None:
+    """Wait until Ben's App Home offers to try again."""
+    async with asyncio.timeout(10):
+        while not any(b["text"]["text"] == "Try Again" for b in workspace.home_buttons(BEN)):
+            await workspace.open_home(BEN)
+            await workspace.until(lambda: BEN in workspace.homes)
+
+
+async def test_click_between_an_update_and_its_late_landing(
+    bot: Bot, workspace: Workspace, cellcast: Cellcast, clock: Clock
+) -> None:
+    """A click in vain does not end the claim on a card whose first update Slack has not answered yet."""
+    cellcast.next.append(Answer(after=0.1))
+    card = await ask(workspace)
+    await settled(bot)
+    second = workspace.press_payload(ANA, card, "Unsubscribe Number")
+    updates = Updates(workspace)
+    late = updates.hold(1)
+    await workspace.press(BEN, card, "Unsubscribe Number")
+    await workspace.until(lambda: updates.landed == 1)
+    await settled(bot)
+    await workspace.send("interactive", second)
+    await settled(bot)
+    landed = updates.landed
+    late.set()
+    await workspace.until(lambda: updates.landed == landed + 1)
+    assert current(workspace, card).text.startswith("*Unsubscribing ")
+    await sweep(bot, clock, LEASE + 1)
+    assert current(workspace, card).text.startswith("*Unsubscribed: ")
+
+
+async def test_replica_that_comes_too_late(bot: Bot, workspace: Workspace, cellcast: Cellcast, clock: Clock) -> None:
+    """A replica that finds its attempt ended by another one leaves the card as the ledger has it, offer included."""
+    card = await ask(workspace)
+    await settled(bot)
+    now, request_id = clock(), str(card.buttons["Keep Number"]["value"]).partition(":")[0]
+    press = Press(request_id, 0, BEN, now, card.channel, card.ts)
+    request = await bot.ledger.confirm(press, bot.fulfilment.call_ends_by(now), not_by_asker=False)
+    assert request is not None
+    await sweep(bot, clock, 11)
+    await bot.fulfilment.carry_out(request)
+    await settled(bot)
+    await sweep(bot, clock, LEASE + 1)
+    assert "Try Again" in current(workspace, card).buttons
+    assert cellcast.calls == []
+
+
+async def test_toast_does_not_wait_for_the_card(bot: Bot, workspace: Workspace, cellcast: Cellcast) -> None:
+    """The toast comes while Slack still keeps the card's first update waiting."""
+    card = await ask(workspace)
+    await settled(bot)
+    updates = Updates(workspace)
+    slow = updates.hold(1)
+    await workspace.press(BEN, card, "Unsubscribe Number")
+    await workspace.until(lambda: any(note.text.startswith(SUCCESS) for note in workspace.notes))
+    assert updates.landed == 0
+    slow.set()
+    await settled(bot)
     assert current(workspace, card).text.startswith("*Unsubscribed: ")
 
 

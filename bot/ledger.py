@@ -302,6 +302,8 @@ class Ledger:
     @_writes(PATIENT_SECONDS)
     def end_unstarted(self, db: sa.Connection, press: Press, now: float, within: float) -> Request | None:
         """End the yes of a press if it was recorded and its call has not begun; the request, its ending claimed."""
+        # The yes may still be in its commit: PostgreSQL would pass over a row that is not confirmed yet.
+        db.execute(tables.LOCK, {"of": press.request_id})
         about, outcome = (press.request_id, press.attempt + 1), Outcome(Kind.NOT_STARTED)
         values = {"pressed_by": press.by, "pressed_at": press.now, **_offer(outcome, now, within)}
         return _end(db, tables.END_UNSTARTED, about, outcome, now, values, claim=True)

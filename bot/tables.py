@@ -74,6 +74,7 @@ _this = requests.c.id == of
 _open_for = requests.c.open_number == of
 
 REQUEST = sa.select(requests).where(_this)
+LOCK = REQUEST.with_for_update()
 ASK = requests.insert()
 OPEN_FOR = sa.select(requests).where(_open_for)
 OVERDUE_FOR = OPEN_FOR.where(requests.c.open_until <= at).with_for_update()

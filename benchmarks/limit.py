@@ -1,6 +1,6 @@
 """(a) The limit: a bare aiohttp handler that verifies, acks, writes one durable row a click and makes the same calls.
 
-It has no rules, no endings to tell again and no errors: it shows what the machine and the protocols allow.
+It has no rules, no outcomes to tell again and no errors: it shows what the machine and the protocols allow.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class Limit:
             number = payload["actions"][0]["value"]
             row = (number, payload["user"]["id"])
             await asyncio.get_running_loop().run_in_executor(self.thread, self.write, row)
-            self.later(self.carry_out(number, payload["container"]["message_ts"]))
+            self.later(self.execute(number, payload["container"]["message_ts"]))
         else:
             self.later(self.card(payload["text"]))
 
@@ -112,7 +112,7 @@ class Limit:
         """Post the card."""
         await self.slack("chat.postMessage", {"channel": "C0BENCH"} | plain.card(number))
 
-    async def carry_out(self, number: str, ts: str) -> None:
+    async def execute(self, number: str, ts: str) -> None:
         """Close the card, call, tell."""
         update = {"channel": "C0BENCH", "ts": ts, "text": f"`{number}` under way"}
         drawing = asyncio.create_task(self.slack("chat.update", update))

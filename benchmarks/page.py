@@ -8,7 +8,7 @@ import statistics
 from dataclasses import dataclass
 from xml.sax.saxutils import escape
 
-from benchmarks.play import CLICKS_THAT, COMMANDS_WHILE, LATE, LOST, Figures
+from benchmarks.play import CLICKS_THAT, COMMANDS_WHILE, INTERRUPTED, LATE, Figures
 from benchmarks.profiled import NAMES
 from benchmarks.world import NEVER
 
@@ -54,8 +54,8 @@ PLOTTED = [
 NEVERS = [
     f"burst of 2000 commands, {LATE}",
     f"burst of 500 clicks, {LATE}",
-    f"{COMMANDS_WHILE}, {LOST}",
-    f"{CLICKS_THAT}, {LOST}",
+    f"{COMMANDS_WHILE}, {INTERRUPTED}",
+    f"{CLICKS_THAT}, {INTERRUPTED}",
 ]
 WHY = """## What stands in the way
 
@@ -70,7 +70,7 @@ commands are answered as fast as by the limit, though each is recorded, which th
 
 From the click to the toast it does what the limit leaves out, and each part has its reason: a connection of its own for
 each call (a kept one that Cellcast has closed would end "unknown" for nothing), httpx's trace (it proves that nothing
-was sent), and an ending that is durable before it is told.
+was sent), and an outcome that is durable before it is told.
 """
 
 

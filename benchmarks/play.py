@@ -19,7 +19,7 @@ TWICE = "calls made twice"
 PAUSE = 0.02
 # After a burst, or after the last hanging call, so long is waited for what should come.
 PATIENCE = 20.0
-LATE, LOST = f"later than {LATE_SECONDS:.0f} s", f"card or toast not there {PATIENCE:.0f} s later"
+LATE, INTERRUPTED = f"later than {LATE_SECONDS:.0f} s", f"card or toast not there {PATIENCE:.0f} s later"
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class Round:
         with contextlib.suppress(TimeoutError):
             await self.world.until(lambda: all(number in where for number in numbers), PATIENCE)
         if what is not None:
-            self.found[f"{what}, {LOST}"] = sum(number not in where for number in numbers)
+            self.found[f"{what}, {INTERRUPTED}"] = sum(number not in where for number in numbers)
 
     async def unloaded(self) -> None:
         """One after another, each when the one before is done."""

@@ -10,24 +10,24 @@ from dataclasses import dataclass
 import structlog
 
 from bot.cards import person
-from bot.errors import Refusal, SlackError
+from bot.errors import RequestDenied, SlackError
 from bot.ledger import Request
 from bot.settings import EVERYONE, Settings
 from bot.slack import Membership, Slack
 
 log = structlog.get_logger("bot.access")
-MOST_NAMES = 10
+MAX_NAMES = 10
 # Members of a user group are asked for again after this; a person taken off it is out at the latest then.
-FRESH_SECONDS = 10.0
+GROUP_CACHE_SECONDS = 10.0
 # Without an answer of Slack the last known members hold this long; then nobody gets in by a group.
-STALE_SECONDS = 600.0
+GROUP_STALE_SECONDS = 600.0
 # The ack is due within 3 s: each call has its limit, and both calls together have one.
-GROUP_SECONDS = PERSON_SECONDS = 1.5
-CHECK_SECONDS = 2.5
+GROUP_TIMEOUT = PERSON_TIMEOUT = 1.5
+CHECK_TIMEOUT = 2.5
 # The answers of users.info: how long they count, and how many are kept.
-REMEMBERED_SECONDS = 300.0
-MOST_PEOPLE = 10_000
-UNREADABLE = (
+PERSON_CACHE_SECONDS = 300.0
+MAX_PEOPLE = 10_000
+GROUPS_UNREADABLE = (
     "The bot cannot read from Slack who is in the user group that may do this. Nothing was done. Please try again in a "
     "moment; if it stays so, an administrator should run `python -m bot check`."
 )
@@ -54,12 +54,12 @@ class Groups:
         self._read_at = float("-inf")
         self._reading = asyncio.Lock()
 
-    async def hold(self, user_id: str, within: float = GROUP_SECONDS) -> bool:
-        """Whether one of the groups has this member now. Raises Refusal where that cannot be known."""
+    async def hold(self, user_id: str, within: float = GROUP_TIMEOUT) -> bool:
+        """Whether one of the groups has this member now. Raises RequestDenied where that cannot be known."""
         if not self._ids:
             return False
         async with self._reading:
-            if self._now() - self._read_at > FRESH_SECONDS:
+            if self._now() - self._read_at > GROUP_CACHE_SECONDS:
                 await self._read(within)
         return user_id in self._members
 
@@ -68,9 +68,9 @@ class Groups:
             async with asyncio.timeout(within):
                 found = await asyncio.gather(*(self._slack.group_members(group) for group in self._ids))
         except (SlackError, TimeoutError) as error:
-            log.warning("groups_not_read", error=str(error))
-            if self._now() - self._read_at > STALE_SECONDS:
-                raise Refusal(UNREADABLE) from None
+            log.warning("user_group_unavailable", error=str(error))
+            if self._now() - self._read_at > GROUP_STALE_SECONDS:
+                raise RequestDenied(GROUPS_UNREADABLE) from None
         else:
             self._members, self._read_at = frozenset().union(*found), self._now()
 
@@ -86,7 +86,7 @@ class People:
     async def find(self, user_id: str) -> Membership | None:
         """Return where a person belongs, or None if Slack does not tell. Requests at the same time share one call."""
         read_at, known = self._known.get(user_id, (float("-inf"), None))
-        if self._now() - read_at <= REMEMBERED_SECONDS:
+        if self._now() - read_at <= PERSON_CACHE_SECONDS:
             return known
         if (asking := self._asking.get(user_id)) is None:
             asking = self._asking[user_id] = asyncio.create_task(self._ask(user_id))
@@ -95,14 +95,14 @@ class People:
 
     async def _ask(self, user_id: str) -> Membership | None:
         try:
-            async with asyncio.timeout(PERSON_SECONDS):
+            async with asyncio.timeout(PERSON_TIMEOUT):
                 found = await self._slack.membership(user_id)
         except (SlackError, TimeoutError) as error:
-            log.warning("person_not_read", user=user_id, error=str(error) or type(error).__name__)
+            log.warning("user_unavailable", user=user_id, error=str(error) or type(error).__name__)
             return None
         self._known.pop(user_id, None)
         self._known[user_id] = self._now(), found
-        if len(self._known) > MOST_PEOPLE:
+        if len(self._known) > MAX_PEOPLE:
             del self._known[next(iter(self._known))]
         return found
 
@@ -128,12 +128,12 @@ class Access:
         self._enterprise_id = enterprise_id
 
     async def check(self, who: Person, channel: str | None, about: str = "") -> None:
-        """Raise Refusal, with who may instead, unless this person may ask and decide in this channel (None: in any).
+        """Raise RequestDenied, with who may instead, unless this person may ask and decide in this channel (None: any).
 
         `about` is the request that the log names beside the person.
         """
         loop = asyncio.get_running_loop()
-        due = loop.time() + CHECK_SECONDS
+        due = loop.time() + CHECK_TIMEOUT
         found = await self._lookups.find(who.user_id) if (asked := self._must_ask(who)) else None
         if asked and found is None:
             sentence = UNKNOWN_TEAM
@@ -141,13 +141,15 @@ class Access:
             sentence = "Only members of this bot's own workspace may unsubscribe numbers."
         elif channel is not None and EVERYONE not in self._channels and channel not in self._channels:
             sentence = "Numbers cannot be unsubscribed in this channel."
-        elif not await self._is_listed(who.user_id, min(GROUP_SECONDS, due - loop.time())):
+        elif not await self._is_listed(who.user_id, min(GROUP_TIMEOUT, due - loop.time())):
             sentence = "You may not unsubscribe numbers."
         else:
             return
         told = {} if found is None else {"teams": sorted(found.teams), "enterprise": found.enterprise_id}
-        log.warning("refused", user=who.user_id, team=who.team_id, **told, channel=channel, request=about, why=sentence)
-        raise Refusal(sentence if sentence == UNKNOWN_TEAM else f"{sentence} {self.who_may()}")
+        log.warning(
+            "access_denied", user=who.user_id, team=who.team_id, **told, channel=channel, request=about, why=sentence
+        )
+        raise RequestDenied(sentence if sentence == UNKNOWN_TEAM else f"{sentence} {self.who_may()}")
 
     def _must_ask(self, who: Person) -> bool:
         """Whether only users.info can tell if this person belongs to an allowed team.
@@ -170,11 +172,11 @@ class Access:
         return bool({EVERYONE, user_id} & self._users) or await self._members.hold(user_id, within)
 
     def check_decision(self, user_id: str, request: Request) -> None:
-        """Raise Refusal where another person than the one who asked must confirm."""
-        if self._second_person and user_id == request.asked_by:
+        """Raise RequestDenied where another person than the one who asked must confirm."""
+        if self._second_person and user_id == request.requested_by:
             why = "You asked for this yourself, so another person must confirm; you can press Keep Number."
-            log.warning("refused", user=user_id, asked_by=request.asked_by, request=request.id, why=why)
-            raise Refusal(f"{why} {self.who_may()}")
+            log.warning("access_denied", user=user_id, requested_by=request.requested_by, request=request.id, why=why)
+            raise RequestDenied(f"{why} {self.who_may()}")
 
     def who_may(self) -> str:
         """Who may use the bot, and where: the end of every refusal, so that a person knows whom to ask."""
@@ -197,6 +199,6 @@ class Access:
 
 
 def _listed(names: list[str], what: str) -> str:
-    shown = ", ".join(names[:MOST_NAMES])
-    more = len(names) - MOST_NAMES
+    shown = ", ".join(names[:MAX_NAMES])
+    more = len(names) - MAX_NAMES
     return f"{shown} and {more} more {what}" if more > 0 else shown

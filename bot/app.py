@@ -25,7 +25,7 @@ import handlers
 from bot import cards, errors, web
 from bot.access import Access
 from bot.cellcast import Cellcast
-from bot.errors import LedgerError, NewerLedger, NotKnown, NotTaken, StartError
+from bot.errors import LedgerError, NewerLedgerError, SlackRejected, SlackUnavailable, StartError
 from bot.fulfilment import GRACE, SWEEP_EVERY, Fulfilment
 from bot.health import Health
 from bot.home import Home
@@ -102,7 +102,7 @@ class Bot:
         self.fulfilment.on_change = self.home.refresh
         numbers = Numbers(settings.numbers_file)
         await numbers.current()
-        handlers.register(self.bolt, handlers.Desk(access, self.fulfilment, numbers, self.home))
+        handlers.register(self.bolt, handlers.Services(access, self.fulfilment, numbers, self.home))
         await self._serve()
         if settings.slack_app_token is not None:
             await self._connect(settings.slack_app_token.get_secret_value())
@@ -118,7 +118,7 @@ class Bot:
         try:
             self.home.account = str((await self.cellcast.account()).get("account_name") or "")
         except httpx.HTTPError as error:
-            log.warning("account_not_read", error=type(error).__name__)
+            log.warning("account_unavailable", error=type(error).__name__)
 
     async def _serve(self) -> None:
         secret = None if self.settings.socket_mode else self.settings.slack_signing_secret
@@ -151,8 +151,8 @@ class Bot:
         began = time.monotonic()
         try:
             request = AsyncBoltRequest(body=payloads.read(body), mode="socket_mode")
-        except payloads.Unreadable as error:
-            log.warning("unreadable_request", type=error.kind, fields=error.fields)
+        except payloads.InvalidPayloadError as error:
+            log.warning("payload_invalid", type=error.kind, fields=error.fields)
             line = cards.private(payloads.SENTENCE)
             self.tasks.start(self.fulfilment.tell_privately(error.response_url, line, error.trigger_id))
             return error.answer
@@ -173,7 +173,7 @@ class Bot:
         self.metrics.sockets += 1
         if connections > 1 and self.settings.database_url.startswith("sqlite"):
             log.warning(
-                "other_copies", connections=connections, why="other copies on these tokens have another database"
+                "other_replicas", connections=connections, why="other copies on these tokens have another database"
             )
 
     async def _connected(self) -> str:
@@ -216,7 +216,7 @@ def make_bolt(slack: Slack, me: dict[str, Any]) -> AsyncApp:
     """Bolt's app for the one workspace: a listener's return is the answer, and nobody asks auth.test again."""
     for name in BOLTS_OWN:
         if os.environ.pop(name, None) is not None and "CLIENT" in name:
-            log.warning("ignored_variable", name=name, why="this bot has one workspace and no OAuth")
+            log.warning("variable_ignored", name=name, why="this bot has one workspace and no OAuth")
     mine = AuthorizeResult(
         enterprise_id=me.get("enterprise_id"),
         team_id=me["team_id"],
@@ -252,7 +252,7 @@ async def open_ledger(ledger: Ledger) -> None:
     """Open the ledger; raises StartError with what to do."""
     try:
         await ledger.open()
-    except NewerLedger:
+    except NewerLedgerError:
         raise
     except LedgerError as error:
         why = str(getattr(error.__cause__, "orig", None) or error.__cause__) or "it does not answer"
@@ -265,7 +265,7 @@ async def identify(slack: Slack) -> dict[str, Any]:
     """What auth.test says of the bot token; raises StartError with what to do."""
     try:
         return await slack.identify()
-    except (NotTaken, NotKnown) as error:
+    except (SlackRejected, SlackUnavailable) as error:
         raise _start_error(error, "SLACK_BOT_TOKEN", "OAuth & Permissions") from None
 
 
@@ -273,12 +273,12 @@ async def open_socket(slack: Slack, app_token: str) -> str:
     """The address of a socket; raises StartError with what to do."""
     try:
         return await slack.open_socket(app_token)
-    except (NotTaken, NotKnown) as error:
+    except (SlackRejected, SlackUnavailable) as error:
         raise _start_error(error, "SLACK_APP_TOKEN", "Basic Information > App-Level Tokens") from None
 
 
-def _start_error(error: NotTaken | NotKnown, variable: str, page: str) -> StartError:
-    if isinstance(error, NotTaken) and error.code not in ("no connection", "ratelimited"):
+def _start_error(error: SlackRejected | SlackUnavailable, variable: str, page: str) -> StartError:
+    if isinstance(error, SlackRejected) and error.code not in ("no connection", "ratelimited"):
         return StartError(f"Slack does not accept {variable} ({error.code}). Get it anew: {APP_PAGE} > {page}.")
     return StartError(f"Slack cannot be reached ({error}). Check the network of this machine, and SLACK_API_URL.")
 

@@ -10,9 +10,9 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from bot.ledger import Ending, Request
-from bot.outcome import Kind, State
+from bot.ledger import Outcome, Request
 from bot.slack import Message
+from bot.status import OutcomeCode, Status
 
 COMMAND = "/unsubscribe-number"
 EXAMPLE = f"{COMMAND} 66ea98514f0c1a121c76ec17"
@@ -20,8 +20,8 @@ UNSUBSCRIBE, KEEP, TRY_AGAIN = "unsubscribe_number", "keep_number", "try_again"
 PICK = "pick_number"
 DIALOG = "Cellcast numbers"
 Block = dict[str, Any]
-LONGEST_OPTION = 75
-LONGEST_IN_HOME = 300
+MAX_OPTION = 75
+MAX_IN_HOME = 300
 
 STRANGE_BUTTON = "This button is not one that the bot knows any more. Please ask again with the command."
 
@@ -29,51 +29,51 @@ _LOOK = "Look in Cellcast whether the number is still there."
 _UNKNOWN = "The number may or may not be unsubscribed."
 _EARLIER_UNKNOWN = "But an earlier attempt ended as unknown, so the number may or may not be unsubscribed."
 
-# What happened, for each kind of ending.
+# What happened, for each kind of outcome.
 _WHAT = {
-    Kind.SUCCEEDED: "Cellcast reports success; its own message stands in the channel, word for word.",
-    Kind.DRY_RUN: "This was a dry run: nothing was sent to Cellcast.",
-    Kind.UNAUTHORIZED: "Cellcast no longer accepts the bot's API key. Nothing was changed.",
-    Kind.NOT_FOUND: "Cellcast knows no virtual number with this id. Nothing was changed.",
-    Kind.DECLINED: "Cellcast refused the request. Nothing was changed.",
-    Kind.RATE_LIMITED: "Cellcast is getting too many requests and refused this one. Nothing was changed.",
-    Kind.NOT_CONNECTED: "The bot could not connect to Cellcast. Nothing was sent.",
-    Kind.NOT_STARTED: "The bot was interrupted before it called Cellcast. Nothing was sent.",
-    Kind.TIMEOUT: f"Cellcast did not answer in time. {_UNKNOWN}",
-    Kind.BROKEN: f"The connection to Cellcast broke after the request was sent. {_UNKNOWN}",
-    Kind.SERVER_ERROR: f"Cellcast had a fault of its own. {_UNKNOWN}",
-    Kind.REDIRECT: f"Cellcast's address points to another one, which the bot never follows. {_UNKNOWN}",
-    Kind.UNREADABLE: f"Cellcast's answer is not one that it documents. {_UNKNOWN}",
-    Kind.LOST: f"The bot was stopped during the call and the answer is lost. {_UNKNOWN}",
-    Kind.KEPT: "Nothing was sent to Cellcast.",
-    Kind.EXPIRED: "Nobody confirmed in time. Nothing was sent to Cellcast.",
-    Kind.REPLACED: "Slack did not confirm the card of this request, and a later request has replaced it. Nothing was "
-    "sent to Cellcast for this one.",
+    OutcomeCode.SUCCEEDED: "Cellcast reports success; its own message stands in the channel, word for word.",
+    OutcomeCode.DRY_RUN: "This was a dry run: nothing was sent to Cellcast.",
+    OutcomeCode.UNAUTHORIZED: "Cellcast no longer accepts the bot's API key. Nothing was changed.",
+    OutcomeCode.NOT_FOUND: "Cellcast knows no virtual number with this id. Nothing was changed.",
+    OutcomeCode.REJECTED: "Cellcast refused the request. Nothing was changed.",
+    OutcomeCode.RATE_LIMITED: "Cellcast is getting too many requests and refused this one. Nothing was changed.",
+    OutcomeCode.NOT_CONNECTED: "The bot could not connect to Cellcast. Nothing was sent.",
+    OutcomeCode.NOT_STARTED: "The bot was interrupted before it called Cellcast. Nothing was sent.",
+    OutcomeCode.TIMEOUT: f"Cellcast did not answer in time. {_UNKNOWN}",
+    OutcomeCode.CONNECTION_LOST: f"The connection to Cellcast broke after the request was sent. {_UNKNOWN}",
+    OutcomeCode.SERVER_ERROR: f"Cellcast had a fault of its own. {_UNKNOWN}",
+    OutcomeCode.REDIRECT: f"Cellcast's address points to another one, which the bot never follows. {_UNKNOWN}",
+    OutcomeCode.UNEXPECTED_RESPONSE: f"Cellcast's answer is not one that it documents. {_UNKNOWN}",
+    OutcomeCode.INTERRUPTED: f"The bot was stopped during the call and the answer is lost. {_UNKNOWN}",
+    OutcomeCode.KEPT: "Nothing was sent to Cellcast.",
+    OutcomeCode.EXPIRED: "Nobody confirmed in time. Nothing was sent to Cellcast.",
+    OutcomeCode.REPLACED: "Slack did not confirm the card of this request, and a later request has replaced it. "
+    "Nothing was sent to Cellcast for this one.",
 }
 
 # What to do before asking again; trying again itself is added where it is possible.
 _NEXT = {
-    Kind.UNAUTHORIZED: "An administrator must set a new CELLCAST_API_KEY and restart the bot.",
-    Kind.NOT_FOUND: "Check the id in Cellcast.",
-    Kind.DECLINED: "Clear up what Cellcast says.",
-    Kind.NOT_CONNECTED: "If it happens again, an administrator should check the bot's network.",
-    Kind.REDIRECT: f"An administrator should check CELLCAST_BASE_URL. {_LOOK}",
-    Kind.REPLACED: "Use the newer card.",
+    OutcomeCode.UNAUTHORIZED: "An administrator must set a new CELLCAST_API_KEY and restart the bot.",
+    OutcomeCode.NOT_FOUND: "Check the id in Cellcast.",
+    OutcomeCode.REJECTED: "Clear up what Cellcast says.",
+    OutcomeCode.NOT_CONNECTED: "If it happens again, an administrator should check the bot's network.",
+    OutcomeCode.REDIRECT: f"An administrator should check CELLCAST_BASE_URL. {_LOOK}",
+    OutcomeCode.REPLACED: "Use the newer card.",
 }
 
 
-# Small print of a toast whose ending takes the place of "outcome unknown".
+# Small print of a toast whose outcome takes the place of "outcome unknown".
 CORRECTION = "Correction: this outcome may have been reported as unknown before Cellcast's answer arrived."
 
 _STANDS = {
-    State.PENDING: "waits for confirmation",
-    State.CONFIRMED: "is under way",
-    State.SUCCEEDED: "was unsubscribed",
-    State.REFUSED: "was not unsubscribed",
-    State.UNKNOWN: "ended with an unknown outcome",
-    State.KEPT: "was kept",
-    State.EXPIRED: "expired",
-    State.REPLACED: "was replaced by a later request",
+    Status.PENDING: "waits for confirmation",
+    Status.CONFIRMED: "is under way",
+    Status.SUCCEEDED: "was unsubscribed",
+    Status.REFUSED: "was not unsubscribed",
+    Status.UNKNOWN: "ended with an unknown outcome",
+    Status.KEPT: "was kept",
+    Status.EXPIRED: "expired",
+    Status.REPLACED: "was replaced by a later request",
 }
 
 
@@ -142,7 +142,7 @@ def picker() -> Message:
 def option(number_id: str, called: str, *, has_card: bool) -> Block:
     """A number to choose from (https://docs.slack.dev/reference/block-kit/composition-objects/option-object)."""
     mark = " (card open)" if has_card else ""
-    room = LONGEST_OPTION - len(mark)
+    room = MAX_OPTION - len(mark)
     text = called or number_id
     text = text if len(text) <= room else text[: room - 1] + "…"
     return {
@@ -163,15 +163,15 @@ def option_group(options: list[Block], total: int) -> Block:
 
 def card(request: Request, rules: Rules) -> Message:
     """The card of a request as it stands."""
-    if request.ending is not None:
-        return _ended(request, request.ending, rules)
-    return _pending(request, rules) if request.state is State.PENDING else _under_way(request)
+    if request.outcome is not None:
+        return _ended(request, request.outcome, rules)
+    return _pending(request, rules) if request.status is Status.PENDING else _under_way(request)
 
 
 def _pending(request: Request, rules: Rules) -> Message:
     lines = [
         _title(request, "Unsubscribe ", "?"),
-        f"Asked by {person(request.asked_by)}. It can be confirmed until {moment(request.open_until or 0)}.",
+        f"Asked by {person(request.requested_by)}. It can be confirmed until {moment(request.expires_at or 0)}.",
         "This may not be undoable: Cellcast documents no way to get the number back.",
     ]
     return _message([*lines, *_reason(request), *_rules(request, rules)], _buttons(request, UNSUBSCRIBE, KEEP))
@@ -186,33 +186,33 @@ def _under_way(request: Request) -> Message:
     return _message([*lines, *_reason(request), *_rules(request, Rules())])
 
 
-def _ended(request: Request, ending: Ending, rules: Rules) -> Message:
-    can_try = request.open_until is not None
-    lines = [_headline(request, ending)]
-    if ending.kind is not Kind.SUCCEEDED:
-        lines.append(f"{_what(ending)} {_next_step(request, ending, can_try)}".strip())
+def _ended(request: Request, outcome: Outcome, rules: Rules) -> Message:
+    can_try = request.expires_at is not None
+    lines = [_headline(request, outcome)]
+    if outcome.code is not OutcomeCode.SUCCEEDED:
+        lines.append(f"{_what(outcome)} {_next_step(request, outcome, can_try)}".strip())
     if can_try:
-        lines.append(f"Try Again can be pressed until {moment(request.open_until or 0)}.")
-    lines.append(f"{_who(ending)} Asked by {person(request.asked_by)}.".strip())
+        lines.append(f"Try Again can be pressed until {moment(request.expires_at or 0)}.")
+    lines.append(f"{_who(outcome)} Asked by {person(request.requested_by)}.".strip())
     if not can_try:
         return _message([*lines, *_reason(request)])
     return _message([*lines, *_reason(request), *_rules(request, rules)], _buttons(request, TRY_AGAIN))
 
 
-def toast(request: Request, ending: Ending) -> Message:
-    """The new message in the channel that tells an ending, with the API's own message word for word."""
-    who = " ".join(filter(None, [CORRECTION if ending.correction else "", _who(ending), *_reason(request)]))
-    if ending.kind is Kind.SUCCEEDED:
-        said = ending.message or "Cellcast reports success, without a message."
+def toast(request: Request, outcome: Outcome) -> Message:
+    """The new message in the channel that tells an outcome, with the API's own message word for word."""
+    who = " ".join(filter(None, [CORRECTION if outcome.correction else "", _who(outcome), *_reason(request)]))
+    if outcome.code is OutcomeCode.SUCCEEDED:
+        said = outcome.message or "Cellcast reports success, without a message."
         about = f"{_begin(_number(request))}. {who}"
         return Message(f"{escape(said)}\n{about}", [_plain(said), context(about)])
-    headline = _headline(request, ending)
-    can_try = request.open_until is not None and request.attempt == ending.attempt
-    what = f"{_what(ending)} {_next_step(request, ending, can_try)}".strip()
+    headline = _headline(request, outcome)
+    can_try = request.expires_at is not None and request.attempt == outcome.attempt
+    what = f"{_what(outcome)} {_next_step(request, outcome, can_try)}".strip()
     text, blocks = [headline, what], [section(f"{headline}\n{what}")]
-    if ending.message:
-        text += [f"Cellcast's message: {escape(ending.message)}"]
-        blocks += [context("Cellcast's message:"), _plain(ending.message)]
+    if outcome.message:
+        text += [f"Cellcast's message: {escape(outcome.message)}"]
+        blocks += [context("Cellcast's message:"), _plain(outcome.message)]
     return Message("\n".join([*text, who]), [*blocks, context(who)]) if who else Message("\n".join(text), blocks)
 
 
@@ -220,12 +220,12 @@ def pointer(request: Request, link: str | None) -> Message:
     """The private answer to asking for a number whose card is still open."""
     where = f"<{link}|Go to the card>" if link else f"Look for the card in <#{request.channel}>"
     now = {
-        State.PENDING: f"is waiting for confirmation until {moment(request.open_until or 0)}",
-        State.CONFIRMED: f"was confirmed by {person(request.decided_by)} and is under way",
-    }.get(request.state, f"can be tried again until {moment(request.open_until or 0)}")
+        Status.PENDING: f"is waiting for confirmation until {moment(request.expires_at or 0)}",
+        Status.CONFIRMED: f"was confirmed by {person(request.decided_by)} and is under way",
+    }.get(request.status, f"can be tried again until {moment(request.expires_at or 0)}")
     return private(
-        f"There is a card for {_number(request)} already: {person(request.asked_by)} asked "
-        f"{moment(request.asked_at)}, and it {now}. {where}."
+        f"There is a card for {_number(request)} already: {person(request.requested_by)} asked "
+        f"{moment(request.requested_at)}, and it {now}. {where}."
     )
 
 
@@ -237,25 +237,25 @@ def history(requests: list[Request]) -> Message:
     return Message("\n".join(lines), [section(line) for line in lines])
 
 
-def in_home(request: Request, ending: Ending) -> str:
-    """One of the last endings, in the App Home."""
-    decided = _who(ending) or f"{_WHAT[ending.kind]} That was {moment(ending.ended_at)}."
-    said = f" Cellcast's message: {escape(ending.message[:LONGEST_IN_HOME])}" if ending.message else ""
+def in_home(request: Request, outcome: Outcome) -> str:
+    """One of the last outcomes, in the App Home."""
+    decided = _who(outcome) or f"{_WHAT[outcome.code]} That was {moment(outcome.settled_at)}."
+    said = f" Cellcast's message: {escape(outcome.message[:MAX_IN_HOME])}" if outcome.message else ""
     why = "".join(f" {line}" for line in _reason(request))
-    asked = f"Asked by {person(request.asked_by)}, in <#{request.channel}>."
-    return f"{_headline(request, ending)}\n{decided} {asked}{said}{why}"
+    asked = f"Asked by {person(request.requested_by)}, in <#{request.channel}>."
+    return f"{_headline(request, outcome)}\n{decided} {asked}{said}{why}"
 
 
 def _in_history(request: Request) -> str:
-    asked = f"asked by {person(request.asked_by)} {moment(request.asked_at)}"
+    asked = f"asked by {person(request.requested_by)} {moment(request.requested_at)}"
     if request.decided_by is not None:
-        verb = "kept" if request.state is State.KEPT else "confirmed"
+        verb = "kept" if request.status is Status.KEPT else "confirmed"
         asked += f", {verb} by {_decided(request)}"
     attempts = f", {request.attempt} attempts" if request.attempt > 1 else ""
     dry = ", dry run" if request.dry_run else ""
     why = "".join(f". {line}" for line in _reason(request))
     number = _number(request) if _named(request) else f"`{request.number_id}`"
-    return f"• {number} {_STANDS[request.state]}{dry}: {asked}{attempts}{why}"
+    return f"• {number} {_STANDS[request.status]}{dry}: {asked}{attempts}{why}"
 
 
 def card_not_posted(request: Request, *, known: bool) -> Message:
@@ -276,93 +276,94 @@ def too_late(request: Request) -> Message:
     who, when = person(request.decided_by), moment(request.decided_at or 0)
     confirmed = f"{who} has confirmed this already ({when})"
     said = {
-        State.PENDING: "This card has changed. Please look at it again.",
-        State.CONFIRMED: f"{confirmed}. Cellcast's answer will follow.",
-        State.KEPT: f"{who} has pressed Keep Number already ({when}). Nothing was sent to Cellcast.",
-        State.EXPIRED: f"The time to confirm was over at {moment(request.ending.ended_at if request.ending else 0)}. "
+        Status.PENDING: "This card has changed. Please look at it again.",
+        Status.CONFIRMED: f"{confirmed}. Cellcast's answer will follow.",
+        Status.KEPT: f"{who} has pressed Keep Number already ({when}). Nothing was sent to Cellcast.",
+        Status.EXPIRED: "The time to confirm was over at "
+        f"{moment(request.outcome.settled_at if request.outcome else 0)}. "
         f"Nothing was sent to Cellcast. Ask again: {_asking(request)}",
-        State.REPLACED: f"{_WHAT[Kind.REPLACED]} {_NEXT[Kind.REPLACED]}",
-        State.SUCCEEDED: f"{confirmed}, and {_done(request.ending)}",
-    }.get(request.state)
+        Status.REPLACED: f"{_WHAT[OutcomeCode.REPLACED]} {_NEXT[OutcomeCode.REPLACED]}",
+        Status.SUCCEEDED: f"{confirmed}, and {_done(request.outcome)}",
+    }.get(request.status)
     if said is None:
-        still = request.open_until is not None
+        still = request.expires_at is not None
         then = "Look at the card: it can be tried again." if still else f"Ask again: {_asking(request)}"
         said = f"{confirmed}, and that attempt has ended. {then}"
     return private(f"{_begin(_number(request))}: {said}")
 
 
-def _done(ending: Ending | None) -> str:
-    dry = ending is not None and ending.kind is Kind.DRY_RUN
+def _done(outcome: Outcome | None) -> str:
+    dry = outcome is not None and outcome.code is OutcomeCode.DRY_RUN
     return "it was a dry run: nothing was sent to Cellcast." if dry else "it is done."
 
 
-def _still_unknown(ending: Ending) -> bool:
+def _still_unknown(outcome: Outcome) -> bool:
     """Whether an earlier attempt of the request may have succeeded, though this one did not."""
-    return ending.after_unknown and ending.attempt > 1 and ending.kind.state is State.REFUSED
+    return outcome.after_unknown and outcome.attempt > 1 and outcome.code.status is Status.REFUSED
 
 
-def _headline(request: Request, ending: Ending) -> str:
-    if ending.kind is Kind.NOT_FOUND and ending.after_unknown:
+def _headline(request: Request, outcome: Outcome) -> str:
+    if outcome.code is OutcomeCode.NOT_FOUND and outcome.after_unknown:
         return _title(request, "Probably unsubscribed before: ")
-    if ending.kind is Kind.DRY_RUN:
+    if outcome.code is OutcomeCode.DRY_RUN:
         return _title(request, "Dry run: ", " was not unsubscribed")
-    if _still_unknown(ending):
-        return _title(request, "Outcome still unknown: ")
+    if _still_unknown(outcome):
+        return _title(request, "CallResult still unknown: ")
     return {
-        State.SUCCEEDED: _title(request, "Unsubscribed: "),
-        State.UNKNOWN: _title(request, "Outcome unknown: "),
-        State.KEPT: _title(request, "Kept: "),
-        State.EXPIRED: _title(request, "Expired: ", " was not unsubscribed"),
-        State.REPLACED: _title(request, "Replaced: "),
-    }.get(ending.kind.state, _title(request, "Not unsubscribed: "))
+        Status.SUCCEEDED: _title(request, "Unsubscribed: "),
+        Status.UNKNOWN: _title(request, "CallResult unknown: "),
+        Status.KEPT: _title(request, "Kept: "),
+        Status.EXPIRED: _title(request, "Expired: ", " was not unsubscribed"),
+        Status.REPLACED: _title(request, "Replaced: "),
+    }.get(outcome.code.status, _title(request, "Not unsubscribed: "))
 
 
-def explain(kind: Kind) -> tuple[str, str]:
-    """What a kind of ending means, and what to do, in the words of the messages: for the README's table."""
-    then = _NEXT.get(kind, _LOOK if kind.state is State.UNKNOWN else "")
-    if kind.state in (State.REFUSED, State.UNKNOWN):
+def explain(kind: OutcomeCode) -> tuple[str, str]:
+    """What a kind of outcome means, and what to do, in the words of the messages: for the README's table."""
+    then = _NEXT.get(kind, _LOOK if kind.status is Status.UNKNOWN else "")
+    if kind.status in (Status.REFUSED, Status.UNKNOWN):
         again = "press Try Again." if kind.can_try_again else "ask again."
         then = f"{then} Then {again}" if then else _begin(again)
-    if kind is Kind.RATE_LIMITED:
+    if kind is OutcomeCode.RATE_LIMITED:
         then = "Wait as it says, then press Try Again."
-    return _WHAT[kind], "Ask again." if kind is Kind.EXPIRED else then.strip()
+    return _WHAT[kind], "Ask again." if kind is OutcomeCode.EXPIRED else then.strip()
 
 
-def _what(ending: Ending) -> str:
-    if ending.kind is Kind.NOT_FOUND and ending.after_unknown:
+def _what(outcome: Outcome) -> str:
+    if outcome.code is OutcomeCode.NOT_FOUND and outcome.after_unknown:
         return (
             "Cellcast knows no virtual number with this id any more: the earlier attempt, whose outcome was unknown, "
             "probably went through."
         )
-    if _still_unknown(ending):
-        return f"Attempt {ending.attempt}: {_WHAT[ending.kind]} {_EARLIER_UNKNOWN}"
-    return _WHAT[ending.kind]
+    if _still_unknown(outcome):
+        return f"Attempt {outcome.attempt}: {_WHAT[outcome.code]} {_EARLIER_UNKNOWN}"
+    return _WHAT[outcome.code]
 
 
-def _next_step(request: Request, ending: Ending, can_try: bool) -> str:
-    if ending.kind is Kind.NOT_FOUND and ending.after_unknown:
+def _next_step(request: Request, outcome: Outcome, can_try: bool) -> str:
+    if outcome.code is OutcomeCode.NOT_FOUND and outcome.after_unknown:
         return "Look in Cellcast to be sure."
-    if ending.kind in (Kind.KEPT, Kind.DRY_RUN):
+    if outcome.code in (OutcomeCode.KEPT, OutcomeCode.DRY_RUN):
         return ""
-    if ending.kind is Kind.REPLACED:
-        return _NEXT[ending.kind]
-    first = _NEXT.get(ending.kind, _LOOK if ending.kind.state is State.UNKNOWN else "")
-    if ending.kind is Kind.RATE_LIMITED and ending.retry_at is not None:
-        again = f"after {moment(ending.retry_at)}"
-    elif ending.kind is Kind.RATE_LIMITED:
+    if outcome.code is OutcomeCode.REPLACED:
+        return _NEXT[outcome.code]
+    first = _NEXT.get(outcome.code, _LOOK if outcome.code.status is Status.UNKNOWN else "")
+    if outcome.code is OutcomeCode.RATE_LIMITED and outcome.retry_at is not None:
+        again = f"after {moment(outcome.retry_at)}"
+    elif outcome.code is OutcomeCode.RATE_LIMITED:
         again = "in a minute"
     else:
-        again = "if it is" if ending.kind.state is State.UNKNOWN else ""
-    then = "Press Try Again on the card" if can_try else f"Ask again with {_asking(request)}"
+        again = "if it is" if outcome.code.status is Status.UNKNOWN else ""
+    then = "Click Try Again on the card" if can_try else f"Ask again with {_asking(request)}"
     return f"{first} {then} {again}".strip() + "."
 
 
-def _who(ending: Ending) -> str:
-    if ending.decided_by is None:
+def _who(outcome: Outcome) -> str:
+    if outcome.decided_by is None:
         return ""
-    verb = "Kept" if ending.kind is Kind.KEPT else "Confirmed"
-    attempt = f", attempt {ending.attempt}" if ending.attempt > 1 else ""
-    return f"{verb} by {person(ending.decided_by)} {moment(ending.decided_at or 0)}{attempt}."
+    verb = "Kept" if outcome.code is OutcomeCode.KEPT else "Confirmed"
+    attempt = f", attempt {outcome.attempt}" if outcome.attempt > 1 else ""
+    return f"{verb} by {person(outcome.decided_by)} {moment(outcome.decided_at or 0)}{attempt}."
 
 
 def _decided(request: Request) -> str:
@@ -378,8 +379,8 @@ def _rules(request: Request, rules: Rules) -> list[str]:
     if rules.listed and not _named(request):
         lines.append("The list of numbers does not name this id: look in Cellcast which number it is.")
     if rules.second_person:
-        lines.append(f"Another person than {person(request.asked_by)} must confirm.")
-    if request.dry_run and request.state in (State.PENDING, State.CONFIRMED):
+        lines.append(f"Another person than {person(request.requested_by)} must confirm.")
+    if request.dry_run and request.status in (Status.PENDING, Status.CONFIRMED):
         lines.append("*Dry run:* nothing will be sent to Cellcast.")
     return lines
 

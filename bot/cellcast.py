@@ -11,29 +11,29 @@ from typing import Any
 
 import httpx
 
-from bot.outcome import Kind, Outcome
+from bot.status import CallResult, OutcomeCode
 
 # The documented answer has some 400 bytes; what is far longer is not it.
-MOST_BYTES = 65_536
+MAX_BYTES = 65_536
 # A message longer than this is cut: Slack takes no more in one section (3000).
-LONGEST_MESSAGE = 2_500
+MAX_MESSAGE = 2_500
 # Seconds before a failed connect is repeated: twice, for provably nothing was sent.
 CONNECT_AGAIN_AFTER = (0.5, 1.0)
 CUT = " … (cut)"
 # httpx looks through all of its connections whenever one comes or goes: more at once get slower all together.
-AT_ONCE = 100
+MAX_CONCURRENT_CALLS = 100
 
 
 class Cellcast:
     """Cellcast's API over one shared client.
 
     No connection is kept for a later call: one that the server has closed meanwhile would break in the middle of
-    sending, and the outcome would be unknown for no reason.
+    sending, and the result would be unknown for no reason.
     """
 
     def __init__(self, base_url: str, key: str) -> None:
         self._key = key
-        self._turns = asyncio.Semaphore(AT_ONCE)
+        self._turns = asyncio.Semaphore(MAX_CONCURRENT_CALLS)
         self._client = httpx.AsyncClient(
             base_url=base_url,
             headers={"Authorization": f"Bearer {key}", "Accept-Encoding": "identity", "Accept": "application/json"},
@@ -46,7 +46,7 @@ class Cellcast:
         """Close the client."""
         await self._client.aclose()
 
-    async def unsubscribe(self, number_id: str, seconds: float) -> Outcome:
+    async def unsubscribe(self, number_id: str, seconds: float) -> CallResult:
         """Unsubscribe the number; at most one request of this call can have reached Cellcast.
 
         PUT /api/v1/apiClient/virtual-number/unsubscribe/:id (Cellcast documentation, "Unsubscribe Virtual Number").
@@ -58,45 +58,45 @@ class Cellcast:
             async with asyncio.timeout(seconds), self._turns:
                 return await self._send(number_id, sending)
         except TimeoutError:
-            return Outcome(Kind.TIMEOUT if sending.began else Kind.NOT_CONNECTED)
+            return CallResult(OutcomeCode.TIMEOUT if sending.began else OutcomeCode.NOT_CONNECTED)
 
-    async def _send(self, number_id: str, sending: _Sending) -> Outcome:
+    async def _send(self, number_id: str, sending: _Sending) -> CallResult:
         for wait in (*CONNECT_AGAIN_AFTER, None):
             try:
                 return await self._put(number_id, sending)
             except httpx.RequestError:
                 if sending.began:
-                    return Outcome(Kind.BROKEN)
+                    return CallResult(OutcomeCode.CONNECTION_LOST)
             if wait is not None:
                 await asyncio.sleep(wait)
-        return Outcome(Kind.NOT_CONNECTED)
+        return CallResult(OutcomeCode.NOT_CONNECTED)
 
-    async def _put(self, number_id: str, sending: _Sending) -> Outcome:
+    async def _put(self, number_id: str, sending: _Sending) -> CallResult:
         path = f"/api/v1/apiClient/virtual-number/unsubscribe/{number_id}"
         headers = {"Content-Type": "application/json"}
         extensions = {"trace": sending.trace}
         async with self._client.stream("PUT", path, headers=headers, extensions=extensions) as response:
             return self._read(response, await _body(response))
 
-    def _read(self, response: httpx.Response, body: bytes | None) -> Outcome:
+    def _read(self, response: httpx.Response, body: bytes | None) -> CallResult:
         """Sort an answer by what Cellcast documents; what is not documented is unknown."""
         status = response.status_code
         answer = _json(body, response)
         message = self._message(answer)
         if status >= 500:
-            return Outcome(Kind.SERVER_ERROR, message)
+            return CallResult(OutcomeCode.SERVER_ERROR, message)
         if 300 <= status < 400:
-            return Outcome(Kind.REDIRECT)
+            return CallResult(OutcomeCode.REDIRECT)
         if status == 429:
             # RFC 6585: the request was not processed. The limits of v1 are documented nowhere, so nor is the body.
-            return Outcome(Kind.RATE_LIMITED, message, _retry_after(response))
+            return CallResult(OutcomeCode.RATE_LIMITED, message, _retry_after(response))
         if answer is None:
-            return Outcome(Kind.UNREADABLE)
+            return CallResult(OutcomeCode.UNEXPECTED_RESPONSE)
         if status == 200:
-            return Outcome(_kind_of_200(answer), message)
+            return CallResult(_kind_of_200(answer), message)
         if answer.get("code") == status or answer.get("status") is False:
-            return Outcome(_kind_of_error(status, message), message)
-        return Outcome(Kind.UNREADABLE, message)
+            return CallResult(_kind_of_error(status, message), message)
+        return CallResult(OutcomeCode.UNEXPECTED_RESPONSE, message)
 
     def _message(self, answer: dict[str, Any] | None) -> str:
         """The API's own words, fit to be stored and shown: no key, no NUL, no half characters."""
@@ -107,7 +107,7 @@ class Cellcast:
         found = [answer.get("message"), error.get("errorMessage"), error.get("error")]
         text = next((m.strip() for m in found if isinstance(m, str) and m.strip()), "")
         text = text.encode("utf-8", "replace").decode("utf-8").replace("\x00", "\ufffd").replace(self._key, "[API key]")
-        return text if len(text) <= LONGEST_MESSAGE else text[:LONGEST_MESSAGE] + CUT
+        return text if len(text) <= MAX_MESSAGE else text[:MAX_MESSAGE] + CUT
 
     async def verify(self) -> tuple[bool, str]:
         """Whether Cellcast takes the key (GET /api/v1/user/token/verify), and its own words.
@@ -145,7 +145,7 @@ async def _body(response: httpx.Response) -> bytes | None:
     body = bytearray()
     async for chunk in response.aiter_raw():
         body += chunk
-        if len(body) > MOST_BYTES:
+        if len(body) > MAX_BYTES:
             return None
     return bytes(body)
 
@@ -160,17 +160,23 @@ def _json(body: bytes | None, response: httpx.Response) -> dict[str, Any] | None
     return answer if isinstance(answer, dict) else None
 
 
-def _kind_of_200(answer: dict[str, Any]) -> Kind:
+def _kind_of_200(answer: dict[str, Any]) -> OutcomeCode:
     if answer.get("status") is True and "code" not in answer:
-        return Kind.SUCCEEDED
-    return Kind.DECLINED if answer.get("status") is False else Kind.UNREADABLE
+        return OutcomeCode.SUCCEEDED
+    return OutcomeCode.REJECTED if answer.get("status") is False else OutcomeCode.UNEXPECTED_RESPONSE
 
 
-def _kind_of_error(status: int, message: str) -> Kind:
+def _kind_of_error(status: int, message: str) -> OutcomeCode:
     if status == 404:
         # Any other 404 may come from a proxy or a wrong base URL and says nothing of the number.
-        return Kind.NOT_FOUND if re.search("virtual number not found", message, re.IGNORECASE) else Kind.UNREADABLE
-    return {401: Kind.UNAUTHORIZED, 400: Kind.DECLINED, 422: Kind.DECLINED}.get(status, Kind.UNREADABLE)
+        return (
+            OutcomeCode.NOT_FOUND
+            if re.search("virtual number not found", message, re.IGNORECASE)
+            else OutcomeCode.UNEXPECTED_RESPONSE
+        )
+    return {401: OutcomeCode.UNAUTHORIZED, 400: OutcomeCode.REJECTED, 422: OutcomeCode.REJECTED}.get(
+        status, OutcomeCode.UNEXPECTED_RESPONSE
+    )
 
 
 def _retry_after(response: httpx.Response) -> float | None:

@@ -8,9 +8,9 @@ import httpx
 
 from bot.app import identify, open_ledger, open_socket
 from bot.cellcast import Cellcast
-from bot.errors import BotError, NotTaken
+from bot.errors import BotError, SlackRejected
 from bot.ledger import Ledger
-from bot.numbers import MOST_FAULTS, Numbers
+from bot.numbers import MAX_FAULTS, Numbers
 from bot.settings import APP_PAGE, MANIFEST, Settings
 from bot.slack import Slack
 
@@ -96,7 +96,7 @@ async def _groups(settings: Settings, slack: Slack) -> str:
     found = _groups_of(settings)
     try:
         counts = [f"{group} has {len(await slack.group_members(group))} members" for group in found]
-    except NotTaken as error:
+    except SlackRejected as error:
         cure = "give the app the scope usergroups:read and install it anew"
         why = cure if error.code == "missing_scope" else "look at the group's id in ALLOWED_USERS"
         raise BotError(f"Slack does not tell who is in them ({error.code}): {why}.") from None
@@ -108,8 +108,8 @@ async def _numbers(settings: Settings) -> str:
         return "not set: people ask by id"
     found = await Numbers(settings.numbers_file).current()
     if found.faults:
-        more = f"; and {len(found.faults) - MOST_FAULTS} more" if len(found.faults) > MOST_FAULTS else ""
-        raise BotError(f"{settings.numbers_file}: " + "; ".join(found.faults[:MOST_FAULTS]) + more + ".")
+        more = f"; and {len(found.faults) - MAX_FAULTS} more" if len(found.faults) > MAX_FAULTS else ""
+        raise BotError(f"{settings.numbers_file}: " + "; ".join(found.faults[:MAX_FAULTS]) + more + ".")
     return f"{len(found.by_id)} numbers in {settings.numbers_file}"
 
 

@@ -4,11 +4,11 @@ BotError
 ├── SettingsError        the environment is not complete; the start ends with exit code 2
 ├── StartError           the bot cannot start (a bad token, a taken port); exit code 1
 ├── LedgerError          the ledger cannot be read or written now
-│   └── NewerLedger      the ledger was written by a newer bot
-├── Refusal              a person asked for what is not possible or not allowed; nothing was done
+│   └── NewerLedgerError      the ledger was written by a newer bot
+├── RequestDenied              a person asked for what is not possible or not allowed; nothing was done
 └── SlackError           Slack did not take a message
-    ├── NotTaken         Slack said no: the message is not there
-    └── NotKnown         no answer came: the message may be there
+    ├── SlackRejected         Slack said no: the message is not there
+    └── SlackUnavailable         no answer came: the message may be there
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ class LedgerError(BotError):
         super().__init__(sentence)
 
 
-class NewerLedger(LedgerError):
+class NewerLedgerError(LedgerError):
     """The ledger's schema is newer than this bot knows."""
 
 
-class Refusal(BotError):
+class RequestDenied(BotError):
     """What a person asked for is not possible or not allowed; the sentence says why and what to do."""
 
 
@@ -55,7 +55,7 @@ class SlackError(BotError):
     """Slack did not take a message."""
 
 
-class NotTaken(SlackError):
+class SlackRejected(SlackError):
     """Slack said no: the message is not there.
 
     `code` is Slack's error (https://docs.slack.dev/reference/methods/chat.postMessage), `retry_after` the seconds
@@ -69,14 +69,14 @@ class NotTaken(SlackError):
         self.passing = passing
 
 
-class NotKnown(SlackError):
+class SlackUnavailable(SlackError):
     """No answer came from Slack, or none that tells whether the message was taken."""
 
 
 def report(error: BaseException, **where: object) -> str:
     """Log what nobody expected under a reference number, and return the sentence that carries the same number."""
     reference = secrets.token_hex(4)
-    log.error("unexpected", reference=reference, exc_info=error, **where)
+    log.error("unexpected_error", reference=reference, exc_info=error, **where)
     return unexpected(reference)
 
 

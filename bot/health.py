@@ -78,7 +78,7 @@ class Health:
                 await self._ask_slack()
             state = await self.state()
             if not state["ok"] and not self.stopping:
-                log.warning("not_healthy", **{part: told["why"] for part, told in state.items() if part != "ok"})
+                log.warning("unhealthy", **{part: told["why"] for part, told in state.items() if part != "ok"})
             down = self.now() - self._since.get("slack", self.now())
             if self.connected is not None and down > GIVE_UP_SECONDS:
                 raise StartError(
@@ -91,4 +91,4 @@ class Health:
         try:
             await self.slack.identify()
         except SlackError as error:
-            log.warning("slack_not_reached", error=str(error))
+            log.warning("slack_unreachable", error=str(error))

@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from bot.app import open_ledger
-from bot.ledger import Ending, Ledger, Request
+from bot.ledger import Ledger, Outcome, Request
 from bot.settings import Settings
 
 # A response_url lets whoever holds it write into the channel for half an hour; the rest is the bot's bookkeeping.
-PRIVATE = {"reply_url", "reply_replaces", "posting_until", "open_number", "ending"}
+PRIVATE = {"response_url", "response_url_replaces", "posting_lease_until", "active_number_id", "outcome"}
 
 
 async def history(settings: Settings, *, since: float, as_json: bool) -> None:
@@ -23,26 +23,30 @@ async def history(settings: Settings, *, since: float, as_json: bool) -> None:
         found = await ledger.history(since)
     finally:
         ledger.close()
-    for request, endings in reversed(found):
-        print(json.dumps(_row(request, endings)) if as_json else _lines(request, endings))
+    for request, outcomes in reversed(found):
+        print(json.dumps(_row(request, outcomes)) if as_json else _lines(request, outcomes))
 
 
-def _row(request: Request, endings: list[Ending]) -> dict[str, Any]:
+def _row(request: Request, outcomes: list[Outcome]) -> dict[str, Any]:
     row = {name: value for name, value in asdict(request).items() if name not in PRIVATE}
-    return row | {"endings": [asdict(ending) for ending in endings]}
+    return row | {"outcomes": [asdict(outcome) for outcome in outcomes]}
 
 
-def _lines(request: Request, endings: list[Ending]) -> str:
+def _lines(request: Request, outcomes: list[Outcome]) -> str:
     dry = " (dry run)" if request.dry_run else ""
-    lines = [f"{_when(request.asked_at)}  {request.number_id}{dry}  {request.state}  asked by {request.asked_by}"]
+    lines = [
+        f"{_when(request.requested_at)}  {request.number_id}{dry}  {request.status}  asked by {request.requested_by}"
+    ]
     lines[0] += f" in {request.channel}, request {request.id}" + (
         f", reason: {request.reason}" if request.reason else ""
     )
-    for ending in endings:
-        told = f"told {_when(ending.told_at)}" if ending.told_at else "not told yet"
-        decided = f", decided by {ending.decided_by} {_when(ending.decided_at or 0)}" if ending.decided_by else ""
-        said = f", Cellcast: {ending.message!r}" if ending.message else ""
-        lines.append(f"    attempt {ending.attempt}: {ending.kind} {_when(ending.ended_at)}{decided}, {told}{said}")
+    for outcome in outcomes:
+        told = f"told {_when(outcome.delivered_at)}" if outcome.delivered_at else "not told yet"
+        decided = f", decided by {outcome.decided_by} {_when(outcome.decided_at or 0)}" if outcome.decided_by else ""
+        said = f", Cellcast: {outcome.message!r}" if outcome.message else ""
+        lines.append(
+            f"    attempt {outcome.attempt}: {outcome.code} {_when(outcome.settled_at)}{decided}, {told}{said}"
+        )
     return "\n".join(lines)
 
 

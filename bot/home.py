@@ -1,4 +1,4 @@
-"""The App Home: open requests with their buttons, the last endings, who may, which account; for permitted people only.
+"""The App Home: open requests with their buttons, the last outcomes, who may, which account; for permitted people only.
 
 A home tab is published for each person, and shown until it is published again: https://docs.slack.dev/surfaces/app-home.
 """
@@ -15,35 +15,35 @@ import structlog
 from bot import cards
 from bot.access import Access, Person
 from bot.cards import Block, context, section
-from bot.errors import BotError, Refusal
-from bot.ledger import Ending, Ledger, Request
+from bot.errors import BotError, RequestDenied
+from bot.ledger import Ledger, Outcome, Request
 from bot.slack import Slack
 from bot.tasks import Tasks
 
 log = structlog.get_logger("bot.home")
 
-LAST_ENDINGS = 20
-MOST_OPEN = 20
+LAST_OUTCOMES = 20
+MAX_OPEN = 20
 # Who has opened the tab within this time is shown what changes; views.publish takes some hundred calls a minute.
 LOOKING_SECONDS = 600.0
 EVERY = 1.0
 
 
 def page(
-    requests: list[Request], endings: list[tuple[Request, Ending]], rules: cards.Rules, about: list[str]
+    requests: list[Request], outcomes: list[tuple[Request, Outcome]], rules: cards.Rules, about: list[str]
 ) -> list[Block]:
     """What a permitted person sees."""
     blocks = [_header("Open requests")]
-    for request in requests[:MOST_OPEN]:
+    for request in requests[:MAX_OPEN]:
         blocks += cards.card(request, rules).blocks
         blocks.append(context(f"In <#{request.channel}>"))
-    if len(requests) > MOST_OPEN:
-        blocks.append(context(f"{len(requests) - MOST_OPEN} more are open; their cards stand in the channels."))
+    if len(requests) > MAX_OPEN:
+        blocks.append(context(f"{len(requests) - MAX_OPEN} more are open; their cards stand in the channels."))
     if not requests:
         blocks.append(section(f"Nothing waits for confirmation. Ask with `{cards.COMMAND}` in a channel."))
-    blocks.append(_header("Last endings"))
-    blocks += [section(cards.in_home(request, ending)) for request, ending in endings]
-    if not endings:
+    blocks.append(_header("Last outcomes"))
+    blocks += [section(cards.in_home(request, outcome)) for request, outcome in outcomes]
+    if not outcomes:
         blocks.append(section("No request has ended yet."))
     return [*blocks, {"type": "divider"}, *map(context, about)]
 
@@ -98,16 +98,16 @@ class Home:
         try:
             await self.slack.publish_home(user, await self._blocks(user))
         except BotError as error:
-            log.warning("home_not_published", user=user, error=str(error))
+            log.warning("home_publish_failed", user=user, error=str(error))
 
     async def _blocks(self, user: str) -> list[Block]:
         try:
             # The event names no team of the person, and members of other companies (Slack Connect) can send it.
             await self.access.check(Person(user, None), None)
-        except Refusal as refusal:
+        except RequestDenied as refusal:
             return refused(str(refusal))
         requests = await self.ledger.open_requests(self.now())
-        return page(requests, await self.ledger.last_endings(LAST_ENDINGS), self.rules, self._about())
+        return page(requests, await self.ledger.last_outcomes(LAST_OUTCOMES), self.rules, self._about())
 
     def _about(self) -> list[str]:
         lines = [self.access.rights()]

@@ -46,7 +46,7 @@ class Metrics:
     """The counts since the start, and the gauges of the moment of a scrape."""
 
     def __init__(self) -> None:
-        self.endings: Counter[str] = Counter()
+        self.outcomes: Counter[str] = Counter()
         self.slack_errors: Counter[str] = Counter()
         self.sockets = 0  # that Slack has greeted
         self.acks = Latencies(ACK_BOUNDS)
@@ -72,7 +72,7 @@ class Metrics:
         )
 
         for name, text, label, counts in (
-            ("unsubscribe_requests_ended", "Endings told, by kind.", "kind", self.endings),
+            ("unsubscribe_outcomes_delivered", "Endings told, by kind.", "outcome", self.outcomes),
             ("unsubscribe_slack_errors", "Calls that Slack refused or did not answer.", "method", self.slack_errors),
         ):
             counter = CounterMetricFamily(name, text, labels=[label])
@@ -83,8 +83,13 @@ class Metrics:
             "unsubscribe_socket_reconnects", "Sockets opened anew.", value=max(self.sockets - 1, 0)
         )
         for name, text, label, latencies in (
-            ("unsubscribe_ack_seconds", "From Slack's request to the ack.", "request", self.acks),
-            ("unsubscribe_call_seconds", "The call to Cellcast, by its outcome.", "outcome", self.calls),
+            ("unsubscribe_ack_duration_seconds", "From Slack's request to the ack.", "request", self.acks),
+            (
+                "unsubscribe_cellcast_call_duration_seconds",
+                "The call to Cellcast, by its outcome.",
+                "outcome",
+                self.calls,
+            ),
         ):
             histogram = HistogramMetricFamily(name, text, labels=[label])
             for value in sorted(latencies.counts):
@@ -92,7 +97,7 @@ class Metrics:
             yield histogram
         yield GaugeMetricFamily("unsubscribe_healthy", "1 while /healthz is 200.", value=float(healthy))
         if pending is not None:
-            yield GaugeMetricFamily("unsubscribe_pending_cards", "Cards that wait for a press.", value=pending)
+            yield GaugeMetricFamily("unsubscribe_requests_pending", "Cards that wait for a press.", value=pending)
         if untold_seconds is not None:
-            text = "Age of the oldest ending that is not told yet; 0 where there is none."
-            yield GaugeMetricFamily("unsubscribe_oldest_untold_seconds", text, value=untold_seconds)
+            text = "Age of the oldest outcome that is not told yet; 0 where there is none."
+            yield GaugeMetricFamily("unsubscribe_oldest_undelivered_outcome_age_seconds", text, value=untold_seconds)

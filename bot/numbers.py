@@ -16,21 +16,21 @@ from pathlib import Path
 
 import structlog
 
-from bot.errors import Refusal
+from bot.errors import RequestDenied
 
 log = structlog.get_logger("bot.numbers")
 
 HEADER = ["id", "number", "label"]
 NUMBER_ID = re.compile(r"[0-9a-f]{24}")
 # What would look like markup in a message, or like the end of a quoted label in a command.
-LONGEST_LABEL = 60
-MOST_FAULTS = 20
+MAX_LABEL = 60
+MAX_FAULTS = 20
 # A refusal must fit in one block of Slack's (3000 characters), so it names only some of many numbers.
-MOST_NAMED = 10
+MAX_NAMED = 10
 # A telephone number as people write it, and what stands behind it; possessive, for half a number is none.
 PHONE = re.compile(r"([+(]?[0-9][0-9\s().\-/\u2010-\u2013]*+)(.*)", re.DOTALL)
-FEWEST_DIGITS = 6
-LONGEST_PHONE = 23
+MIN_DIGITS = 6
+MAX_PHONE = 23
 QUOTES = '"\u201c\u201d\u201e\u00ab\u00bb'
 QUOTED = re.compile(f"[{QUOTES}]([^{QUOTES}]+)[{QUOTES}](.*)", re.DOTALL)
 MARKUP = re.compile(f"[`*~<>{QUOTES}]")
@@ -62,7 +62,7 @@ class NumberList:
         """The one number that a text begins with, by phone number or label, and what stands behind it, if there is one.
 
         A phone number in any form that people write, or the exact label, in quotation marks where more stands behind
-        it. Raises Refusal where it can mean more than one, or the list has a fault.
+        it. Raises RequestDenied where it can mean more than one, or the list has a fault.
         """
         self.usable()
         text = TEL_LINK.sub(r"\1 ", text).strip(" \t\r\n\u00a0\u200b`'\u2018\u2019")
@@ -73,9 +73,9 @@ class NumberList:
             found |= dict.fromkeys(self._called(phone[1].strip()), phone[2])
         if len(found) > 1:
             names = [number.phone or number.id for number in found]
-            more = [f"one of {len(names) - MOST_NAMED} more"] if len(names) > MOST_NAMED else []
-            which = " or ".join(names[:MOST_NAMED] + more)
-            raise Refusal(f"This can mean more than one number. Please say which: {which}.")
+            more = [f"one of {len(names) - MAX_NAMED} more"] if len(names) > MAX_NAMED else []
+            which = " or ".join(names[:MAX_NAMED] + more)
+            raise RequestDenied(f"This can mean more than one number. Please say which: {which}.")
         return next(iter(found.items()), None)
 
     def mentioned(self, text: str) -> set[Number]:
@@ -90,7 +90,7 @@ class NumberList:
     def like(self, typed: str) -> list[Number]:
         """Return the numbers that match what a person typed: part of a label, of a phone number, or of an id."""
         self.usable()
-        key, digits = _key(typed), "" if len(typed) > LONGEST_PHONE else re.sub(r"[^0-9]", "", typed).lstrip("0")
+        key, digits = _key(typed), "" if len(typed) > MAX_PHONE else re.sub(r"[^0-9]", "", typed).lstrip("0")
         found = []
         for number in self.by_id.values():
             in_phone = digits and digits in re.sub(r"[^0-9]", "", number.phone or "")
@@ -99,10 +99,10 @@ class NumberList:
         return sorted(found, key=lambda number: (_key(number.label or ""), number.phone or ""))
 
     def usable(self) -> None:
-        """Raise Refusal where the list has a fault."""
+        """Raise RequestDenied where the list has a fault."""
         if self.faults:
             more = f" There are {len(self.faults)} faults in all." if len(self.faults) > 1 else ""
-            raise Refusal(
+            raise RequestDenied(
                 f"The list of numbers cannot be used: {self.faults[0]}.{more} An administrator must mend it; until "
                 "then please give the id of the number."
             )
@@ -115,7 +115,7 @@ class NumberList:
         from phonenumbers import NumberParseException, parse  # noqa: PLC0415 - as above
 
         found: list[Number] = []
-        if len(re.findall("[0-9]", text)) < FEWEST_DIGITS:
+        if len(re.findall("[0-9]", text)) < MIN_DIGITS:
             return found
         written = [text, f"+{text[2:]}"] if text.startswith("00") else [text]
         for region in self._regions():
@@ -153,9 +153,9 @@ class Numbers:
             if stamp != self._stamp:
                 # Thousands of lines take longer than an ack should wait for others.
                 self._list, self._stamp = await asyncio.to_thread(read, self.path), stamp
-                for fault in self._list.faults[:MOST_FAULTS]:
-                    log.error("numbers_file_faulty", file=str(self.path), fault=fault)
-                log.info("numbers_read", file=str(self.path), count=len(self._list.by_id))
+                for fault in self._list.faults[:MAX_FAULTS]:
+                    log.error("numbers_file_invalid", file=str(self.path), fault=fault)
+                log.info("numbers_file_loaded", file=str(self.path), count=len(self._list.by_id))
         return self._list
 
 
@@ -214,8 +214,8 @@ def _number(row: list[str]) -> Number | str:
         return "it has neither a number nor a label"
     if MARKUP.search(label) or not label.isprintable():
         return "the label holds quotation marks, or one of ` * ~ < >"
-    if len(label) > LONGEST_LABEL:
-        return f"the label has {len(label)} characters, and {LONGEST_LABEL} fit on a card"
+    if len(label) > MAX_LABEL:
+        return f"the label has {len(label)} characters, and {MAX_LABEL} fit on a card"
     if label and not any(c.isalpha() for c in label):
         return "the label holds no letter"
     if NUMBER_ID.search(label.lower()):

@@ -20,16 +20,16 @@ from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 from slack_sdk.webhook.async_client import AsyncWebhookClient
 
-from bot.errors import NotKnown, NotTaken
+from bot.errors import SlackRejected, SlackUnavailable
 
 # One call to Slack, connect to last byte.
-SECONDS = 5.0
+CALL_TIMEOUT = 5.0
 # In Socket Mode every ack is kept smaller than this. Slack closes the socket with code 1009 ("Max frame length of 20480
 # has been exceeded") after a frame of 20,480 bytes or more, and the ack in it is lost. Slack doesn't document that:
 # https://github.com/slack-go/slack/issues/1196 and https://github.com/revelrylabs/slax/pull/614 report it.
 FRAME_LIMIT = 18_000
 # Errors that say nothing of the message itself: it can be taken later, or once an administrator has mended the app.
-PASSING = frozenset(
+TRANSIENT_ERRORS = frozenset(
     {
         "ratelimited",
         "rate_limited",
@@ -47,7 +47,9 @@ PASSING = frozenset(
     }
 )
 # Errors after which Slack's documentation allows that some of the work was done.
-OPEN_ENDED = frozenset({"internal_error", "fatal_error", "service_unavailable", "request_timeout", "team_added_to_org"})
+AMBIGUOUS_ERRORS = frozenset(
+    {"internal_error", "fatal_error", "service_unavailable", "request_timeout", "team_added_to_org"}
+)
 
 
 def frame(envelope_id: str, payload: dict[str, Any] | None = None) -> str:
@@ -83,14 +85,14 @@ class Membership:
 
 
 class Slack:
-    """The bot's voice. Every method raises NotTaken or NotKnown where Slack did not take the message."""
+    """The bot's voice. Every method raises SlackRejected or SlackUnavailable where Slack did not take the message."""
 
     def __init__(self, token: str, base_url: str, now: Callable[[], float] = time.time) -> None:
         self.now = now
         self.heard_at = now()  # when Slack answered last, if only with a no
         self.errors: Counter[str] = Counter()  # by method
         self.session = aiohttp.ClientSession(
-            timeout=aiohttp.ClientTimeout(total=SECONDS), connector=aiohttp.TCPConnector(limit=0)
+            timeout=aiohttp.ClientTimeout(total=CALL_TIMEOUT), connector=aiohttp.TCPConnector(limit=0)
         )
         self.client = AsyncWebClient(token=token, base_url=base_url, session=self.session, retry_handlers=[])
 
@@ -160,7 +162,7 @@ class Slack:
         """Read where a person belongs (https://docs.slack.dev/reference/methods/users.info).
 
         In an Enterprise organization the answer can lack `team_id`; `enterprise_user.teams` then has the workspaces.
-        Raise NotKnown if the answer names no workspace at all.
+        Raise SlackUnavailable if the answer names no workspace at all.
         """
         found = (await self._sorted("users.info", self.client.users_info(user=user))).get("user")
         person = found if isinstance(found, dict) else {}
@@ -169,7 +171,7 @@ class Slack:
         team, enterprise, teams = person.get("team_id"), member.get("enterprise_id"), member.get("teams")
         known = frozenset(t for t in (team, *(teams if isinstance(teams, list) else ())) if isinstance(t, str))
         if not known:
-            raise NotKnown("no team")
+            raise SlackUnavailable("no team")
         return Membership(
             team if isinstance(team, str) else None, enterprise if isinstance(enterprise, str) else None, known
         )
@@ -208,13 +210,13 @@ class Slack:
         await self._answer(url, body)
 
     async def _sorted(self, method: str, call: Awaitable[AsyncSlackResponse]) -> AsyncSlackResponse:
-        """The answer of a call; what slack_sdk raises becomes NotTaken or NotKnown."""
+        """The answer of a call; what slack_sdk raises becomes SlackRejected or SlackUnavailable."""
         try:
             answer = await call
         except SlackApiError as error:
             self.errors[method] += 1
             sorted_out = _sort(error.response)
-            if isinstance(sorted_out, NotTaken):
+            if isinstance(sorted_out, SlackRejected):
                 self.heard_at = self.now()
             raise sorted_out from error
         except (aiohttp.ClientError, TimeoutError, ValueError, AttributeError) as error:
@@ -234,22 +236,22 @@ class Slack:
         refused = _refused(answer.body)
         self.errors["response_url"] += answer.status_code != 200 or refused is not None
         if answer.status_code == 429:
-            raise NotTaken("ratelimited", retry_after=_seconds(answer.headers), passing=True)
+            raise SlackRejected("ratelimited", retry_after=_seconds(answer.headers), passing=True)
         if answer.status_code >= 500:
-            raise NotKnown(f"HTTP {answer.status_code}")
+            raise SlackUnavailable(f"HTTP {answer.status_code}")
         if answer.status_code != 200:
-            raise NotTaken(f"response_url: HTTP {answer.status_code}")
+            raise SlackRejected(f"response_url: HTTP {answer.status_code}")
         if refused is not None:
             raise refused
 
 
-def _broken(error: Exception) -> NotTaken | NotKnown:
+def _broken(error: Exception) -> SlackRejected | SlackUnavailable:
     if isinstance(error, aiohttp.ClientConnectorError):  # nothing was sent
-        return NotTaken("no connection", passing=True)
-    return NotKnown(type(error).__name__)
+        return SlackRejected("no connection", passing=True)
+    return SlackUnavailable(type(error).__name__)
 
 
-def _refused(body: str) -> NotTaken | NotKnown | None:
+def _refused(body: str) -> SlackRejected | SlackUnavailable | None:
     """Return what the body of a response_url's answer means; None if Slack took the message.
 
     A response_url can refuse with HTTP 200: with {"ok": false, "error": "expired_url"}, or with a bare word such as
@@ -269,19 +271,19 @@ def _refused(body: str) -> NotTaken | NotKnown | None:
     return None if said.get("ok") is True else _by_code(said.get("error"))
 
 
-def _by_code(code: object) -> NotTaken | NotKnown:
+def _by_code(code: object) -> SlackRejected | SlackUnavailable:
     """Tell by Slack's error code whether it refused the message; without a readable code it is not known."""
-    if not isinstance(code, str) or code in OPEN_ENDED:
-        return NotKnown(str(code or "no readable answer"))
-    return NotTaken(code, passing=code in PASSING)
+    if not isinstance(code, str) or code in AMBIGUOUS_ERRORS:
+        return SlackUnavailable(str(code or "no readable answer"))
+    return SlackRejected(code, passing=code in TRANSIENT_ERRORS)
 
 
-def _sort(response: Any) -> NotTaken | NotKnown:
+def _sort(response: Any) -> SlackRejected | SlackUnavailable:
     """Tell a plain no from an answer that leaves open what happened."""
     data = response.data if isinstance(response, AsyncSlackResponse) else None
     code = data.get("error") if isinstance(data, dict) else None
     if isinstance(response, AsyncSlackResponse) and response.status_code == 429:
-        return NotTaken("ratelimited", retry_after=_seconds(response.headers), passing=True)
+        return SlackRejected("ratelimited", retry_after=_seconds(response.headers), passing=True)
     return _by_code(code)
 
 

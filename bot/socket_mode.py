@@ -19,7 +19,7 @@ from bot.slack import FRAME_LIMIT, Slack, frame
 
 log = structlog.get_logger("bot.socket_mode")
 
-SECONDS = 15.0
+CONNECT_TIMEOUT = 15.0
 Answer = Callable[[dict[str, Any]], Awaitable[BoltResponse | None]]
 
 
@@ -37,7 +37,7 @@ class Socket:
         self.client.wss_uri = url
         connecting: Coroutine[Any, Any, None] = self.client.connect()  # type: ignore[no-untyped-call]  # slack_sdk's
         try:
-            await asyncio.wait_for(connecting, SECONDS)
+            await asyncio.wait_for(connecting, CONNECT_TIMEOUT)
         except TimeoutError:
             raise StartError(
                 "Slack's socket cannot be reached (wss). Check the network and the proxy of this machine."

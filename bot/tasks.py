@@ -42,7 +42,7 @@ class Tasks:
         if task.cancelled() or (error := task.exception()) is None:
             return
         if isinstance(error, errors.BotError):  # expected, and the sweep comes back to it
-            log.error("background_work_failed", error=str(error), cause=str(error.__cause__))
+            log.error("task_failed", error=str(error), cause=str(error.__cause__))
         else:
             errors.report(error)
 

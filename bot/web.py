@@ -17,17 +17,17 @@ from slack_sdk.signature import SignatureVerifier
 log = structlog.get_logger("bot.web")
 
 Dispatch = Callable[[dict[str, Any]], Awaitable[BoltResponse]]
-Health = Callable[[], Awaitable[dict[str, Any]]]
-Metrics = Callable[[], Awaitable[bytes]]
+HealthReport = Callable[[], Awaitable[dict[str, Any]]]
+RenderMetrics = Callable[[], Awaitable[bytes]]
 # A burst of requests waits here instead of being turned away.
 BACKLOG = 4096
 # One of them is in each form that Slack sends.
 FORM_FIELDS = {"command", "payload", "ssl_check"}
 # Older requests may be replayed ones.
-FRESH_SECONDS = 300
+MAX_REQUEST_AGE = 300
 
 
-class Unreadable(Exception):
+class InvalidBodyError(Exception):
     """The body is not one that Slack sends."""
 
 
@@ -40,7 +40,7 @@ def unsigned(verifier: SignatureVerifier, headers: Mapping[str, str], body: byte
     timestamp, signature = headers.get("X-Slack-Request-Timestamp", ""), headers.get("X-Slack-Signature", "")
     if not re.fullmatch(r"[0-9]{1,12}", timestamp) or not signature.isascii():
         return "no signature of Slack"
-    if (off := abs(time.time() - int(timestamp))) > FRESH_SECONDS:
+    if (off := abs(time.time() - int(timestamp))) > MAX_REQUEST_AGE:
         return f"the time stamp is {off:.0f} s off: is this machine's clock right (NTP)?"
     try:
         fine = verifier.is_valid(body.decode("utf-8"), timestamp, signature)
@@ -50,7 +50,7 @@ def unsigned(verifier: SignatureVerifier, headers: Mapping[str, str], body: byte
 
 
 def parse(body: bytes, content_type: str) -> dict[str, Any]:
-    """The body as Bolt takes it; raises Unreadable.
+    """The body as Bolt takes it; raises InvalidBodyError.
 
     Bolt's own parsing takes a slash command whose text holds the word "payload" for an empty body: only a real
     `payload` field without a `command` beside it is an interaction here. A form without any of Slack's fields is
@@ -63,16 +63,18 @@ def parse(body: bytes, content_type: str) -> dict[str, Any]:
         else:
             fields = dict(parse_qsl(text, keep_blank_values=True))
             if not fields.keys() & FORM_FIELDS:
-                raise Unreadable
+                raise InvalidBodyError
             found = json.loads(fields["payload"]) if "payload" in fields and "command" not in fields else fields
     except (ValueError, RecursionError) as error:
-        raise Unreadable from error
+        raise InvalidBodyError from error
     if not isinstance(found, dict):
-        raise Unreadable
+        raise InvalidBodyError
     return found
 
 
-def make(verifier: SignatureVerifier | None, dispatch: Dispatch, health: Health, metrics: Metrics) -> web.Application:
+def make(
+    verifier: SignatureVerifier | None, dispatch: Dispatch, health: HealthReport, metrics: RenderMetrics
+) -> web.Application:
     """The web server's routes; without a verifier (Socket Mode) there is none for Slack's requests."""
     app = web.Application()
     if verifier is not None:
@@ -94,12 +96,12 @@ def _events(verifier: SignatureVerifier, dispatch: Dispatch) -> Callable[[web.Re
     async def events(request: web.Request) -> web.Response:
         body = await request.read()
         if why := unsigned(verifier, request.headers, body):
-            log.warning("bad_signature", remote=request.remote, why=why)
+            log.warning("signature_invalid", remote=request.remote, why=why)
             return web.json_response({"error": "invalid request"}, status=401)
         try:
             parsed = parse(body, request.content_type)
-        except Unreadable:
-            log.warning("unreadable_request")
+        except InvalidBodyError:
+            log.warning("payload_invalid")
             return web.json_response({"error": "unreadable request"}, status=400)
         answer = await dispatch(parsed)
         kind = "application/json" if answer.body.startswith("{") else "text/plain"

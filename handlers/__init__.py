@@ -13,7 +13,7 @@ from slack_bolt.response import BoltResponse
 
 from bot import cards, errors
 from bot.access import Access
-from bot.errors import BotError, Refusal
+from bot.errors import BotError, RequestDenied
 from bot.fulfilment import Fulfilment
 from bot.home import Home
 from bot.numbers import Numbers
@@ -24,7 +24,7 @@ ONE_COMMAND = f"The bot knows the command `{cards.COMMAND}` only. `{cards.COMMAN
 
 
 @dataclass(frozen=True)
-class Desk:
+class Services:
     """What the listeners work with."""
 
     access: Access
@@ -33,29 +33,29 @@ class Desk:
     home: Home
 
 
-def tell_privately(desk: Desk, body: dict[str, Any], message: Message) -> None:
+def tell_privately(services: Services, body: dict[str, Any], message: Message) -> None:
     """Show who pressed or typed something a line: by the response_url, or from the App Home in a dialog."""
-    fulfilment = desk.fulfilment
+    fulfilment = services.fulfilment
     fulfilment.tasks.start(fulfilment.tell_privately(body.get("response_url"), message, body.get("trigger_id")))
 
 
-async def answer_command(desk: Desk, ack: AsyncAck, command: dict[str, Any], message: Message) -> None:
+async def answer_command(services: Services, ack: AsyncAck, command: dict[str, Any], message: Message) -> None:
     """Ack a command with a private answer; one that is too long for an ack is sent by the response_url."""
     body: dict[str, Any] = {"text": message.text, "blocks": message.blocks}
     url = command.get("response_url")
     if url is None or fits_in_ack(body):
         await ack(**body)
         return
-    desk.fulfilment.tasks.after_ack(desk.fulfilment.tell_privately(url, message))
+    services.fulfilment.tasks.after_ack(services.fulfilment.tell_privately(url, message))
     await ack()
 
 
-async def or_tell(desk: Desk, body: dict[str, Any], work: Awaitable[None]) -> None:
+async def reply_on_error(services: Services, body: dict[str, Any], work: Awaitable[None]) -> None:
     """Go on after the ack: what fails still reaches the person."""
     try:
         await work
     except Exception as error:  # noqa: BLE001 - as in `to_words`, every error becomes words
-        tell_privately(desk, body, cards.private(in_words(error)))
+        tell_privately(services, body, cards.private(in_words(error)))
 
 
 def in_words(error: Exception) -> str:
@@ -63,24 +63,24 @@ def in_words(error: Exception) -> str:
     return str(error) if isinstance(error, BotError) else errors.report(error)
 
 
-def register(app: AsyncApp, desk: Desk) -> None:
+def register(app: AsyncApp, services: Services) -> None:
     """Register every listener of the bot, and the one error handler."""
-    from handlers import buttons, command, home, picker  # noqa: PLC0415 - they need Desk from here
+    from handlers import buttons, command, home, picker  # noqa: PLC0415 - they need Services from here
 
     for module in (command, buttons, picker, home):
-        module.register(app, desk)
+        module.register(app, services)
 
     @app.command(re.compile(""))
     async def other_command() -> None:
-        raise Refusal(ONE_COMMAND)
+        raise RequestDenied(ONE_COMMAND)
 
     @app.action(re.compile(""))
     async def other_button() -> None:
-        raise Refusal(cards.STRANGE_BUTTON)
+        raise RequestDenied(cards.STRANGE_BUTTON)
 
     @app.options(re.compile(""))
     async def other_menu() -> None:
-        raise Refusal(cards.STRANGE_BUTTON)
+        raise RequestDenied(cards.STRANGE_BUTTON)
 
     @app.event(re.compile(""))
     async def other_event() -> None:
@@ -93,7 +93,7 @@ def register(app: AsyncApp, desk: Desk) -> None:
             return said_privately(sentence)
         if body.get("type") == "block_suggestion":  # a menu can show no sentence: the choice will
             return BoltResponse(status=200, body={"options": []})
-        tell_privately(desk, body, cards.private(sentence))
+        tell_privately(services, body, cards.private(sentence))
         return BoltResponse(status=200, body="")
 
     app.error(to_words)

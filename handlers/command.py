@@ -11,19 +11,19 @@ from slack_bolt.context.ack.async_ack import AsyncAck
 
 from bot import cards
 from bot.access import Person
-from bot.errors import Refusal
-from bot.ledger import Asking
+from bot.errors import RequestDenied
+from bot.ledger import NewRequest
 from bot.numbers import Number, NumberList
-from handlers import Desk, answer_command, or_tell
+from handlers import Services, answer_command, reply_on_error
 
 # What people paste around an id: quotes, backticks, brackets, and characters that show nothing.
 CLUTTER = re.compile(
     "[\"'`<>()\\[\\]{}*_~.,;:\u2018\u2019\u201a\u201c\u201d\u201e\u00ab\u00bb\u200b-\u200f\u2060\ufeff\u00ad]"
 )
 log = structlog.get_logger("bot.command")
-NUMBER_ID = re.compile(r"(?<![0-9a-z])[0-9a-f]{24}(?![0-9a-z])")
-LONGEST_ECHO = 100
-LONGEST_REASON = 200
+ID_IN_TEXT = re.compile(r"(?<![0-9a-z])[0-9a-f]{24}(?![0-9a-z])")
+MAX_ECHO = 100
+MAX_REASON = 200
 HISTORY = 10
 
 
@@ -35,11 +35,11 @@ def words_of(text: str) -> list[str]:
 def number_and_reason(text: str, known: NumberList) -> tuple[Number, str | None]:
     """The one number that a command names, by id, phone number or label, and the reason behind it, if any.
 
-    Raises Refusal with what is wrong and an example.
+    Raises RequestDenied with what is wrong and an example.
     """
-    words, ids = words_of(text), NUMBER_ID.findall(text.lower())
+    words, ids = words_of(text), ID_IN_TEXT.findall(text.lower())
     if len(ids) > 1:
-        raise Refusal(f"One number at a time, please: there are {len(ids)} ids in this. {_example(known)}")
+        raise RequestDenied(f"One number at a time, please: there are {len(ids)} ids in this. {_example(known)}")
     if ids and words[0] == ids[0]:
         # What stands before the id is clutter, so its place is the same in any case.
         number, rest = known.of_id(ids[0]), text[text.lower().index(ids[0]) + len(ids[0]) :]
@@ -49,15 +49,15 @@ def number_and_reason(text: str, known: NumberList) -> tuple[Number, str | None]
     while reason and CLUTTER.match(reason):
         reason = reason[1:].lstrip()
     if ids and number.id not in ids:
-        raise Refusal(f"One number at a time, please: there is an id behind it. {_example(known)}")
-    if len(reason) > LONGEST_REASON:
-        raise Refusal(
-            f"The reason is too long: it has {len(reason)} characters, and {LONGEST_REASON} fit on the card. "
+        raise RequestDenied(f"One number at a time, please: there is an id behind it. {_example(known)}")
+    if len(reason) > MAX_REASON:
+        raise RequestDenied(
+            f"The reason is too long: it has {len(reason)} characters, and {MAX_REASON} fit on the card. "
             "Please ask again with a shorter one."
         )
     if others := known.mentioned(reason) - {number}:
         phones = ", ".join(sorted(other.phone or "" for other in others))
-        raise Refusal(f"One number at a time, please: the reason names {phones}. {_example(known)}")
+        raise RequestDenied(f"One number at a time, please: the reason names {phones}. {_example(known)}")
     return number, reason or None
 
 
@@ -71,9 +71,9 @@ def _named(text: str, has_id: bool, known: NumberList) -> tuple[Number, str]:
     else:
         what = "This is not the id of a virtual number"
     shown = text.strip()
-    shown = cards.escape(shown if len(shown) <= LONGEST_ECHO else shown[:LONGEST_ECHO] + "…")
+    shown = cards.escape(shown if len(shown) <= MAX_ECHO else shown[:MAX_ECHO] + "…")
     way = f"`{cards.COMMAND}` alone lets you choose one. " if known.by_id else ""
-    raise Refusal(
+    raise RequestDenied(
         f"{what}: {shown}\n{way}An id has 24 hexadecimal digits (0-9, a-f) and stands in Cellcast. {_example(known)}"
     )
 
@@ -85,28 +85,30 @@ def _example(known: NumberList) -> str:
     return f"Example: `{cards.COMMAND} {number.phone or cards.name(None, number.label)}`"
 
 
-async def ask(desk: Desk, number: Number, *, reason: str | None, by: str, channel: str, reply_url: str | None) -> None:
+async def ask(
+    services: Services, number: Number, *, reason: str | None, by: str, channel: str, response_url: str | None
+) -> None:
     """Record an asking; the card, or the way to the open one, follows in the background."""
-    fulfilment = desk.fulfilment
-    asking = Asking(
+    fulfilment = services.fulfilment
+    asking = NewRequest(
         number_id=number.id,
         phone=number.phone,
         label=number.label,
         reason=reason,
         channel=channel,
-        asked_by=by,
+        requested_by=by,
         now=fulfilment.now(),
         within=fulfilment.settings.confirm_within_seconds,
         dry_run=fulfilment.settings.dry_run,
-        reply_url=reply_url,
+        response_url=response_url,
     )
     request, fresh = await fulfilment.ledger.ask(asking)
-    log.info("asked", request=request.id, number=number.id, by=by, channel=channel, fresh=fresh)
-    work = fulfilment.post_card(request) if fresh else fulfilment.point_to_card(request, reply_url)
+    log.info("request_created", request=request.id, number=number.id, by=by, channel=channel, fresh=fresh)
+    work = fulfilment.post_card(request) if fresh else fulfilment.point_to_card(request, response_url)
     fulfilment.tasks.after_ack(work)
 
 
-def register(app: AsyncApp, desk: Desk) -> None:
+def register(app: AsyncApp, services: Services) -> None:
     """Listen for the command."""
 
     @app.command(cards.COMMAND)
@@ -118,23 +120,25 @@ def register(app: AsyncApp, desk: Desk) -> None:
         """
         text = command.get("text") or ""
         words = words_of(text)
-        if words == ["help"] or not (words or desk.numbers.path):
-            answer = cards.usage(desk.access.rights(), listed=desk.numbers.path is not None)
-            await answer_command(desk, ack, command, answer)
+        if words == ["help"] or not (words or services.numbers.path):
+            answer = cards.usage(services.access.rights(), listed=services.numbers.path is not None)
+            await answer_command(services, ack, command, answer)
             return
         user, channel = command["user_id"], command["channel_id"]
-        await desk.access.check(Person(user, command["team_id"]), channel)
-        known = await desk.numbers.current()
+        await services.access.check(Person(user, command["team_id"]), channel)
+        known = await services.numbers.current()
         if not words:
             known.usable()
             answer = cards.picker()
         elif words == ["history"]:
-            found = await desk.fulfilment.ledger.history(limit=HISTORY)
+            found = await services.fulfilment.ledger.history(limit=HISTORY)
             answer = cards.history([request for request, _ in found])
         else:
             number, reason = number_and_reason(text, known)
-            asking = ask(desk, number, reason=reason, by=user, channel=channel, reply_url=command.get("response_url"))
-            desk.fulfilment.tasks.after_ack(or_tell(desk, command, asking))
+            asking = ask(
+                services, number, reason=reason, by=user, channel=channel, response_url=command.get("response_url")
+            )
+            services.fulfilment.tasks.after_ack(reply_on_error(services, command, asking))
             await ack()
             return
-        await answer_command(desk, ack, command, answer)
+        await answer_command(services, ack, command, answer)

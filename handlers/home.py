@@ -6,14 +6,14 @@ from typing import Any
 
 from slack_bolt.async_app import AsyncApp
 
-from handlers import Desk
+from handlers import Services
 
 
-def register(app: AsyncApp, desk: Desk) -> None:
+def register(app: AsyncApp, services: Services) -> None:
     """Listen for the event (https://docs.slack.dev/reference/events/app_home_opened)."""
 
     @app.event("app_home_opened")
     async def opened(event: dict[str, Any]) -> None:
         """Publish in the background."""
         if event.get("tab") == "home":
-            desk.fulfilment.tasks.start(desk.home.opened(event["user"]))
+            services.fulfilment.tasks.start(services.home.opened(event["user"]))

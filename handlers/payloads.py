@@ -27,7 +27,7 @@ Url = Annotated[str, StringConstraints(pattern=r"^https?://[\x21-\x7e]{1,500}$")
 Ts = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,12}\.[0-9]{1,12}$")]
 Short = Annotated[str, StringConstraints(max_length=255)]
 # How much of an unreadable payload the log names.
-LONGEST_KIND, MOST_FIELDS = 40, 5
+MAX_KIND, MAX_FIELDS = 40, 5
 
 
 class Command(BaseModel):
@@ -89,7 +89,7 @@ class Action(BaseModel):
     selected_option: Option | None = None
 
 
-class Press(BaseModel):
+class BlockActions(BaseModel):
     """A press of a button, or a choice, on a message or in the App Home."""
 
     type: Literal["block_actions"]
@@ -102,7 +102,7 @@ class Press(BaseModel):
     response_url: Url | None = None
 
     @model_validator(mode="after")
-    def _somewhere(self) -> Press:
+    def _somewhere(self) -> BlockActions:
         self.channel = self.channel or _channel(self.container)
         of_message = self.channel is not None and self.container.message_ts is not None
         if not of_message and (self.container.type != "view" or self.actions[0].type != "button"):
@@ -174,7 +174,7 @@ class Way(BaseModel):
             return None
 
 
-class Unreadable(Exception):
+class InvalidPayloadError(Exception):
     """The bot cannot read this payload.
 
     `answer` is the ack for Slack, `kind` the payload's type, `fields` what is invalid in it. A response_url or a
@@ -187,12 +187,16 @@ class Unreadable(Exception):
         self.response_url, self.trigger_id = way.response_url, way.trigger_id
 
 
-_SHAPES: dict[str, type[BaseModel]] = {"block_actions": Press, "block_suggestion": Suggestion, "event_callback": Event}
+_SHAPES: dict[str, type[BaseModel]] = {
+    "block_actions": BlockActions,
+    "block_suggestion": Suggestion,
+    "event_callback": Event,
+}
 SENTENCE = "The bot could not read what Slack sent. Nothing was done. Please try again with the command."
 
 
 def read(body: dict[str, Any]) -> dict[str, Any]:
-    """The fields that the bot knows of a request. Raises Unreadable."""
+    """The fields that the bot knows of a request. Raises InvalidPayloadError."""
     model: type[BaseModel] = Handshake
     if "command" in body:
         model = Command
@@ -213,12 +217,12 @@ def said_privately(sentence: str) -> BoltResponse:
     return BoltResponse(status=200, body={"response_type": "ephemeral", "text": line.text, "blocks": line.blocks})
 
 
-def _unreadable(body: dict[str, Any], error: ValidationError) -> Unreadable:
+def _unreadable(body: dict[str, Any], error: ValidationError) -> InvalidPayloadError:
     """Acknowledge what cannot be read: without an ack Slack delivers a payload of the socket again."""
-    kind = "command" if "command" in body else str(body.get("type"))[:LONGEST_KIND]
-    fields = sorted({".".join(map(str, fault["loc"])) for fault in error.errors()})[:MOST_FIELDS]
+    kind = "command" if "command" in body else str(body.get("type"))[:MAX_KIND]
+    fields = sorted({".".join(map(str, fault["loc"])) for fault in error.errors()})[:MAX_FIELDS]
     if kind == "command":
-        return Unreadable(said_privately(SENTENCE), kind, fields, Way())
+        return InvalidPayloadError(said_privately(SENTENCE), kind, fields, Way())
     if kind == "block_suggestion":  # a menu asks with each letter that is typed: a line for each would be noise
-        return Unreadable(BoltResponse(status=200, body={"options": []}), kind, fields, Way())
-    return Unreadable(BoltResponse(status=200, body=""), kind, fields, Way.model_validate(body, strict=True))
+        return InvalidPayloadError(BoltResponse(status=200, body={"options": []}), kind, fields, Way())
+    return InvalidPayloadError(BoltResponse(status=200, body=""), kind, fields, Way.model_validate(body, strict=True))

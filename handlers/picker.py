@@ -14,41 +14,41 @@ from bot.access import Person
 from bot.errors import LedgerError, SlackError
 from bot.numbers import NUMBER_ID
 from bot.slack import fits_in_ack
-from handlers import Desk
+from handlers import Services
 from handlers.command import ask
 
 # https://docs.slack.dev/reference/interaction-payloads/block_suggestion-payload
-MOST_OPTIONS = 100
+MAX_OPTIONS = 100
 
 
-def register(app: AsyncApp, desk: Desk) -> None:
+def register(app: AsyncApp, services: Services) -> None:
     """Listen for what is typed in the picker, and for the choice."""
 
     @app.options(cards.PICK)
     async def suggest(ack: AsyncAck, body: dict[str, Any]) -> None:
         """The numbers that fit what was typed, those with an open card marked."""
-        await _check(desk, body)
-        fitting = (await desk.numbers.current()).like(body["value"])
+        await _check(services, body)
+        fitting = (await services.numbers.current()).like(body["value"])
         has_card: set[str] = set()
         with contextlib.suppress(LedgerError):  # the choice finds the open card without the mark too
-            has_card = {r.number_id for r in await desk.fulfilment.ledger.open_requests(desk.fulfilment.now())}
+            has_card = {r.number_id for r in await services.fulfilment.ledger.open_requests(services.fulfilment.now())}
         options = [
-            cards.option(n.id, cards.name(n.phone, n.label), has_card=n.id in has_card) for n in fitting[:MOST_OPTIONS]
+            cards.option(n.id, cards.name(n.phone, n.label), has_card=n.id in has_card) for n in fitting[:MAX_OPTIONS]
         ]
         await ack(**_menu(options, len(fitting)))
 
     @app.action(cards.PICK)
     async def pick(ack: AsyncAck, body: dict[str, Any], action: dict[str, Any]) -> None:
         """Record the asking for the chosen number and ack; the picker makes way for the card."""
-        await _check(desk, body)
+        await _check(services, body)
         chosen = (action.get("selected_option") or {}).get("value", "")
         if NUMBER_ID.fullmatch(chosen):
-            number = (await desk.numbers.current()).of_id(chosen)
+            number = (await services.numbers.current()).of_id(chosen)
             url = body.get("response_url")
             channel = body["channel"]["id"]
-            await ask(desk, number, reason=None, by=body["user"]["id"], channel=channel, reply_url=url)
+            await ask(services, number, reason=None, by=body["user"]["id"], channel=channel, response_url=url)
             if url is not None:
-                desk.fulfilment.tasks.start(_withdraw(desk, url))
+                services.fulfilment.tasks.start(_withdraw(services, url))
         await ack()
 
 
@@ -65,11 +65,11 @@ def _menu(options: list[cards.Block], total: int) -> dict[str, Any]:
     return part(first_too_many - 1)
 
 
-async def _check(desk: Desk, body: dict[str, Any]) -> None:
+async def _check(services: Services, body: dict[str, Any]) -> None:
     user = body["user"]
-    await desk.access.check(Person(user["id"], user.get("team_id")), body.get("channel", {}).get("id"))
+    await services.access.check(Person(user["id"], user.get("team_id")), body.get("channel", {}).get("id"))
 
 
-async def _withdraw(desk: Desk, url: str) -> None:
+async def _withdraw(services: Services, url: str) -> None:
     with contextlib.suppress(SlackError):  # a picker that stays can do no harm
-        await desk.fulfilment.slack.withdraw(url)
+        await services.fulfilment.slack.withdraw(url)

@@ -14,8 +14,8 @@ import structlog
 from pydantic_core import PydanticUndefined
 
 from bot import cards
-from bot.outcome import Kind
 from bot.settings import Settings
+from bot.status import OutcomeCode
 from scripts import messages
 
 ROOT = Path(__file__).parent.parent
@@ -41,16 +41,16 @@ def _default(value: object) -> str:
     return f"`{shown.lower() if isinstance(value, bool) else shown}`"
 
 
-def endings() -> str:
+def outcomes() -> str:
     """Every way in which a request can end, with what people read and the next step."""
     rows = ["| how it ended | what happened | what to do |", "| --- | --- | --- |"]
-    for kind in Kind:
+    for kind in OutcomeCode:
         what, then = cards.explain(kind)
-        rows.append(f"| {kind.state} | {what} | {then or 'Nothing.'} |")
+        rows.append(f"| {kind.status} | {what} | {then or 'Nothing.'} |")
     return "\n".join(rows)
 
 
-PARTS = {"variables": variables, "endings": endings}
+PARTS = {"variables": variables, "outcomes": outcomes}
 
 
 def fresh(name: str, text: str) -> str:

@@ -13,12 +13,12 @@ from bot import access, cards, errors, home
 from bot.access import Access, Person
 from bot.cards import Rules
 from bot.database import IN_BETWEEN
-from bot.errors import BotError, LedgerError, Refusal
-from bot.ledger import Ending, Request
+from bot.errors import BotError, LedgerError, RequestDenied
+from bot.ledger import Outcome, Request
 from bot.numbers import Number, NumberList
-from bot.outcome import Kind, State
 from bot.settings import Settings
 from bot.slack import Message, Slack
+from bot.status import OutcomeCode, Status
 from handlers import ONE_COMMAND, payloads
 from handlers.buttons import NO_RECORD
 from handlers.command import number_and_reason
@@ -33,10 +33,10 @@ TWICE = NumberList({n.id: n for n in (KNOWN, replace(TWIN, label=KNOWN.label))})
 FAULTY = NumberList(faults=("line 7: the id has not 24 hexadecimal digits",))
 TOAST = "Virtual number has been unsubscribed successfully."
 SAID = {
-    Kind.SUCCEEDED: TOAST,
-    Kind.UNAUTHORIZED: "Token expired",
-    Kind.NOT_FOUND: "Virtual number not found",
-    Kind.DECLINED: "This number cannot be unsubscribed",
+    OutcomeCode.SUCCEEDED: TOAST,
+    OutcomeCode.UNAUTHORIZED: "Token expired",
+    OutcomeCode.NOT_FOUND: "Virtual number not found",
+    OutcomeCode.REJECTED: "This number cannot be unsubscribed",
 }
 
 REQUEST = Request(
@@ -45,27 +45,27 @@ REQUEST = Request(
     phone=KNOWN.phone,
     label=KNOWN.label,
     reason="campaign ended",
-    open_number=NUMBER,
-    state=State.PENDING,
+    active_number_id=NUMBER,
+    status=Status.PENDING,
     attempt=0,
     dry_run=False,
     channel=CHANNEL,
-    asked_by=ANA,
-    asked_at=NOON,
-    open_until=LATER,
+    requested_by=ANA,
+    requested_at=NOON,
+    expires_at=LATER,
     decided_by=None,
     decided_at=None,
-    call_ends_by=None,
-    posting_until=NOON,
+    call_deadline=None,
+    posting_lease_until=NOON,
     card_posted=True,
     card_ts="1.1",
-    reply_url=None,
-    reply_replaces=False,
+    response_url=None,
+    response_url_replaces=False,
 )
-CONFIRMED = replace(REQUEST, state=State.CONFIRMED, attempt=1, decided_by=BEN, decided_at=NOON, open_until=None)
+CONFIRMED = replace(REQUEST, status=Status.CONFIRMED, attempt=1, decided_by=BEN, decided_at=NOON, expires_at=None)
 
 
-UNDECIDED = (Kind.EXPIRED, Kind.REPLACED)
+UNDECIDED = (OutcomeCode.EXPIRED, OutcomeCode.REPLACED)
 
 
 @dataclass(frozen=True)
@@ -78,46 +78,48 @@ class Row:
     message: Message
 
 
-def ended(kind: Kind, request: Request = CONFIRMED, *, message: str | None = None, **more: Any) -> Request:
-    """The request as it stands after an ending of this kind."""
-    ending = Ending(
+def ended(kind: OutcomeCode, request: Request = CONFIRMED, *, message: str | None = None, **more: Any) -> Request:
+    """The request as it stands after an outcome of this kind."""
+    outcome = Outcome(
         request_id=request.id,
         attempt=request.attempt,
-        kind=kind,
+        code=kind,
         message=SAID.get(kind, "") if message is None else message,
         retry_at=None,
         after_unknown=False,
         decided_by=None if kind in UNDECIDED else BEN,
         decided_at=None if kind in UNDECIDED else NOON,
-        ended_at=NOON,
-        tellings=1,
-        tell_after=NOON,
-        posted_at=None,
-        told_at=None,
+        settled_at=NOON,
+        delivery_attempts=1,
+        deliver_after=NOON,
+        message_posted_at=None,
+        delivered_at=None,
     )
     until = LATER if kind.can_try_again else None
-    return replace(request, state=kind.state, open_until=until, ending=replace(ending, **more))
+    return replace(request, status=kind.status, expires_at=until, outcome=replace(outcome, **more))
 
 
-def endings() -> Iterator[tuple[str, Request, Ending]]:
+def outcomes() -> Iterator[tuple[str, Request, Outcome]]:
     """Every way to end, the special ones too."""
     unnamed = replace(CONFIRMED, phone=None, label=None, reason=None)
-    for kind in Kind:
-        request = ended(kind, replace(REQUEST, decided_by=BEN) if kind in (Kind.KEPT, *UNDECIDED) else CONFIRMED)
-        assert request.ending is not None  # noqa: S101 - `ended` has just made it
-        yield kind.value.replace("_", " "), request, request.ending
+    for kind in OutcomeCode:
+        request = ended(kind, replace(REQUEST, decided_by=BEN) if kind in (OutcomeCode.KEPT, *UNDECIDED) else CONFIRMED)
+        assert request.outcome is not None  # noqa: S101 - `ended` has just made it
+        yield kind.value.replace("_", " "), request, request.outcome
     for name, request in {
-        "succeeded, a number without a name": ended(Kind.SUCCEEDED, unnamed),
-        "succeeded, without a message": ended(Kind.SUCCEEDED, message=""),
-        "not found, after an unknown ending": ended(Kind.NOT_FOUND, replace(CONFIRMED, attempt=2), after_unknown=True),
-        "not started, after an unknown ending": ended(
-            Kind.NOT_STARTED, replace(CONFIRMED, attempt=2), after_unknown=True
+        "succeeded, a number without a name": ended(OutcomeCode.SUCCEEDED, unnamed),
+        "succeeded, without a message": ended(OutcomeCode.SUCCEEDED, message=""),
+        "not found, after an unknown outcome": ended(
+            OutcomeCode.NOT_FOUND, replace(CONFIRMED, attempt=2), after_unknown=True
         ),
-        "rate limited, with a time": ended(Kind.RATE_LIMITED, retry_at=LATER),
-        "succeeded, after it was reported as unknown": ended(Kind.SUCCEEDED, correction=True),
+        "not started, after an unknown outcome": ended(
+            OutcomeCode.NOT_STARTED, replace(CONFIRMED, attempt=2), after_unknown=True
+        ),
+        "rate limited, with a time": ended(OutcomeCode.RATE_LIMITED, retry_at=LATER),
+        "succeeded, after it was reported as unknown": ended(OutcomeCode.SUCCEEDED, correction=True),
     }.items():
-        assert request.ending is not None  # noqa: S101 - as above
-        yield name, request, request.ending
+        assert request.outcome is not None  # noqa: S101 - as above
+        yield name, request, request.outcome
 
 
 def rows() -> list[Row]:
@@ -135,15 +137,15 @@ def _cards() -> Iterator[Row]:
     yield Row("Cards", "in a dry run", who, cards.card(replace(REQUEST, dry_run=True), rules))
     yield Row("Cards", "confirmed, the call is under way", who, cards.card(CONFIRMED, rules))
     yield Row("Cards", "tried again, the call is under way", who, cards.card(replace(CONFIRMED, attempt=2), rules))
-    for name, request, _ in endings():
+    for name, request, _ in outcomes():
         yield Row("Cards", f"ended: {name}", who, cards.card(request, rules))
-    over = replace(ended(Kind.TIMEOUT), open_until=None)
+    over = replace(ended(OutcomeCode.TIMEOUT), expires_at=None)
     yield Row("Cards", "ended: timeout, and the time to try again is over", who, cards.card(over, rules))
 
 
 def _toasts() -> Iterator[Row]:
-    for name, request, ending in endings():
-        yield Row("New messages", f"ended: {name}", "the channel", cards.toast(request, ending))
+    for name, request, outcome in outcomes():
+        yield Row("New messages", f"ended: {name}", "the channel", cards.toast(request, outcome))
 
 
 def _private() -> Iterator[Row]:
@@ -156,29 +158,29 @@ def _private() -> Iterator[Row]:
     for when, request in {
         "a card for the number waits": REQUEST,
         "the call for the number is under way": CONFIRMED,
-        "the number can be tried again": ended(Kind.TIMEOUT),
+        "the number can be tried again": ended(OutcomeCode.TIMEOUT),
     }.items():
         yield Row("Private lines", when, who, cards.pointer(request, link))
     yield Row("Private lines", "the same, and Slack gives no link", who, cards.pointer(REQUEST, None))
     yield Row("Private lines", "Slack refused the card", who, cards.card_not_posted(REQUEST, known=True))
     yield Row("Private lines", "Slack gave no answer about the card", who, cards.card_not_posted(REQUEST, known=False))
-    kept = ended(Kind.KEPT, replace(REQUEST, decided_by=BEN, decided_at=NOON))
-    several = [REQUEST, ended(Kind.SUCCEEDED, replace(CONFIRMED, attempt=2)), kept]
+    kept = ended(OutcomeCode.KEPT, replace(REQUEST, decided_by=BEN, decided_at=NOON))
+    several = [REQUEST, ended(OutcomeCode.SUCCEEDED, replace(CONFIRMED, attempt=2)), kept]
     yield Row("Private lines", "`history`", who, cards.history(several))
     yield Row("Private lines", "`history`, and nobody has asked yet", who, cards.history([]))
 
 
 def _late() -> Iterator[Row]:
-    again = replace(ended(Kind.TIMEOUT), open_until=None)
+    again = replace(ended(OutcomeCode.TIMEOUT), expires_at=None)
     for when, request in {
         "the card has changed meanwhile": REQUEST,
         "somebody else has confirmed": CONFIRMED,
-        "it was kept": ended(Kind.KEPT, replace(REQUEST, decided_by=BEN, decided_at=NOON)),
-        "its time is over": ended(Kind.EXPIRED, REQUEST),
-        "a later request has replaced it": ended(Kind.REPLACED, REQUEST),
-        "it is done": ended(Kind.SUCCEEDED),
-        "it was a dry run": ended(Kind.DRY_RUN),
-        "that attempt has ended, it can be tried again": ended(Kind.TIMEOUT),
+        "it was kept": ended(OutcomeCode.KEPT, replace(REQUEST, decided_by=BEN, decided_at=NOON)),
+        "its time is over": ended(OutcomeCode.EXPIRED, REQUEST),
+        "a later request has replaced it": ended(OutcomeCode.REPLACED, REQUEST),
+        "it is done": ended(OutcomeCode.SUCCEEDED),
+        "it was a dry run": ended(OutcomeCode.DRY_RUN),
+        "that attempt has ended, it can be tried again": ended(OutcomeCode.TIMEOUT),
         "that attempt has ended for good": again,
     }.items():
         yield Row("A press too late", when, "who pressed", cards.too_late(request))
@@ -188,7 +190,7 @@ def _refusals() -> Iterator[Row]:
     def said(when: str, do: Callable[[], object], who: str = "who asked") -> Row:
         try:
             do()
-        except Refusal as refusal:
+        except RequestDenied as refusal:
             return Row("Refusals", when, who, cards.private(str(refusal)))
         raise AssertionError(f"nothing was refused: {when}")
 
@@ -214,7 +216,7 @@ def _refusals() -> Iterator[Row]:
     alone = _access(require_second_person="true")
     yield said("who asked confirms, and another person must", lambda: alone.check_decision(ANA, REQUEST), "who pressed")
     other: list[tuple[str, str, str | BotError]] = [
-        ("the user group cannot be read", "who asked or pressed", access.UNREADABLE),
+        ("the user group cannot be read", "who asked or pressed", access.GROUPS_UNREADABLE),
         ("the workspace cannot be read", "who asked or pressed", access.UNKNOWN_TEAM),
         ("a button of another bot", "who pressed", cards.STRANGE_BUTTON),
         ("a button of another database", "who pressed", NO_RECORD),
@@ -248,10 +250,10 @@ def _access(**changes: Any) -> Access:
 def _home() -> Iterator[Row]:
     who = "who opens it"
     about = [_access().rights(), "Cellcast account: Example Pty Ltd"]
-    kept = ended(Kind.KEPT, replace(REQUEST, decided_by=BEN, decided_at=NOON))
+    kept = ended(OutcomeCode.KEPT, replace(REQUEST, decided_by=BEN, decided_at=NOON))
     pages = {
         "with an open request": home.page(
-            [REQUEST], [(r, r.ending) for r in (ended(Kind.SUCCEEDED), kept) if r.ending], Rules(), about
+            [REQUEST], [(r, r.outcome) for r in (ended(OutcomeCode.SUCCEEDED), kept) if r.outcome], Rules(), about
         ),
         "nothing yet": home.page([], [], Rules(), about),
         "who may not": home.refused(f"You may not unsubscribe numbers. {_access().who_may()}"),

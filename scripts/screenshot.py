@@ -91,7 +91,7 @@ class Pictures:
         await self.page.get_by_role("button", name="Send").click()
 
     async def press(self, label: str, sure: str = "") -> None:
-        """Press the newest button of this label, and that of the dialog."""
+        """Click the newest button of this label, and that of the dialog."""
         await self.page.get_by_role("main").get_by_role("button", name=label, exact=True).last.click()
         if sure:
             await self.page.get_by_role("dialog").get_by_role("button", name=sure).click()

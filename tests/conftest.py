@@ -178,7 +178,7 @@ def start(environment: dict[str, str], workspace: Workspace, clock: Clock) -> St
             said = log.getvalue()
             print(said)  # noqa: T201 - shown where the test fails
             assert not [secret for secret in SECRETS if secret in said]
-            assert '"unexpected"' not in said
+            assert '"unexpected_error"' not in said
 
     return started
 

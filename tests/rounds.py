@@ -11,7 +11,7 @@ from bot.demo.cellcast import Cellcast
 from bot.demo.workspace import Channel, Note, Workspace
 from tests.conftest import ANA, BEN, KEY, NUMBER, NUMBERS, SIGNING_SECRET, TOKEN, public
 
-Ending = tuple[int, str, float | None]
+Outcome = tuple[int, str, float | None]
 REPLACED = "*Replaced: "
 
 
@@ -79,29 +79,29 @@ class Round:
         return [note for note in public(self.workspace) if not note.text.startswith(REPLACED)]
 
     async def told(self) -> None:
-        """Wait until the ledger calls every ending told, and no card has a live button for a first yes."""
+        """Wait until the ledger calls every outcome told, and no card has a live button for a first yes."""
         async with asyncio.timeout(40):
             while not self._told():  # noqa: ASYNC110 - another process writes the ledger and sends no event
                 await asyncio.sleep(0.05)
 
     def _told(self) -> bool:
         live = [n for n in public(self.workspace) if "Unsubscribe Number" in n.buttons]
-        return bool(self.toasts()) and not live and all(told for *_, told in self.endings())
+        return bool(self.toasts()) and not live and all(told for *_, told in self.outcomes())
 
     def toasts(self) -> list[Note]:
         """The messages that tell what came of the yes."""
         return [n for n in self.shown() if not n.buttons and not n.edited]
 
-    def endings(self) -> list[Ending]:
-        """Attempt, kind, and when it was told."""
+    def outcomes(self) -> list[Outcome]:
+        """Attempt, code, and when it was told."""
         with contextlib.closing(sqlite3.connect(self.folder / "unsubscribe.db")) as db:
-            return db.execute("SELECT attempt, kind, told_at FROM endings").fetchall()
+            return db.execute("SELECT attempt, code, delivered_at FROM outcomes").fetchall()
 
     def prove(self, moment: str) -> None:
         """Promises 1 to 3, by the ledger, by what reached Cellcast, and by the channel."""
-        ((attempt, kind, told),) = [ending for ending in self.endings() if ending[1] != "replaced"]
+        ((attempt, code, told),) = [outcome for outcome in self.outcomes() if outcome[1] != "replaced"]
         calls = len(self.cellcast.calls)
         assert (attempt, calls <= 1) == (1, True), moment
         assert told is not None, moment
         assert len({note.text for note in self.toasts()}) == 1, moment
-        assert kind in (("succeeded", "lost") if calls else ("not_started", "lost")), moment
+        assert code in (("succeeded", "interrupted") if calls else ("not_started", "interrupted")), moment

@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.contestants import ALL, BOT, LIMIT, SOCKET, Contestant
 from benchmarks.page import GROWTH, NEVERS, TARGETS, missed, page, plot
-from benchmarks.play import CLICKS_THAT, COMMANDS_WHILE, LATE, LOST, Figures, Size, one_round
+from benchmarks.play import CLICKS_THAT, COMMANDS_WHILE, INTERRUPTED, LATE, Figures, Size, one_round
 from tests.process import ROOT
 
 SMALL = Size(commands=2, clicks=2, bursts=(3,), hanging=2, hangs_seconds=0.3, meanwhile=2, memory=(2, 4))
@@ -28,13 +28,13 @@ async def test_a_round_is_played(contestant: Contestant) -> None:
     """Every part gives its figures; nothing is lost, late, or called twice (fifty are two here)."""
     found = await one_round(contestant, 0, SMALL)
     assert found["calls made twice"] == 0
-    assert not [figure for figure, value in found.items() if figure.endswith((LATE, LOST)) and value]
+    assert not [figure for figure, value in found.items() if figure.endswith((LATE, INTERRUPTED)) and value]
     for figure in ("start to ready, s", "command ack p50, ms", "click ack p99, ms", "CPU per command, ms"):
         assert figure in found
     assert found[f"{COMMANDS_WHILE} p99, ms"] > 0
     assert 0 < found["click to toast beyond the stand-ins, ms"] < 2000
     assert found["memory after 4 commands, MB"] > 10
-    assert f"{CLICKS_THAT}, {LOST}" in found
+    assert f"{CLICKS_THAT}, {INTERRUPTED}" in found
 
 
 def figures(value: float) -> Figures:

@@ -43,7 +43,7 @@ async def test_person_who_may_not_press(
     )
     assert public(workspace) == [card]
     assert cellcast.calls == []
-    logged = [r.msg for r in caplog.records if isinstance(r.msg, dict) and r.msg["event"] == "refused"]
+    logged = [r.msg for r in caplog.records if isinstance(r.msg, dict) and r.msg["event"] == "access_denied"]
     request = card.buttons["Keep Number"]["value"].partition(":")[0]
     assert [(line["user"], line["team"], line["request"]) for line in logged] == [(GIL, "T0HOME", request)] * 2
 
@@ -258,7 +258,7 @@ async def test_unexpected_error_gives_a_reference(
             await settled(bot)
             ledger = Ledger(database)
             with ledger.database.transaction() as db:
-                db.execute(sa.text("UPDATE requests SET state = 'nonsense'"))
+                db.execute(sa.text("UPDATE requests SET status = 'nonsense'"))
             ledger.close()
             ack = await workspace.press(BEN, card, "Keep Number")
             assert ack.status == 200

@@ -114,21 +114,21 @@ async def test_same_click_at_every_copy(
     texts = [n.text for n in public(workspace) if n.text.startswith(SUCCESS)]
     assert len(texts) == len(set(texts)) == 200
     async with asyncio.timeout(20):  # the mark that it is told comes after the message
-        while rows(database, "SELECT 1 FROM endings WHERE told_at IS NULL"):  # noqa: ASYNC110 - in another process
+        while rows(database, "SELECT 1 FROM outcomes WHERE delivered_at IS NULL"):  # noqa: ASYNC110 - in another process
             await asyncio.sleep(0.05)
-    counts = "SELECT count(*), count(DISTINCT request_id), min(attempt), max(attempt) FROM endings"
+    counts = "SELECT count(*), count(DISTINCT request_id), min(attempt), max(attempt) FROM outcomes"
     (ended, of_requests, first, last) = rows(database, counts)[0]
     again = ended - 200  # a further attempt follows only from a press that was told as not recorded
     assert (of_requests, first) == (200, 1)
     assert last - 1 <= again <= not_recorded(workspace)
-    assert rows(database, "SELECT count(*) FROM endings WHERE kind = 'succeeded'") == [(200,)]
+    assert rows(database, "SELECT count(*) FROM outcomes WHERE code = 'succeeded'") == [(200,)]
     reliability("Copies", "the same click at three copies at once, 200 times", calls="one for each", told="once each")
 
 
 async def test_copies_that_die_at_random(
     workspace: Workspace, cellcast: Cellcast, copies: list[Copy], database: str, reliability: Record
 ) -> None:
-    """While copies are killed at random: one call for a yes at the most, one ending for each, and all of them told."""
+    """While copies are killed at random: one call for a yes at the most, one outcome for each, and all of them told."""
     chance = random.Random(20_26)  # noqa: S311 - the same chances in each run
     numbers = [f"{n:024x}" for n in range(40)]
     found = await cards(workspace, copies, numbers)
@@ -146,22 +146,22 @@ async def test_copies_that_die_at_random(
             await asyncio.sleep(0.1)  # so that presses and kills are spread over the same seconds
 
     await asyncio.gather(killing(), pressing())
-    open_rows = "SELECT 1 FROM requests WHERE state IN ('pending', 'confirmed')"
-    untold = "SELECT 1 FROM endings WHERE told_at IS NULL"
+    open_rows = "SELECT 1 FROM requests WHERE status IN ('pending', 'confirmed')"
+    untold = "SELECT 1 FROM outcomes WHERE delivered_at IS NULL"
     async with asyncio.timeout(60):
         while rows(database, open_rows) or rows(database, untold):  # noqa: ASYNC110 - in other processes
             await asyncio.sleep(0.2)
     workspace.broken_rules.clear()  # who is dead acknowledges nothing
     assert max(Counter(call.number_id for call in cellcast.calls).values()) == 1
-    endings = rows(
-        database, "SELECT number_id, kind, endings.attempt FROM endings JOIN requests ON requests.id = request_id"
+    outcomes = rows(
+        database, "SELECT number_id, code, outcomes.attempt FROM outcomes JOIN requests ON requests.id = request_id"
     )
-    assert sorted(number for number, *_ in endings) == numbers
+    assert sorted(number for number, *_ in outcomes) == numbers
     called = {call.number_id for call in cellcast.calls}
-    for number, kind, attempt in endings:
+    for number, code, attempt in outcomes:
         assert attempt == 1
-        assert kind in ("succeeded", "lost")
-        assert kind == "lost" or number in called
+        assert code in ("succeeded", "interrupted")
+        assert code == "interrupted" or number in called
         told = {n.text for n in public(workspace) if number in n.text and not n.edited}
         assert len(told) == 1
     reliability(

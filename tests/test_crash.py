@@ -1,4 +1,4 @@
-"""The bot stops (os._exit) at each await point between the command and the told ending, one after another.
+"""The bot stops (os._exit) at each await point between the command and the told outcome, one after another.
 
 A point is a line of bot/ or handlers/ that waits, and how often it has waited; the bot stops as the wait begins, or as
 it ends. Nothing of the bot is changed for it: a task factory looks at each coroutine when it is suspended and resumed.
@@ -152,7 +152,7 @@ class Stopped(Round):
 
 
 async def test_stop_at_every_await_point(tmp_path: Path, reliability: Record) -> None:
-    """Wherever the bot stops, a yes makes one call at the most, and its one ending is told in the end."""
+    """Wherever the bot stops, a yes makes one call at the most, and its one outcome is told in the end."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["bot.app", "tests.test_crash"])
     calm = Stopped(None, tmp_path, context.Process)
@@ -180,7 +180,7 @@ async def test_stop_at_every_await_point(tmp_path: Path, reliability: Record) ->
     await asyncio.gather(*(one(*numbered) for numbered in enumerate(points)))
     # What one run does in two waits another may do in one; nearly all points are reached again.
     assert len(reached) >= len(points) * 0.8
-    for name in ("confirm > call", "post_card > post", "carry_out > _call", "_write_down", "_draw", "_post_ending"):
+    for name in ("confirm > call", "post_card > post", "execute > _call", "record_outcome", "_draw", "_post_ending"):
         assert any(name in place for place, *_ in reached), name
     reliability("Crash", "os._exit at each await point of a round, as the wait begins and as it ends",
-                calls="at most one", told="one ending")  # fmt: skip
+                calls="at most one", told="one outcome")  # fmt: skip

@@ -254,7 +254,7 @@ async def test_people_are_not_remembered_without_end(
     start: Start, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Only a bounded number of people is remembered; the oldest answer makes room."""
-    monkeypatch.setattr("bot.access.MOST_PEOPLE", 2)
+    monkeypatch.setattr("bot.access.MAX_PEOPLE", 2)
     async with start():
         for user in (GIL, BEN, ANA, ANA, BEN):
             assert await types(workspace, user, None)
@@ -303,7 +303,7 @@ async def test_log_names_the_refused_ids(
         await workspace.command(BEN, NUMBERS, NUMBER, PARTNER)
         await settled(bot)
     lines = capsys.readouterr().out.splitlines()
-    known, unknown = [json.loads(line) for line in lines if '"event": "refused"' in line]
+    known, unknown = [json.loads(line) for line in lines if '"event": "access_denied"' in line]
     assert (known["user"], known["team"]) == (GIL, SALES)
     assert (known["teams"], known["enterprise"]) == (["T0LABS", SALES], ORG)
     assert (unknown["user"], unknown["team"]) == (BEN, PARTNER)

@@ -25,7 +25,7 @@ def locked(database: str) -> Iterator[None]:
     other = Ledger(database)
     with other.database.transaction() as db:
         db.execute(sa.text("UPDATE requests SET reason = 'held'"))
-        db.execute(sa.text("UPDATE endings SET message = 'held'"))
+        db.execute(sa.text("UPDATE outcomes SET message = 'held'"))
         yield
         db.rollback()
     other.close()
@@ -152,7 +152,7 @@ async def test_bot_whose_sweep_dies_ends(tmp_path: Path, environment: dict[str, 
         await ask(workspace)
         ledger = Ledger(environment["DATABASE_URL"])
         with ledger.database.transaction() as db:
-            db.execute(sa.text("UPDATE requests SET state = 'nonsense', open_until = 1"))
+            db.execute(sa.text("UPDATE requests SET status = 'nonsense', expires_at = 1"))
         ledger.close()
         assert process.stderr is not None
         said = await asyncio.wait_for(process.stderr.read(), 10)
@@ -173,7 +173,7 @@ async def test_stray_variables_of_bolt(
         await workspace.until(lambda: workspace.notes[-1].text.startswith(SUCCESS))
         process.terminate()
         _, said = await process.communicate()
-    assert said.count(b"ignored_variable") == 2
+    assert said.count(b"variable_ignored") == 2
     assert len(cellcast.calls) == 1
 
 

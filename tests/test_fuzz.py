@@ -202,9 +202,9 @@ async def test_answers_of_cellcast(bot: Bot, cellcast: Cellcast, body: dict[str,
     """Whatever Cellcast answers with 200, it is a success only with `status` exactly true and no `code`."""
     answer = envelope() | body if known else body
     cellcast.next.append(Answer(200, answer))
-    outcome = await bot.cellcast.unsubscribe(NUMBER, 5)
+    result = await bot.cellcast.unsubscribe(NUMBER, 5)
     succeeded = answer.get("status") is True and "code" not in answer
-    assert (outcome.kind == "succeeded") is succeeded
-    assert "\x00" not in outcome.message
+    assert (result.code == "succeeded") is succeeded
+    assert "\x00" not in result.message
     if known and "message" not in body:
-        assert outcome.message == SUCCESS
+        assert result.message == SUCCESS

@@ -67,7 +67,7 @@ async def test_database_that_cannot_be_written(start: Start, workspace: Workspac
         assert (status, told["database"]["why"]) == (503, "it cannot be written")
         _, text = await fetch(workspace, "/metrics")
         assert "unsubscribe_healthy 0.0" in text
-        assert "unsubscribe_pending_cards" not in text
+        assert "unsubscribe_requests_pending" not in text
         (tmp_path / "ledger.db").rmdir()
         (tmp_path / "away").rename(tmp_path / "ledger.db")
         assert await healthz(workspace) == (200, {"ok": True})
@@ -99,8 +99,8 @@ async def test_slack_that_does_not_answer(
         await heard_anew(bot)
         assert await healthz(workspace) == (200, {"ok": True})
     log = capsys.readouterr().out
-    assert '"slack_not_reached"' in log
-    assert '"not_healthy"' in log
+    assert '"slack_unreachable"' in log
+    assert '"unhealthy"' in log
 
 
 async def soon(look: Callable[[], Awaitable[T]], holds: Callable[[T], object], seconds: float = 8.0) -> T:
@@ -178,17 +178,17 @@ async def test_metrics_count_what_happens(start: Start, workspace: Workspace, ce
         await settled(bot)
         _, text = await fetch(workspace, "/metrics")
     found = values(text)
-    assert found["unsubscribe_requests_ended_total{kind=succeeded}"] == 1
-    assert found["unsubscribe_requests_ended_total{kind=not_found}"] == 1
-    assert found["unsubscribe_requests_ended_total{kind=kept}"] == 1
-    assert found["unsubscribe_call_seconds_count{outcome=succeeded}"] == 2
-    assert 0 < found["unsubscribe_call_seconds_sum{outcome=succeeded}"] < 5
-    assert found["unsubscribe_call_seconds_bucket{le=+Inf,outcome=not_found}"] == 1
-    assert found["unsubscribe_ack_seconds_count{request=command}"] == 6
-    assert found["unsubscribe_ack_seconds_count{request=block_actions}"] == 4
-    assert found["unsubscribe_ack_seconds_bucket{le=3.0,request=command}"] == 6
-    assert found["unsubscribe_pending_cards"] == 1
-    assert 6 < found["unsubscribe_oldest_untold_seconds"] < 20
+    assert found["unsubscribe_outcomes_delivered_total{outcome=succeeded}"] == 1
+    assert found["unsubscribe_outcomes_delivered_total{outcome=not_found}"] == 1
+    assert found["unsubscribe_outcomes_delivered_total{outcome=kept}"] == 1
+    assert found["unsubscribe_cellcast_call_duration_seconds_count{outcome=succeeded}"] == 2
+    assert 0 < found["unsubscribe_cellcast_call_duration_seconds_sum{outcome=succeeded}"] < 5
+    assert found["unsubscribe_cellcast_call_duration_seconds_bucket{le=+Inf,outcome=not_found}"] == 1
+    assert found["unsubscribe_ack_duration_seconds_count{request=command}"] == 6
+    assert found["unsubscribe_ack_duration_seconds_count{request=block_actions}"] == 4
+    assert found["unsubscribe_ack_duration_seconds_bucket{le=3.0,request=command}"] == 6
+    assert found["unsubscribe_requests_pending"] == 1
+    assert 6 < found["unsubscribe_oldest_undelivered_outcome_age_seconds"] < 20
     assert found["unsubscribe_slack_errors_total{method=chat.postMessage}"] == 1
     assert found["unsubscribe_socket_reconnects_total"] == 0
     assert found["unsubscribe_healthy"] == 1

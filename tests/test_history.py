@@ -62,7 +62,7 @@ async def test_history_shows_the_last_ten(
     code, out, _ = await run_bot("history", "--json", "--since", "2026-01-01", settings=environment, cwd=tmp_path)
     rows = [json.loads(line) for line in out.splitlines()]
     assert len(rows) == 11
-    assert [ending["kind"] for ending in rows[9]["endings"]] == ["server_error", "succeeded"]
+    assert [outcome["code"] for outcome in rows[9]["outcomes"]] == ["server_error", "succeeded"]
     assert "/response/" not in out
     assert KEY not in out
     code, out, _ = await run_bot("history", "--since", "2999-01-01", settings=environment, cwd=tmp_path)
@@ -87,7 +87,7 @@ async def test_history_of_a_dry_run(
 
 
 def test_nothing_deletes_a_row() -> None:
-    """No statement of the bot deletes a request or an ending (`check` deletes what cannot be there, and rolls back)."""
+    """No statement of the bot deletes a request or an outcome (`check` deletes what cannot be there, and rolls back)."""
     text = "".join(path.read_text() for path in (ROOT / "bot").rglob("*.py"))
     assert text.count(".delete()") == 1
     assert 'requests.delete().where(requests.c.id == "")' in text

@@ -70,7 +70,7 @@ async def test_press_in_home(start: Start, workspace: Workspace, cellcast: Cellc
         assert labels(workspace, BEN) == ["Unsubscribe Number", "Keep Number"]
         await workspace.press_in_home(BEN, workspace.home_buttons(BEN)[0])
         await workspace.until(
-            lambda: not labels(workspace, BEN) and "Last endings\n*Unsubscribed" in said(workspace, BEN)
+            lambda: not labels(workspace, BEN) and "Last outcomes\n*Unsubscribed" in said(workspace, BEN)
         )
         await settled(bot)
     card, toast = public(workspace)
@@ -164,7 +164,7 @@ async def test_home_with_a_wrong_key(start: Start, workspace: Workspace) -> None
 
 
 async def test_home_with_much_in_it(start: Start, workspace: Workspace, cellcast: Cellcast, clock: Clock) -> None:
-    """Twenty endings, newest first, and twenty open requests; the rest is counted."""
+    """Twenty outcomes, newest first, and twenty open requests; the rest is counted."""
     async with start() as bot:
         for number in range(22):
             cellcast.next.append(ANSWERS["unknown number"])

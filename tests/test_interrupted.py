@@ -13,8 +13,8 @@ import sqlalchemy as sa
 from bot.app import Bot
 from bot.demo.cellcast import SUCCESS, Answer, Cellcast
 from bot.demo.workspace import Note, Workspace
-from bot.ledger import Asking, Ledger, Press
-from bot.outcome import Kind, Outcome, State
+from bot.ledger import Click, Ledger, NewRequest
+from bot.status import CallResult, OutcomeCode, Status
 from bot.tasks import Tasks
 from tests.conftest import BEN, NUMBER, Clock, Record, Start, ask, current, private, public, settled
 from tests.proxy import Proxy
@@ -35,12 +35,12 @@ async def sweep(bot: Bot, clock: Clock, seconds: float = 0.0) -> None:
 async def confirm(bot: Bot, card: Note, now: float) -> str:
     """The yes is in the ledger, and its bot is gone before anything else; the request's id."""
     request_id = str(card.buttons["Keep Number"]["value"]).partition(":")[0]
-    press = Press(request_id, 0, BEN, now, card.channel, card.ts)
-    assert await bot.ledger.confirm(press, bot.fulfilment.call_ends_by(now), not_by_asker=False)
+    press = Click(request_id, 0, BEN, now, card.channel, card.ts)
+    assert await bot.ledger.confirm(press, bot.fulfilment.call_deadline(now), second_person=False)
     return request_id
 
 
-@pytest.mark.parametrize(("begun", "headline"), [(False, "*Not unsubscribed: "), (True, "*Outcome unknown: ")])
+@pytest.mark.parametrize(("begun", "headline"), [(False, "*Not unsubscribed: "), (True, "*CallResult unknown: ")])
 async def test_interrupted_attempt(
     start: Start, workspace: Workspace, cellcast: Cellcast, clock: Clock, begun: bool, headline: str
 ) -> None:
@@ -91,7 +91,7 @@ async def test_late_replica_does_not_call(bot: Bot, workspace: Workspace, cellca
     request = await bot.ledger.require(await confirm(bot, card, clock()))
     await sweep(bot, clock, 11)
     clock.advance(-11)  # this replica's clock is behind
-    await bot.fulfilment.carry_out(request)
+    await bot.fulfilment.execute(request)
     await settled(bot)
     assert cellcast.calls == []
     assert len(toasts(workspace)) == 1
@@ -122,9 +122,9 @@ async def test_stop_while_a_yes_is_being_recorded(
     assert len(cellcast.calls) == 1
     assert toasts(workspace)[0].startswith(SUCCESS)
     ledger = Ledger(database)
-    ((request, (ending,)),) = await ledger.history()
+    ((request, (outcome,)),) = await ledger.history()
     ledger.close()
-    assert (request.state, ending.told_at is not None) == (State.SUCCEEDED, True)
+    assert (request.status, outcome.delivered_at is not None) == (Status.SUCCEEDED, True)
     reliability("Crash", "SIGTERM while a click is being recorded", calls="one", told="the toast, before the exit")
 
 
@@ -162,7 +162,7 @@ async def test_answer_replaces_interrupted(
     """What Cellcast answered takes the place of "interrupted" that another replica stored and has not delivered."""
     card = await answer_after_interruption(workspace, bot, cellcast)
     other = Ledger(database)
-    assert [ending.kind for ending in (await other.sweep(clock() + 11, 900)).endings] == [Kind.LOST]
+    assert [outcome.code for outcome in (await other.sweep(clock() + 11, 900)).outcomes] == [OutcomeCode.INTERRUPTED]
     other.close()
     assert cellcast.hold is not None
     cellcast.hold.set()
@@ -176,7 +176,7 @@ async def test_answer_replaces_interrupted(
                 told="the toast")  # fmt: skip
 
 
-@pytest.mark.parametrize("answer", ["succeeded", "declined", "timeout"])
+@pytest.mark.parametrize("answer", ["succeeded", "rejected", "timeout"])
 async def test_answer_corrects_what_was_told(
     start: Start, workspace: Workspace, cellcast: Cellcast, clock: Clock, answer: str, reliability: Record
 ) -> None:
@@ -184,14 +184,14 @@ async def test_answer_corrects_what_was_told(
     cellcast.next.append(
         {
             "succeeded": Answer(),
-            "declined": Answer(400, {"code": 400, "message": "No."}),
+            "rejected": Answer(400, {"code": 400, "message": "No."}),
             "timeout": Answer(fault="drop"),
         }[answer]
     )
     async with start() as quick, start() as slow:  # people's clicks go to the last one
         card = await answer_after_interruption(workspace, slow, cellcast)
         await sweep(quick, clock, 11)
-        assert toasts(workspace)[0].startswith("*Outcome unknown: ")
+        assert toasts(workspace)[0].startswith("*CallResult unknown: ")
         assert cellcast.hold is not None
         cellcast.hold.set()
         await settled(slow)
@@ -203,7 +203,7 @@ async def test_answer_corrects_what_was_told(
         else:
             (correction,) = told
             assert "Correction: this outcome may have been reported as unknown" in correction
-            begins = {"succeeded": SUCCESS, "declined": "*Not unsubscribed: "}[answer]
+            begins = {"succeeded": SUCCESS, "rejected": "*Not unsubscribed: "}[answer]
             assert correction.startswith(begins)
             assert not shown.buttons
         await sweep(quick, clock, 60)
@@ -232,13 +232,13 @@ async def test_correction_after_try_again(bot: Bot, workspace: Workspace, cellca
     cellcast.hold.set()
     await settled(bot)
     await sweep(bot, clock, 16)
-    ((request, endings),) = await bot.ledger.history()
-    assert [(ending.attempt, ending.kind, ending.correction) for ending in endings] == [
-        (1, Kind.SUCCEEDED, True),
-        (2, Kind.SUCCEEDED, False),
+    ((request, outcomes),) = await bot.ledger.history()
+    assert [(outcome.attempt, outcome.code, outcome.correction) for outcome in outcomes] == [
+        (1, OutcomeCode.SUCCEEDED, True),
+        (2, OutcomeCode.SUCCEEDED, False),
     ]
-    assert (request.attempt, request.state) == (2, State.SUCCEEDED)
-    assert all(ending.told_at is not None for ending in endings)
+    assert (request.attempt, request.status) == (2, Status.SUCCEEDED)
+    assert all(outcome.delivered_at is not None for outcome in outcomes)
 
 
 async def test_correction_offers_nothing_that_is_gone(
@@ -265,19 +265,19 @@ async def test_correction_leaves_a_later_request_alone(database: str) -> None:
     """A late answer does not offer Try Again once the number belongs to a later request."""
     ledger = Ledger(database)
     await ledger.open()
-    old, _ = await ledger.ask(Asking(NUMBER, "C1", "U1", 0.0, 100.0))
-    confirmed = await ledger.confirm(Press(old.id, 0, "U2", 1.0, "C1", "1.0"), 11.0, not_by_asker=False)
+    old, _ = await ledger.ask(NewRequest(NUMBER, "C1", "U1", 0.0, 100.0))
+    confirmed = await ledger.confirm(Click(old.id, 0, "U2", 1.0, "C1", "1.0"), 11.0, second_person=False)
     assert confirmed is not None
     assert await ledger.start_call(confirmed, 2.0)
     await ledger.sweep(12.0, 100.0)
     await ledger.sweep(113.0, 100.0)  # Try Again is over
-    new, fresh = await ledger.ask(Asking(NUMBER, "C1", "U1", 114.0, 100.0))
+    new, fresh = await ledger.ask(NewRequest(NUMBER, "C1", "U1", 114.0, 100.0))
     assert fresh
-    assert await ledger.correct(confirmed, Outcome(Kind.NOT_CONNECTED), 115.0, 100.0)
-    again = await ledger.confirm(Press(old.id, 1, "U2", 116.0, "C1", "1.0"), 126.0, not_by_asker=False)
+    assert await ledger.correct(confirmed, CallResult(OutcomeCode.NOT_CONNECTED), 115.0, 100.0)
+    again = await ledger.confirm(Click(old.id, 1, "U2", 116.0, "C1", "1.0"), 126.0, second_person=False)
     assert again is None
-    assert (await ledger.require(old.id)).state is State.REFUSED
-    assert await ledger.confirm(Press(new.id, 0, "U2", 116.0, "C1", "2.0"), 126.0, not_by_asker=False)
+    assert (await ledger.require(old.id)).status is Status.REFUSED
+    assert await ledger.confirm(Click(new.id, 0, "U2", 116.0, "C1", "2.0"), 126.0, second_person=False)
     ledger.close()
 
 
@@ -296,13 +296,13 @@ async def test_nothing_sent_after_an_unknown_attempt(
         await settled(bot)
     else:
         request_id, now = str(card.buttons["Keep Number"]["value"]).partition(":")[0], clock()
-        press = Press(request_id, 1, BEN, now, card.channel, card.ts)
-        assert await bot.ledger.confirm(press, bot.fulfilment.call_ends_by(now), not_by_asker=False)
+        press = Click(request_id, 1, BEN, now, card.channel, card.ts)
+        assert await bot.ledger.confirm(press, bot.fulfilment.call_deadline(now), second_person=False)
         await sweep(bot, clock, 11)
     await sweep(bot, clock, 901)
     await sweep(bot, clock, 16)
     for text in (toasts(workspace)[-1], current(workspace, card).text):
-        assert text.startswith("*Outcome still unknown: ")
+        assert text.startswith("*CallResult still unknown: ")
         assert "an earlier attempt ended as unknown" in text
 
 
@@ -315,7 +315,7 @@ async def sweep_once(bot: Bot, clock: Clock) -> None:
 async def corrected(bot: Bot) -> None:
     """Wait until the first attempt's answer is in the ledger."""
     async with asyncio.timeout(10):
-        while (await bot.ledger.history())[0][1][0].kind is not Kind.SUCCEEDED:  # noqa: ASYNC110 - a row sends no event
+        while (await bot.ledger.history())[0][1][0].code is not OutcomeCode.SUCCEEDED:  # noqa: ASYNC110 - a row sends no event
             await asyncio.sleep(0.01)
 
 
@@ -328,7 +328,7 @@ async def test_outcome_is_stored_within_a_second_after_an_outage(
     tried: list[str] = []
 
     def executes(_db: sa.Connection, _cursor: object, statement: str, *_of_it: object) -> None:
-        if statement.startswith("INSERT INTO endings") and len(tried) < 4:
+        if statement.startswith("INSERT INTO outcomes") and len(tried) < 4:
             tried.append(statement)
             raise sa.exc.OperationalError(statement, {}, Exception("away"))
 
@@ -409,8 +409,8 @@ async def test_ledger_error_is_no_yes(bot: Bot, workspace: Workspace, clock: Clo
     request_id = await confirm(bot, card, clock())
     now = (await bot.ledger.require(request_id)).decided_at
     assert now is not None
-    assert await bot.ledger.end_unstarted(Press(request_id, 0, BEN, now + 1), clock(), 900) is None
-    assert await bot.ledger.end_unstarted(Press(request_id, 1, BEN, now), clock(), 900) is None
-    ended = await bot.ledger.end_unstarted(Press(request_id, 0, BEN, now), clock(), 900)
+    assert await bot.ledger.settle_unstarted(Click(request_id, 0, BEN, now + 1), clock(), 900) is None
+    assert await bot.ledger.settle_unstarted(Click(request_id, 1, BEN, now), clock(), 900) is None
+    ended = await bot.ledger.settle_unstarted(Click(request_id, 0, BEN, now), clock(), 900)
     assert ended is not None
-    assert (ended.state, ended.open_until is not None) == (State.REFUSED, True)
+    assert (ended.status, ended.expires_at is not None) == (Status.REFUSED, True)

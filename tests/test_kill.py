@@ -1,4 +1,4 @@
-"""SIGKILL at every moment between command and toast: one call for a yes at the most, and one ending that is told."""
+"""SIGKILL at every moment between command and toast: one call for a yes at the most, and one outcome that is told."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Killed(Round):
 
 
 async def test_kill_at_every_moment(tmp_path: Path, reliability: Record) -> None:
-    """Whenever the bot dies, a yes makes one call at the most, and its one ending is told in the end."""
+    """Whenever the bot dies, a yes makes one call at the most, and its one outcome is told in the end."""
     gate = asyncio.Semaphore(AT_ONCE)
 
     async def one(moment: str) -> None:
@@ -76,6 +76,6 @@ async def test_kill_at_every_moment(tmp_path: Path, reliability: Record) -> None
             except TimeoutError as error:
                 raise AssertionError(f"killed at: {moment}") from error
         played.prove(moment)
-        reliability("Crash", f"SIGKILL: {moment}", calls="at most one", told="one ending")
+        reliability("Crash", f"SIGKILL: {moment}", calls="at most one", told="one outcome")
 
     await asyncio.gather(*(one(moment) for moment in MOMENTS))

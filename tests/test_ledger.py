@@ -14,13 +14,17 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
-from bot.errors import LedgerError, NewerLedger
-from bot.ledger import LEASE, Asking, Ending, Ledger, Press, Request
-from bot.outcome import Kind, Outcome, State
+from bot.errors import LedgerError, NewerLedgerError
+from bot.ledger import LEASE, Click, Ledger, NewRequest, Outcome, Request
+from bot.status import CallResult, OutcomeCode, Status
 
 WITHIN, CALL = 100.0, 10.0
 NUMBERS = ["a" * 24, "b" * 24]
-OUTCOMES = [Outcome(kind) for kind in Kind if kind not in (Kind.KEPT, Kind.EXPIRED, Kind.REPLACED)]
+OUTCOMES = [
+    CallResult(kind)
+    for kind in OutcomeCode
+    if kind not in (OutcomeCode.KEPT, OutcomeCode.EXPIRED, OutcomeCode.REPLACED)
+]
 
 
 @pytest.fixture
@@ -32,9 +36,9 @@ async def ledger(database: str) -> AsyncIterator[Ledger]:
     found.close()
 
 
-def asking(now: float = 0.0, number: str = NUMBERS[0], by: str = "U1") -> Asking:
+def asking(now: float = 0.0, number: str = NUMBERS[0], by: str = "U1") -> NewRequest:
     """Somebody asks."""
-    return Asking(number_id=number, channel="C1", asked_by=by, now=now, within=WITHIN)
+    return NewRequest(number_id=number, channel="C1", requested_by=by, now=now, within=WITHIN)
 
 
 async def test_newer_schema_is_refused(ledger: Ledger) -> None:
@@ -42,7 +46,7 @@ async def test_newer_schema_is_refused(ledger: Ledger) -> None:
     await ledger.open()
     with ledger.database.transaction() as db:
         db.execute(sa.text("UPDATE ledger_version SET version = 99"))
-    with pytest.raises(NewerLedger, match="newer version of this bot"):
+    with pytest.raises(NewerLedgerError, match="newer version of this bot"):
         await ledger.open()
 
 
@@ -63,37 +67,37 @@ async def test_locked_database_changes_nothing(ledger: Ledger, database: str) ->
         holder.execute(sa.text("UPDATE requests SET reason = 'held'"))
         began = asyncio.get_running_loop().time()
         with pytest.raises(LedgerError, match="not recorded and nothing was done"):
-            await ledger.confirm(Press(request.id, 0, "U1", 1.0), 11.0, not_by_asker=False)
+            await ledger.confirm(Click(request.id, 0, "U1", 1.0), 11.0, second_person=False)
         assert asyncio.get_running_loop().time() - began < 2.9
         assert (await ledger.get(request.id)) == request
         holder.rollback()
     other.close()
-    assert await ledger.confirm(Press(request.id, 0, "U1", 1.0), 11.0, not_by_asker=False)
+    assert await ledger.confirm(Click(request.id, 0, "U1", 1.0), 11.0, second_person=False)
 
 
 async def test_telling_is_claimed_once(ledger: Ledger) -> None:
-    """Of sweeps at the same moment one gets an ending to tell; another may only after the lease."""
+    """Of sweeps at the same moment one gets an outcome to tell; another may only after the lease."""
     request, _ = await ledger.ask(asking())
     found = await asyncio.gather(*(ledger.sweep(WITHIN, WITHIN) for _ in range(8)))
-    (ending,) = [e for swept in found for e in swept.endings]
-    assert (ending.request_id, ending.kind, ending.tellings) == (request.id, Kind.EXPIRED, 1)
-    assert (await ledger.sweep(WITHIN + LEASE - 1, WITHIN)).endings == []
-    (again,) = (await ledger.sweep(WITHIN + LEASE, WITHIN)).endings
+    (outcome,) = [e for swept in found for e in swept.outcomes]
+    assert (outcome.request_id, outcome.code, outcome.delivery_attempts) == (request.id, OutcomeCode.EXPIRED, 1)
+    assert (await ledger.sweep(WITHIN + LEASE - 1, WITHIN)).outcomes == []
+    (again,) = (await ledger.sweep(WITHIN + LEASE, WITHIN)).outcomes
     await ledger.told(again, WITHIN + LEASE)
-    assert (await ledger.sweep(WITHIN * 9, WITHIN)).endings == []
+    assert (await ledger.sweep(WITHIN * 9, WITHIN)).outcomes == []
 
 
 async def test_second_person_holds_in_the_database(ledger: Ledger) -> None:
     """The one who asked cannot confirm where a second person must, whatever was looked at before."""
     request, _ = await ledger.ask(asking())
-    assert not await ledger.confirm(Press(request.id, 0, "U1", 1.0), 11.0, not_by_asker=True)
-    assert await ledger.confirm(Press(request.id, 0, "U2", 1.0), 11.0, not_by_asker=True)
+    assert not await ledger.confirm(Click(request.id, 0, "U1", 1.0), 11.0, second_person=True)
+    assert await ledger.confirm(Click(request.id, 0, "U2", 1.0), 11.0, second_person=True)
 
 
 async def test_request_that_vanishes_meanwhile(ledger: Ledger) -> None:
     """Nothing is known of a request that was never made."""
     assert await ledger.get("0" * 32) is None
-    assert await ledger.keep(Press("0" * 32, 0, "U1", 0.0)) is None
+    assert await ledger.keep(Click("0" * 32, 0, "U1", 0.0)) is None
 
 
 class Promises(RuleBasedStateMachine):
@@ -113,14 +117,14 @@ class Promises(RuleBasedStateMachine):
         for ledger in self._ledgers:
             self._run(ledger.open())
         with self._ledgers[0].database.transaction() as db:
-            db.execute(sa.text("DELETE FROM endings"))
+            db.execute(sa.text("DELETE FROM outcomes"))
             db.execute(sa.text("DELETE FROM requests"))
         self.now = 0.0
         self.requests: dict[str, Request] = {}
         self.yes: dict[tuple[str, int], None] = {}  # confirmations that were recorded: each is one call
-        self.endings: dict[tuple[str, int], Kind] = {}
+        self.outcomes: dict[tuple[str, int], OutcomeCode] = {}
         self.told: set[tuple[str, int]] = set()
-        self.due: list[Ending] = []
+        self.due: list[Outcome] = []
 
     def _run(self, work: Coroutine[Any, Any, Any]) -> Any:
         return self._loop.run_until_complete(work)
@@ -139,12 +143,12 @@ class Promises(RuleBasedStateMachine):
         self._loop.close()
         self._folder.cleanup()
 
-    def _ended(self, endings: list[Ending]) -> None:
-        for ending in endings:
-            key = (ending.request_id, ending.attempt)
-            assert self.endings.setdefault(key, ending.kind) is ending.kind
+    def _ended(self, outcomes: list[Outcome]) -> None:
+        for outcome in outcomes:
+            key = (outcome.request_id, outcome.attempt)
+            assert self.outcomes.setdefault(key, outcome.code) is outcome.code
             assert key not in self.told
-            self.due.append(ending)
+            self.due.append(outcome)
 
     @rule(number=st.sampled_from(NUMBERS), lost=st.booleans())
     def ask(self, number: str, lost: bool) -> None:
@@ -166,13 +170,13 @@ class Promises(RuleBasedStateMachine):
             return
         request_id = list(self.requests)[which % len(self.requests)]
         before = self._run(self._ledgers[0].get(request_id))
-        press = Press(request_id, attempt, "U2", self.now, "C1", "1.0")
-        found = self._all([ledger.confirm(press, self.now + CALL, not_by_asker=False) for ledger in self._ledgers])
+        press = Click(request_id, attempt, "U2", self.now, "C1", "1.0")
+        found = self._all([ledger.confirm(press, self.now + CALL, second_person=False) for ledger in self._ledgers])
         won = [request is not None for request in found]
         assert sum(won) <= 1
         if any(won):
             assert (request_id, attempt + 1) not in self.yes
-            assert before.open_until > self.now
+            assert before.expires_at > self.now
             assert before.attempt == attempt
             self.yes[request_id, attempt + 1] = None
 
@@ -182,48 +186,48 @@ class Promises(RuleBasedStateMachine):
         if not self.requests:
             return
         request_id = list(self.requests)[which % len(self.requests)]
-        press = Press(request_id, 0, "U3", self.now, "C1", "1.0")
+        press = Click(request_id, 0, "U3", self.now, "C1", "1.0")
         one, two, three = self._ledgers
-        confirming = three.confirm(press, self.now + CALL, not_by_asker=False)
+        confirming = three.confirm(press, self.now + CALL, second_person=False)
         kept, expired, confirmed = self._all([one.keep(press), two.expire(press), confirming])
         won = confirmed is not None
         assert (kept is not None) + (expired is not None) + won <= 1
         if won:
             self.yes[request_id, 1] = None
-        self._ended([request.ending for request in (kept, expired) if request is not None])
+        self._ended([request.outcome for request in (kept, expired) if request is not None])
 
-    @rule(which=st.integers(0, 9), outcome=st.sampled_from(OUTCOMES))
-    def finish(self, which: int, outcome: Outcome) -> None:
-        """An answer is written by one copy, and never over an ending that is there."""
+    @rule(which=st.integers(0, 9), result=st.sampled_from(OUTCOMES))
+    def finish(self, which: int, result: CallResult) -> None:
+        """An answer is written by one copy, and never over an outcome that is there."""
         if not self.yes:
             return
         request_id, attempt = list(self.yes)[which % len(self.yes)]
         request = self._run(self._ledgers[0].get(request_id))
-        running = request.state is State.CONFIRMED and request.attempt == attempt
+        running = request.status is Status.CONFIRMED and request.attempt == attempt
         if request.attempt == attempt:
-            found = self._all([led.finish(request, outcome, self.now, WITHIN) for led in self._ledgers])
+            found = self._all([led.finish(request, result, self.now, WITHIN) for led in self._ledgers])
             assert sum(ended is not None for ended in found) == running
-            self._ended([ended.ending for ended in found if ended is not None])
+            self._ended([ended.outcome for ended in found if ended is not None])
 
     @rule()
     def sweep(self) -> None:
-        """All copies sweep at once: each due ending is handed to one of them."""
+        """All copies sweep at once: each due outcome is handed to one of them."""
         found = self._all([ledger.sweep(self.now, WITHIN) for ledger in self._ledgers])
-        claimed = [(e.request_id, e.attempt) for swept in found for e in swept.endings]
+        claimed = [(e.request_id, e.attempt) for swept in found for e in swept.outcomes]
         assert len(claimed) == len(set(claimed))
-        self._ended([e for swept in found for e in swept.endings])
+        self._ended([e for swept in found for e in swept.outcomes])
 
     @rule(taken=st.booleans())
     def tell(self, taken: bool) -> None:
         """Slack takes a message, or does not."""
         if not self.due:
             return
-        ending = self.due.pop()
+        outcome = self.due.pop()
         if taken:
-            self._run(self._ledgers[1].told(ending, self.now))
-            self.told.add((ending.request_id, ending.attempt))
+            self._run(self._ledgers[1].told(outcome, self.now))
+            self.told.add((outcome.request_id, outcome.attempt))
         else:
-            self._run(self._ledgers[2].tell_later(ending, self.now + 1))
+            self._run(self._ledgers[2].defer_delivery(outcome, self.now + 1))
 
     @rule(seconds=st.sampled_from([0.5, 5.0, LEASE, CALL, WITHIN]))
     def wait(self, seconds: float) -> None:
@@ -232,16 +236,16 @@ class Promises(RuleBasedStateMachine):
 
     @invariant()
     def one_ending_for_one_yes(self) -> None:
-        """Each call has one ending or is under way, and nothing ended that nobody knows of."""
+        """Each call has one outcome or is under way, and nothing ended that nobody knows of."""
         for request_id in self.requests:
             request = self._run(self._ledgers[0].get(request_id))
             attempts = sorted(n for r, n in self.yes if r == request_id)
             assert attempts == list(range(1, request.attempt + 1))
-            if request.state in (State.PENDING, State.CONFIRMED):
-                assert request.ending is None
-                assert request.open_number == request.number_id
+            if request.status in (Status.PENDING, Status.CONFIRMED):
+                assert request.outcome is None
+                assert request.active_number_id == request.number_id
             else:
-                assert request.ending.kind.state is request.state
+                assert request.outcome.code.status is request.status
 
 
 def test_promises_hold_whatever_happens_at_once(database: str, monkeypatch: pytest.MonkeyPatch) -> None:

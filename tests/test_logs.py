@@ -14,7 +14,7 @@ import structlog
 from bot import errors, logs
 from bot.demo.cellcast import ANSWERS, Cellcast
 from bot.demo.workspace import Workspace
-from bot.ledger import Asking, Ledger
+from bot.ledger import Ledger, NewRequest
 from bot.settings import Settings, load
 from bot.tasks import Tasks
 from tests.conftest import BEN, Start, ask, current, settled
@@ -84,7 +84,9 @@ async def test_database_errors_hold_no_parameters(tmp_path: Path) -> None:
     """The text of a database error, which is logged, holds no response_url and no words of people."""
     ledger = Ledger(f"sqlite:///{tmp_path}/empty.db")  # its tables are missing
     with pytest.raises(errors.LedgerError) as raised:
-        await ledger.ask(Asking("a" * 24, "C1", "U1", 1.0, 1.0, reply_url="http://secret-url", reason="secret reason"))
+        await ledger.ask(
+            NewRequest("a" * 24, "C1", "U1", 1.0, 1.0, response_url="http://secret-url", reason="secret reason")
+        )
     ledger.close()
     assert "no such table" in str(raised.value.__cause__)
     assert "secret" not in str(raised.value.__cause__)
@@ -99,12 +101,12 @@ async def test_background_errors_are_logged(settings: Settings) -> None:
     async def fail(error: Exception) -> None:
         raise error
 
-    tasks.start(fail(errors.NotTaken("is_archived")))
+    tasks.start(fail(errors.SlackRejected("is_archived")))
     tasks.start(fail(ZeroDivisionError("what")))
     assert await tasks.drain(1) == 0
     expected, unexpected = (json.loads(line) for line in out.getvalue().splitlines())
     assert expected["error"] == "Slack did not take the message (is_archived)."
-    assert unexpected["event"] == "unexpected"
+    assert unexpected["event"] == "unexpected_error"
     assert len(unexpected["reference"]) == 8
     assert "ZeroDivisionError: what" in unexpected["exception"]
 
@@ -134,6 +136,6 @@ async def test_one_grep_tells_a_request(
             card = current(workspace, card)
         request = (await bot.ledger.history())[0][0].id
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines() if request in line]
-    attempt = ["confirmed", "call_begins", "call_ended", "told"]
-    assert [line["event"] for line in lines] == ["asked", "card_posted", *attempt, *attempt]
+    attempt = ["request_confirmed", "call_started", "call_finished", "outcome_delivered"]
+    assert [line["event"] for line in lines] == ["request_created", "card_posted", *attempt, *attempt]
     assert {line["request"] for line in lines} == {request}

@@ -10,8 +10,8 @@ import sqlalchemy as sa
 from bot.app import Bot
 from bot.demo.cellcast import SUCCESS, Cellcast
 from bot.demo.workspace import Note, Workspace
-from bot.ledger import Asking, Ledger
-from bot.outcome import Kind, State
+from bot.ledger import Ledger, NewRequest
+from bot.status import OutcomeCode, Status
 from tests.conftest import (
     ANA,
     BEN,
@@ -126,11 +126,11 @@ async def test_both_requests_stay_in_the_record(bot: Bot, workspace: Workspace, 
     clock.advance(1)
     await bot.fulfilment.sweep()
     await settled(bot)
-    (second, none), (first, endings) = await bot.ledger.history()
-    assert (second.asked_by, second.reason, second.state, none) == (BEN, "second", State.PENDING, [])
-    assert (first.asked_by, first.reason, first.state) == (ANA, "first", State.REPLACED)
-    assert [ending.kind for ending in endings] == [Kind.REPLACED]
-    assert endings[0].told_at is not None
+    (second, none), (first, outcomes) = await bot.ledger.history()
+    assert (second.requested_by, second.reason, second.status, none) == (BEN, "second", Status.PENDING, [])
+    assert (first.requested_by, first.reason, first.status) == (ANA, "first", Status.REPLACED)
+    assert [outcome.code for outcome in outcomes] == [OutcomeCode.REPLACED]
+    assert outcomes[0].delivered_at is not None
     told = public(workspace)[-1].text
     assert told.startswith("*Replaced: ")
     assert "Use the newer card" in told
@@ -154,14 +154,14 @@ async def test_replicas_replace_a_lost_card_once(database: str) -> None:
     for ledger in ledgers:
         await ledger.open()
     for now in range(0, 60, 2):
-        old, _ = await ledgers[0].ask(Asking(NUMBER, "C1", "U1", float(now), 900.0))
+        old, _ = await ledgers[0].ask(NewRequest(NUMBER, "C1", "U1", float(now), 900.0))
         assert await ledgers[0].card_lost(old.id)
-        asking = Asking(NUMBER, "C1", "U2", now + 1.0, 900.0)
+        asking = NewRequest(NUMBER, "C1", "U2", now + 1.0, 900.0)
         found = await asyncio.gather(*(ledger.ask(asking) for ledger in ledgers))
         assert [fresh for _, fresh in found].count(True) == 1
         (new,) = {request.id for request, _ in found}
         assert new != old.id
-        assert (await ledgers[0].require(old.id)).state is State.REPLACED
+        assert (await ledgers[0].require(old.id)).status is Status.REPLACED
         assert await ledgers[0].card_lost(new)
     for ledger in ledgers:
         ledger.close()

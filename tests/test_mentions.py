@@ -25,7 +25,7 @@ def database(tmp_path: Path) -> str:
 
 
 @pytest.mark.parametrize("channel", [NUMBERS, QUIET])
-@pytest.mark.parametrize(("status", "kind"), [(200, "succeeded"), (400, "declined")])
+@pytest.mark.parametrize(("status", "kind"), [(200, "succeeded"), (400, "rejected")])
 async def test_only_the_people_named_are_alerted(
     start: Start, workspace: Workspace, cellcast: Cellcast, tmp_path: Path, channel: str, status: int, kind: str
 ) -> None:

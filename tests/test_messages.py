@@ -10,15 +10,15 @@ import pytest
 from slack_sdk.models.blocks import Block
 
 from bot import cards, home
-from bot.access import MOST_NAMES
+from bot.access import MAX_NAMES
 from bot.cards import Rules
-from bot.cellcast import CUT, LONGEST_MESSAGE
+from bot.cellcast import CUT, MAX_MESSAGE
 from bot.demo import blocks as block_kit
-from bot.ledger import Ending, Request
-from bot.numbers import LONGEST_LABEL
-from bot.outcome import Kind
+from bot.ledger import Outcome, Request
+from bot.numbers import MAX_LABEL
 from bot.slack import Message
-from handlers.command import HISTORY, LONGEST_ECHO, LONGEST_REASON
+from bot.status import OutcomeCode
+from handlers.command import HISTORY, MAX_ECHO, MAX_REASON
 from scripts.messages import (
     CONFIRMED,
     LATER,
@@ -65,7 +65,7 @@ def test_first_line_says_action_and_object(row: Row) -> None:
     """The first lines of what stands in the channel say what is done to which number."""
     begin = "\n".join(row.message.text.split("\n")[:2])
     assert NUMBER in begin
-    assert re.search("[Uu]nsubscrib|Kept|Replaced|Outcome unknown|Cellcast reports success", begin)
+    assert re.search("[Uu]nsubscrib|Kept|Replaced|CallResult unknown|Cellcast reports success", begin)
 
 
 NEXT_STEP = re.compile(
@@ -104,28 +104,28 @@ def test_one_red_button_with_a_dialog() -> None:
 LONG_ID = "U" + "W" * 20
 LONGEST: dict[str, Any] = {
     "phone": "+999 " + "9" * 18,
-    "label": "&" * LONGEST_LABEL,
-    "reason": "<" * LONGEST_REASON,
+    "label": "&" * MAX_LABEL,
+    "reason": "<" * MAX_REASON,
     "channel": "C" + "W" * 20,
-    "asked_by": LONG_ID,
+    "requested_by": LONG_ID,
     "attempt": 999_999,
     "dry_run": True,
 }
 
 
-def longest() -> list[tuple[Request, Ending]]:
-    """A request of every ending, with the longest of everything."""
+def longest() -> list[tuple[Request, Outcome]]:
+    """A request of every outcome, with the longest of everything."""
     found = []
-    for kind in Kind:
+    for kind in OutcomeCode:
         request = ended(
             kind,
             replace(CONFIRMED, **LONGEST, decided_by=LONG_ID),
-            message="&" * LONGEST_MESSAGE + CUT,
+            message="&" * MAX_MESSAGE + CUT,
             retry_at=LATER,
             after_unknown=True,
         )
-        assert request.ending is not None
-        found.append((request, replace(request.ending, decided_by=LONG_ID)))
+        assert request.outcome is not None
+        found.append((request, replace(request.outcome, decided_by=LONG_ID)))
     return found
 
 
@@ -133,15 +133,15 @@ def everything() -> list[Message]:
     """Every message, as it is and at the longest inputs."""
     rules = Rules(second_person=True, listed=True)
     waiting = [replace(REQUEST, **LONGEST), replace(REQUEST, **LONGEST | {"phone": None, "label": None})]
-    most = ", ".join([f"<@{LONG_ID}>"] * MOST_NAMES)
+    most = ", ".join([f"<@{LONG_ID}>"] * MAX_NAMES)
     cases = [row.message for row in rows() if row.part != "The App Home"]
     cases += [cards.card(request, rules) for request in [*waiting, *(r for r, _ in longest())]]
     cases += [cards.card(replace(CONFIRMED, **LONGEST, decided_by=LONG_ID), rules)]
-    cases += [cards.toast(request, ending) for request, ending in longest()]
+    cases += [cards.toast(request, outcome) for request, outcome in longest()]
     cases += [cards.too_late(request) for request, _ in longest()]
     cases += [cards.pointer(waiting[0], "https://" + "x" * 200), cards.card_not_posted(waiting[0], known=False)]
     cases += [cards.history([request for request, _ in longest()][:HISTORY])]
-    cases += [cards.usage(f"{most}, in {most}", listed=True), cards.private("&lt;" * LONGEST_ECHO + most * 2)]
+    cases += [cards.usage(f"{most}, in {most}", listed=True), cards.private("&lt;" * MAX_ECHO + most * 2)]
     return cases
 
 
@@ -154,12 +154,12 @@ def test_slack_takes_every_message() -> None:
 
 
 def test_slack_takes_the_longest_home() -> None:
-    """The App Home too, with more open requests and endings than it shows."""
+    """The App Home too, with more open requests and outcomes than it shows."""
     request = replace(REQUEST, **LONGEST)
-    several = [pair for pair in longest() if pair[1].kind is not Kind.KEPT][: home.LAST_ENDINGS]
-    several += several[: home.LAST_ENDINGS - len(several)]
+    several = [pair for pair in longest() if pair[1].code is not OutcomeCode.KEPT][: home.LAST_OUTCOMES]
+    several += several[: home.LAST_OUTCOMES - len(several)]
     blocks = home.page([request] * 100, several, Rules(second_person=True, listed=True), ["x" * 2000] * 3)
-    assert len(several) == home.LAST_ENDINGS
+    assert len(several) == home.LAST_OUTCOMES
     assert block_kit.view_faults({"type": "home", "blocks": blocks}, "home") == []
     assert [block.to_dict()["type"] for block in Block.parse_all(blocks)] == [block["type"] for block in blocks]
 

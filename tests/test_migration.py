@@ -5,6 +5,7 @@ The files under tests/ledgers/ were written by the code of their version.
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import sqlite3
 from collections.abc import AsyncIterator
@@ -13,22 +14,28 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from bot.ledger import Ledger, Press
-from bot.outcome import Kind, State
+from bot.ledger import Click, Ledger
+from bot.status import OutcomeCode, Status
 
 FILES = Path(__file__).parent / "ledgers"
 WITHIN = 900.0
 
 
+@pytest.fixture(params=[2, 3], ids=lambda version: f"schema {version}")
+def version(request: pytest.FixtureRequest) -> int:
+    """Return the schema that wrote the database."""
+    return int(request.param)
+
+
 @pytest.fixture
-async def ledger(database: str, tmp_path: Path) -> AsyncIterator[Ledger]:
-    """A ledger on a database that schema 2 wrote, not yet opened."""
+async def ledger(version: int, database: str, tmp_path: Path) -> AsyncIterator[Ledger]:
+    """A ledger on a database that an earlier schema wrote, not yet opened."""
     if database.startswith("sqlite"):
-        shutil.copy(FILES / "schema_2.sqlite", tmp_path / "ledger.db")
+        shutil.copy(FILES / f"schema_{version}.sqlite", tmp_path / "ledger.db")
     else:
         engine = sa.create_engine(database)
         with engine.begin() as db:
-            for statement in (FILES / "schema_2.postgresql.sql").read_text().split(";\n"):
+            for statement in (FILES / f"schema_{version}.postgresql.sql").read_text().split(";\n"):
                 db.exec_driver_sql(statement)
         engine.dispose()
     found = Ledger(database)
@@ -41,52 +48,59 @@ def request_id(number: int) -> str:
     return f"{number:032x}"
 
 
-async def test_every_request_is_kept(ledger: Ledger) -> None:
-    """Each request and each ending is there after the migration, which can be run again."""
+async def test_every_request_is_kept(ledger: Ledger, version: int) -> None:
+    """Each request and each outcome is there after the migration, which can be run again."""
     await ledger.open()
     await ledger.open()
     found = {
-        request.id: (request.state, [ending.kind for ending in endings]) for request, endings in await ledger.history()
+        request.id: (request.status, [outcome.code for outcome in outcomes])
+        for request, outcomes in await ledger.history()
     }
-    assert found == {
-        request_id(1): (State.PENDING, []),
-        request_id(2): (State.PENDING, []),
-        request_id(3): (State.CONFIRMED, []),
-        request_id(4): (State.SUCCEEDED, [Kind.SUCCEEDED]),
-        request_id(5): (State.UNKNOWN, [Kind.TIMEOUT]),
-        request_id(6): (State.REFUSED, [Kind.DECLINED]),
-        request_id(7): (State.KEPT, [Kind.KEPT]),
+    since_3: dict[str, object] = {request_id(8): (Status.CONFIRMED, []), request_id(9): (Status.PENDING, [])}
+    assert found == (since_3 if version == 3 else {}) | {
+        request_id(1): (Status.PENDING, []),
+        request_id(2): (Status.PENDING, []),
+        request_id(3): (Status.CONFIRMED, []),
+        request_id(4): (Status.SUCCEEDED, [OutcomeCode.SUCCEEDED]),
+        request_id(5): (Status.UNKNOWN, [OutcomeCode.TIMEOUT]),
+        request_id(6): (Status.REFUSED, [OutcomeCode.REJECTED]),
+        request_id(7): (Status.KEPT, [OutcomeCode.KEPT]),
     }
     assert (await ledger.require(request_id(4))).label == "Support line"
 
 
-async def test_call_that_was_under_way_is_unknown(ledger: Ledger) -> None:
+async def test_call_that_was_under_way_is_unknown(ledger: Ledger, version: int) -> None:
     """Schema 2 did not store whether a call had begun: what it left confirmed is unknown, never "nothing was sent"."""
     await ledger.open()
     await ledger.sweep(1126.0, WITHIN)
-    endings = {request.id: endings for request, endings in await ledger.history()}
-    assert [ending.kind for ending in endings[request_id(3)]] == [Kind.LOST]
+    outcomes = {request.id: outcomes for request, outcomes in await ledger.history()}
+    assert [outcome.code for outcome in outcomes[request_id(3)]] == [OutcomeCode.INTERRUPTED]
+    if version == 3:
+        assert [outcome.code for outcome in outcomes[request_id(8)]] == [OutcomeCode.NOT_STARTED]
 
 
+@pytest.mark.parametrize("version", [2])
 async def test_first_schema(ledger: Ledger) -> None:
-    """A database of schema 1, which had no names of numbers, goes through both migrations."""
+    """A database of schema 1, which had no names of numbers, goes through every migration."""
     with ledger.database.transaction() as db:
         for column in ("phone", "label"):
             db.execute(sa.text(f"ALTER TABLE requests DROP COLUMN {column}"))
         db.execute(sa.text("UPDATE ledger_version SET version = 1"))
     await ledger.open()
     kept = await ledger.require(request_id(4))
-    assert (kept.state, kept.phone, kept.label) == (State.SUCCEEDED, None, None)
+    assert (kept.status, kept.phone, kept.label) == (Status.SUCCEEDED, None, None)
 
 
-async def test_requests_go_on(ledger: Ledger) -> None:
+async def test_requests_go_on(ledger: Ledger, version: int) -> None:
     """What waits can be confirmed, what is undelivered is delivered, an open offer can be tried again."""
     await ledger.open()
     swept = await ledger.sweep(1126.0, WITHIN)
-    assert {ending.request_id for ending in swept.endings} == {request_id(3), request_id(6)}
+    since_3 = {request_id(8)} if version == 3 else set()
+    assert {outcome.request_id for outcome in swept.outcomes} == {request_id(3), request_id(6)} | since_3
+    assert [request.id for request in swept.cards] == ([request_id(9)] if version == 3 else [])
     for number, attempt in ((1, 0), (5, 1)):
-        press = Press(request_id(number), attempt, "U0BEN", 1130.0, "C0NUMBERS", f"{number}.000001")
-        confirmed = await ledger.confirm(press, 1155.0, not_by_asker=False)
+        press = Click(request_id(number), attempt, "U0BEN", 1130.0, "C0NUMBERS", f"{number}.000001")
+        confirmed = await ledger.confirm(press, 1155.0, second_person=False)
         assert confirmed is not None
         assert await ledger.start_call(confirmed, 1131.0)
 
@@ -101,8 +115,8 @@ async def test_the_schema_is_that_of_a_new_database(ledger: Ledger, database: st
     new.close()
 
     def shape(path: Path) -> object:
-        with sqlite3.connect(path) as db:
-            tables = ("ledger_version", "requests", "endings")
+        with contextlib.closing(sqlite3.connect(path)) as db:
+            tables = ("ledger_version", "requests", "outcomes")
             columns = {t: {row[1] for row in db.execute(f"PRAGMA table_info({t})")} for t in tables}
             return columns, {row[0] for row in db.execute("SELECT name FROM sqlite_master WHERE type = 'index'")}
 

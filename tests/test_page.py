@@ -50,7 +50,7 @@ class Demo:
         await self.tab.get_by_role("radio", name=name).check()
 
     async def press(self, label: str, sure: str | None = None) -> None:
-        """Press the newest button of this label, and the one of the dialog that asks again."""
+        """Click the newest button of this label, and the one of the dialog that asks again."""
         await self.tab.get_by_role("main").get_by_role("button", name=label, exact=True).last.click()
         if sure:
             await self.tab.get_by_role("dialog").get_by_role("button", name=sure).click()
@@ -211,7 +211,7 @@ async def test_cellcast_times_out(demo: Demo) -> None:
     await demo.tab.get_by_role("button", name="Cellcast times out").click()
     await demo.type(f"/unsubscribe-number {SUPPORT}")
     await demo.press("Unsubscribe Number", sure="Unsubscribe Number")
-    await demo.see("Outcome unknown:")
+    await demo.see("CallResult unknown:")
     await expect(demo.tab.get_by_label("Steps")).to_contain_text("no answer")
     await demo.press("Try Again", sure="Try Again")
     await demo.see(SUCCESS)
@@ -378,7 +378,7 @@ async def test_accessible(demo: Demo, colours: str, width: int) -> None:
     await accessible(demo, "dialog")
     await demo.tab.keyboard.press("Escape")
     await demo.tab.get_by_role("button", name="Cellcast Numbers").click()
-    await demo.tab.get_by_role("heading", name="Last endings").wait_for()
+    await demo.tab.get_by_role("heading", name="Last outcomes").wait_for()
     await accessible(demo, "App Home")
     if width < 800:
         await demo.tab.get_by_role("button", name="Behind the scenes").click()

@@ -78,7 +78,7 @@ async def test_documented_payload(start: Start, workspace: Workspace, path: Path
         await settled(bot)
         channel = note.channel if note else NUMBERS
         values = {
-            "{response_url}": workspace._reply_url(channel, ANA, note.ts if note else None),
+            "{response_url}": workspace._response_url(channel, ANA, note.ts if note else None),
             "{trigger_id}": workspace._trigger(ANA),
             "{message_ts}": note.ts if note else "",
             "{channel_id}": channel,

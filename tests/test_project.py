@@ -11,8 +11,8 @@ import tomllib
 import pytest
 
 from bot import __version__, cards
-from bot.outcome import Kind
 from bot.settings import Settings
+from bot.status import OutcomeCode
 from tests.process import ROOT
 
 
@@ -48,7 +48,7 @@ def test_readme_has_its_parts() -> None:
         assert f"\n## {heading}\n" in text
     assert len(re.findall(r"^\| `[A-Z_]+` \|", text, re.MULTILINE)) == len(Settings.model_fields)
     assert len(re.findall(r"^\| (succeeded|refused|unknown|kept|expired|replaced) \| [^!]", text, re.MULTILINE)) == len(
-        Kind
+        OutcomeCode
     )
 
 

@@ -71,7 +71,7 @@ async def test_socket_that_cannot_be_opened(
     start: Start, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A socket that never comes ends the start with a plain line."""
-    monkeypatch.setattr("bot.socket_mode.SECONDS", 0.5)
+    monkeypatch.setattr("bot.socket_mode.CONNECT_TIMEOUT", 0.5)
     workspace.faults["socket"].append("hang")
     with pytest.raises(StartError, match="Slack's socket cannot be reached"):
         async with start(slack_app_token=APP_TOKEN):

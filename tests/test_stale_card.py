@@ -10,7 +10,7 @@ import pytest
 from bot.app import Bot
 from bot.demo.cellcast import SUCCESS, Answer, Cellcast
 from bot.demo.workspace import Workspace
-from bot.ledger import LEASE, Press
+from bot.ledger import LEASE, Click
 from tests.conftest import ANA, BEN, Clock, Start, ask, current, private, settled
 
 UPDATE = "chat.update"
@@ -191,11 +191,11 @@ async def test_replica_that_comes_too_late(bot: Bot, workspace: Workspace, cellc
     card = await ask(workspace)
     await settled(bot)
     now, request_id = clock(), str(card.buttons["Keep Number"]["value"]).partition(":")[0]
-    press = Press(request_id, 0, BEN, now, card.channel, card.ts)
-    request = await bot.ledger.confirm(press, bot.fulfilment.call_ends_by(now), not_by_asker=False)
+    press = Click(request_id, 0, BEN, now, card.channel, card.ts)
+    request = await bot.ledger.confirm(press, bot.fulfilment.call_deadline(now), second_person=False)
     assert request is not None
     await sweep(bot, clock, 11)
-    await bot.fulfilment.carry_out(request)
+    await bot.fulfilment.execute(request)
     await settled(bot)
     await sweep(bot, clock, LEASE + 1)
     assert "Try Again" in current(workspace, card).buttons

@@ -1,4 +1,4 @@
-"""Every ending is told: repeated until Slack has taken it, by whatever way is left, after a restart too."""
+"""Every outcome is told: repeated until Slack has taken it, by whatever way is left, after a restart too."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bot.app import Bot
 from bot.demo.cellcast import SUCCESS, Cellcast
 from bot.demo.workspace import Channel, Workspace
 from bot.fulfilment import wait_before
-from bot.outcome import Kind
+from bot.status import OutcomeCode
 from tests.conftest import ANA, BEN, NUMBER, NUMBERS, QUIET, Clock, Record, Start, ask, current, public, settled
 
 
@@ -174,14 +174,14 @@ async def test_response_url_says_no_with_200(
     cellcast.hold.set()
     await settled(bot)
     assert toasts(workspace, QUIET) == toasts(workspace, f"D0{BEN}") == []
-    assert bot.metrics.endings[Kind.SUCCEEDED] == 0
+    assert bot.metrics.outcomes[OutcomeCode.SUCCEEDED] == 0
     workspace.faults["response_url"] += [fault] * 2
     clock.advance(1.1)
     await bot.fulfilment.sweep()
     await settled(bot)
     assert toasts(workspace, QUIET) == []
     assert len(toasts(workspace, f"D0{BEN}")) == 1
-    assert bot.metrics.endings[Kind.SUCCEEDED] == 1
+    assert bot.metrics.outcomes[OutcomeCode.SUCCEEDED] == 1
     assert bot.slack.errors["response_url"] == 4
     clock.advance(60)
     await bot.fulfilment.sweep()
@@ -251,13 +251,17 @@ async def test_kept_card_that_could_not_be_closed(bot: Bot, workspace: Workspace
     assert len(public(workspace)) == 1
 
 
-async def test_toast_by_response_url_whose_answer_is_lost(bot: Bot, workspace: Workspace, clock: Clock) -> None:
+async def test_toast_by_response_url_whose_answer_is_lost(
+    bot: Bot, workspace: Workspace, cellcast: Cellcast, clock: Clock
+) -> None:
     """At least once: a toast whose answer got lost may stand twice, and both say the same."""
+    cellcast.hold = asyncio.Event()
     card = await ask(workspace, channel=QUIET)
     await settled(bot)
     await workspace.press(BEN, card, "Unsubscribe Number")
     await workspace.until(lambda: "Unsubscribing" in current(workspace, card).text)
     workspace.faults["response_url"] += ["", "drop_after"]
+    cellcast.hold.set()
     await settled(bot)
     clock.advance(1.1)
     await bot.fulfilment.sweep()
@@ -286,7 +290,7 @@ async def test_response_url_fails_for_a_while(
 
 
 async def test_told_after_a_restart(start: Start, workspace: Workspace, cellcast: Cellcast, clock: Clock) -> None:
-    """An ending that Slack did not take before the bot stopped is told by the next start."""
+    """An outcome that Slack did not take before the bot stopped is told by the next start."""
     async with start() as bot:
         card = await ask(workspace)
         await settled(bot)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-LONGEST_TEXT = 40_000
+MAX_TEXT = 40_000
 # Mentions as an app writes them, and what automatic parsing makes of plain text: a mention, or a link to a channel or
 # an address (https://docs.slack.dev/messaging/formatting-message-text#automatic-parsing). The stand-in takes every
 # #name for a channel's.
@@ -21,7 +21,7 @@ MARKUP = re.compile(r"<[^<>]*>")
 def faults(text: object, blocks: object) -> list[str]:
     """What Slack would refuse in a message; empty where it is fine."""
     found = []
-    if not isinstance(text, str) or not text.strip() or len(text) > LONGEST_TEXT:
+    if not isinstance(text, str) or not text.strip() or len(text) > MAX_TEXT:
         found.append("no_text or msg_too_long: the top-level text")
     if not isinstance(blocks, list) or not 1 <= len(blocks) <= 50:
         return [*found, "invalid_blocks: 1 to 50 blocks"]

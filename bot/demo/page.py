@@ -83,7 +83,7 @@ class Page:
         """The ledger; what has changed in it since the last step is noted."""
         ledger = self._bot.ledger()
         for row in reversed(ledger):
-            now = f"{row['state']}{', attempt ' + str(row['attempt']) if row['attempt'] > 1 else ''}"
+            now = f"{row['status']}{', attempt ' + str(row['attempt']) if row['attempt'] > 1 else ''}"
             before = self._states.get(row["id"])
             if before != now:
                 self._states[row["id"]] = now

@@ -19,8 +19,9 @@ from bot.errors import StartError
 from bot.settings import Settings
 
 START_SECONDS = 30.0
-ROWS = "SELECT id, number_id, phone, label, state, attempt, asked_at FROM requests ORDER BY asked_at DESC LIMIT 20"
-UNTOLD = "SELECT count(*) FROM endings WHERE told_at IS NULL AND request_id = ?"
+ROWS = """SELECT id, number_id, phone, label, status, attempt, requested_at
+FROM requests ORDER BY requested_at DESC LIMIT 20"""
+UNTOLD = "SELECT count(*) FROM outcomes WHERE delivered_at IS NULL AND request_id = ?"
 
 
 class Shipped:

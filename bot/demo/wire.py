@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-MOST_STEPS = 120
-LONGEST_DETAIL = 4000
+MAX_STEPS = 120
+MAX_DETAIL = 4000
 
 
 @dataclass
@@ -32,14 +32,14 @@ class Wire:
     """The last steps; `on_change` is called after each."""
 
     def __init__(self) -> None:
-        self.steps: deque[Step] = deque(maxlen=MOST_STEPS)
+        self.steps: deque[Step] = deque(maxlen=MAX_STEPS)
         self.on_change: Callable[[], None] = lambda: None
         self._numbers = itertools.count(1)
 
     def begin(self, kind: str, title: str, detail: object = "") -> Step:
         """A step begins."""
         text = detail if isinstance(detail, str) else json.dumps(detail, indent=1, ensure_ascii=False)
-        step = Step(next(self._numbers), kind, title, text[:LONGEST_DETAIL])
+        step = Step(next(self._numbers), kind, title, text[:MAX_DETAIL])
         self.steps.append(step)
         self.on_change()
         return step

@@ -98,7 +98,7 @@ class Ack:
 
 
 @dataclass
-class ReplyUrl:
+class ResponseUrl:
     """A response_url: whom it belongs to and how often it was used; `ts` is the message that was clicked on."""
 
     channel: str
@@ -167,7 +167,7 @@ class Workspace:
         self.acks: list[Ack] = []
         self._token, self._app_token = token, app_token
         self._verifier = SignatureVerifier(signing_secret)
-        self._urls: dict[str, ReplyUrl] = {}
+        self._urls: dict[str, ResponseUrl] = {}
         self._changed = asyncio.Condition()
         self._listeners: list[Callable[[Note], None]] = []
         self._count = itertools.count(1)
@@ -224,7 +224,7 @@ class Workspace:
             "text": text,
             "api_app_id": APP,
             "is_enterprise_install": "false",
-            "response_url": self._reply_url(channel, user, None),
+            "response_url": self._response_url(channel, user, None),
             "trigger_id": self._trigger(user),
         } | ({"enterprise_id": self.enterprise_id, "enterprise_name": "Stand-in Org"} if self.enterprise_id else {})
 
@@ -256,7 +256,7 @@ class Workspace:
             "channel": {"id": note.channel, "name": self.channels[note.channel].name},
             "state": {"values": {}},
             "trigger_id": self._trigger(user),
-            "response_url": self._reply_url(note.channel, user, note.ts),
+            "response_url": self._response_url(note.channel, user, note.ts),
             "actions": [action],
         }
         if note.to is None:  # of an ephemeral message Slack tells only where it stands
@@ -651,9 +651,9 @@ class Workspace:
     def _ts(self) -> str:
         return f"{int(time.time())}.{next(self._count):06d}"
 
-    def _reply_url(self, channel: str, user: str, ts: str | None) -> str:
+    def _response_url(self, channel: str, user: str, ts: str | None) -> str:
         secret = secrets.token_hex(8)
-        self._urls[secret] = ReplyUrl(channel, user, self.now(), ts)
+        self._urls[secret] = ResponseUrl(channel, user, self.now(), ts)
         return f"{self._server.url}/response/{secret}"
 
     def use_up(self, response_url: str) -> None:

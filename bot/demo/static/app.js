@@ -307,9 +307,9 @@ function row(found) {
   const number = element("td", "", found.label ?? found.phone ?? `…${found.number_id.slice(-6)}`);
   number.title = found.number_id;
   const now = element("td");
-  now.append(element("span", `state ${STATES[found.state] ?? "off"}`, found.state));
+  now.append(element("span", `state ${STATES[found.status] ?? "off"}`, found.status));
   if (found.attempt > 1) now.append(`, attempt ${found.attempt}`);
-  const ended = !["pending", "confirmed"].includes(found.state);
+  const ended = !["pending", "confirmed"].includes(found.status);
   made.append(number, now, element("td", "", ended ? (found.untold ? "not yet" : "yes") : ""));
   return made;
 }

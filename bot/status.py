@@ -6,8 +6,8 @@ import enum
 from dataclasses import dataclass
 
 
-class State(enum.StrEnum):
-    """The states of a request; all but the first two are endings."""
+class Status(enum.StrEnum):
+    """The states of a request; all but the first two are outcomes."""
 
     PENDING = "pending"
     CONFIRMED = "confirmed"
@@ -19,59 +19,59 @@ class State(enum.StrEnum):
     REPLACED = "replaced"
 
 
-class Kind(enum.StrEnum):
+class OutcomeCode(enum.StrEnum):
     """Why a request ended as it did; each has its own words and next step."""
 
     SUCCEEDED = "succeeded"
     DRY_RUN = "dry_run"
     UNAUTHORIZED = "unauthorized"  # 401
     NOT_FOUND = "not_found"  # 404 that speaks of the number
-    DECLINED = "declined"  # 400, 422, or 200 with `status: false`
+    REJECTED = "rejected"  # 400, 422, or 200 with `status: false`
     RATE_LIMITED = "rate_limited"  # 429
     NOT_CONNECTED = "not_connected"  # nothing was sent
     NOT_STARTED = "not_started"  # interrupted before the call: nothing was sent
     TIMEOUT = "timeout"
-    BROKEN = "broken"  # the connection broke after sending
+    CONNECTION_LOST = "connection_lost"  # the connection broke after sending
     SERVER_ERROR = "server_error"  # 5xx
     REDIRECT = "redirect"  # 3xx
-    UNREADABLE = "unreadable"  # not what Cellcast documents
-    LOST = "lost"  # the bot stopped during the call
+    UNEXPECTED_RESPONSE = "unexpected_response"  # not what Cellcast documents
+    INTERRUPTED = "interrupted"  # the bot stopped during the call
     KEPT = "kept"
     EXPIRED = "expired"
     REPLACED = "replaced"  # a later request took its place, for its card got lost
 
     @property
-    def state(self) -> State:
-        """The ending that this kind belongs to."""
-        return _STATES.get(self, State.UNKNOWN)
+    def status(self) -> Status:
+        """The outcome that this kind belongs to."""
+        return _STATUSES.get(self, Status.UNKNOWN)
 
     @property
     def can_try_again(self) -> bool:
         """Whether the same press could end otherwise: a passing cause, or nobody knows what happened."""
-        return self.state is State.UNKNOWN or self in _MAY_PASS
+        return self.status is Status.UNKNOWN or self in _MAY_PASS
 
 
-_STATES = {
-    Kind.SUCCEEDED: State.SUCCEEDED,
-    Kind.DRY_RUN: State.SUCCEEDED,
-    Kind.UNAUTHORIZED: State.REFUSED,
-    Kind.NOT_FOUND: State.REFUSED,
-    Kind.DECLINED: State.REFUSED,
-    Kind.RATE_LIMITED: State.REFUSED,
-    Kind.NOT_CONNECTED: State.REFUSED,
-    Kind.NOT_STARTED: State.REFUSED,
-    Kind.KEPT: State.KEPT,
-    Kind.EXPIRED: State.EXPIRED,
-    Kind.REPLACED: State.REPLACED,
+_STATUSES = {
+    OutcomeCode.SUCCEEDED: Status.SUCCEEDED,
+    OutcomeCode.DRY_RUN: Status.SUCCEEDED,
+    OutcomeCode.UNAUTHORIZED: Status.REFUSED,
+    OutcomeCode.NOT_FOUND: Status.REFUSED,
+    OutcomeCode.REJECTED: Status.REFUSED,
+    OutcomeCode.RATE_LIMITED: Status.REFUSED,
+    OutcomeCode.NOT_CONNECTED: Status.REFUSED,
+    OutcomeCode.NOT_STARTED: Status.REFUSED,
+    OutcomeCode.KEPT: Status.KEPT,
+    OutcomeCode.EXPIRED: Status.EXPIRED,
+    OutcomeCode.REPLACED: Status.REPLACED,
 }
 # The causes that another attempt may not meet again.
-_MAY_PASS = (Kind.RATE_LIMITED, Kind.NOT_CONNECTED, Kind.NOT_STARTED)
+_MAY_PASS = (OutcomeCode.RATE_LIMITED, OutcomeCode.NOT_CONNECTED, OutcomeCode.NOT_STARTED)
 
 
 @dataclass(frozen=True)
-class Outcome:
+class CallResult:
     """What came of a call: `message` is the API's own, `retry_after` the seconds it asked to wait (429)."""
 
-    kind: Kind
+    code: OutcomeCode
     message: str = ""
     retry_after: float | None = None

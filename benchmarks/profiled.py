@@ -65,7 +65,7 @@ async def _profile(commands: int, clicks: int) -> Counter[str]:
 
 def main() -> None:
     """Run the bot, and write where it was at each sample to the file of the command line."""
-    from bot.__main__ import main as bot  # noqa: PLC0415 - the profile begins before it is loaded
+    from bot.cli.main import main as bot  # noqa: PLC0415 - the profile begins before it is loaded
 
     found: Counter[str] = Counter()
 

@@ -22,23 +22,26 @@ from slack_bolt.response import BoltResponse
 from slack_sdk.signature import SignatureVerifier
 
 import handlers
-from bot import cards, errors, web
-from bot.access import Access
-from bot.cellcast import Cellcast
+from bot import errors
+from bot.clients.cellcast import Cellcast
+from bot.clients.slack import Slack
+from bot.domain.numbers import Numbers
 from bot.errors import LedgerError, NewerLedgerError, SlackRejected, SlackUnavailable, StartError
-from bot.fulfilment import GRACE, SWEEP_EVERY, Fulfilment
-from bot.health import Health
-from bot.home import Home
-from bot.ledger import Ledger
-from bot.metrics import Metrics
-from bot.numbers import Numbers
+from bot.ledger.store import Ledger
+from bot.ops.health import Health
+from bot.ops.metrics import Metrics
+from bot.receivers import http as web
+from bot.receivers import payloads
+from bot.service.access import Access
+from bot.service.fulfilment import GRACE, SWEEP_EVERY, Fulfilment
+from bot.service.home_publisher import Home
 from bot.settings import APP_PAGE, Settings
-from bot.slack import Slack
 from bot.tasks import Tasks
-from handlers import payloads
+from bot.views import cards
+from handlers.context import Services
 
 if TYPE_CHECKING:
-    from bot.socket_mode import Socket
+    from bot.receivers.socket_mode import Socket
 
 log = structlog.get_logger("bot.app")
 
@@ -102,7 +105,7 @@ class Bot:
         self.fulfilment.on_change = self.home.refresh
         numbers = Numbers(settings.numbers_file)
         await numbers.current()
-        handlers.register(self.bolt, handlers.Services(access, self.fulfilment, numbers, self.home))
+        handlers.register(self.bolt, Services(access, self.fulfilment, numbers, self.home))
         await self._serve()
         if settings.slack_app_token is not None:
             await self._connect(settings.slack_app_token.get_secret_value())
@@ -161,7 +164,7 @@ class Bot:
         return answer
 
     async def _connect(self, app_token: str) -> None:
-        from bot.socket_mode import Socket  # noqa: PLC0415 - HTTP mode does not load it
+        from bot.receivers.socket_mode import Socket  # noqa: PLC0415 - HTTP mode does not load it
 
         url = await open_socket(self.slack, app_token)
         self._socket = Socket(self.slack, app_token, self._take, self._greeted)

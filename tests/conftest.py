@@ -17,12 +17,12 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import make_url
 
-from bot import logs
+from bot import logging as logs
 from bot.app import Bot
-from bot.demo.cellcast import Cellcast
-from bot.demo.workspace import Channel, Note, Workspace
 from bot.settings import Settings
-from scripts.messages import said_by
+from sandbox.fake_cellcast import Cellcast
+from sandbox.fake_slack import Channel, Note, Workspace
+from tests.messages import said_by
 
 KEY = "stand-in-key-4f3a9b"
 TOKEN = "xoxb-stand-in-token"

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import aiohttp
 
-from bot.demo.workspace import Workspace
+from sandbox.fake_slack import Workspace
 
 ROOT = Path(__file__).parent.parent
 

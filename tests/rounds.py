@@ -7,8 +7,8 @@ import contextlib
 import sqlite3
 from pathlib import Path
 
-from bot.demo.cellcast import Cellcast
-from bot.demo.workspace import Channel, Note, Workspace
+from sandbox.fake_cellcast import Cellcast
+from sandbox.fake_slack import Channel, Note, Workspace
 from tests.conftest import ANA, BEN, KEY, NUMBER, NUMBERS, SIGNING_SECRET, TOKEN, public
 
 Outcome = tuple[int, str, float | None]

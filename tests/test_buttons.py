@@ -9,9 +9,9 @@ import pytest
 import sqlalchemy as sa
 
 from bot.app import Bot
-from bot.demo.cellcast import ANSWERS, Cellcast
-from bot.demo.workspace import Workspace
-from bot.ledger import Ledger
+from bot.ledger.store import Ledger
+from sandbox.fake_cellcast import ANSWERS, Cellcast
+from sandbox.fake_slack import Workspace
 from tests.conftest import (
     ANA,
     BEN,

@@ -7,8 +7,8 @@ import asyncio
 import pytest
 
 from bot.app import Bot
-from bot.demo.cellcast import Cellcast
-from bot.demo.workspace import Workspace
+from sandbox.fake_cellcast import Cellcast
+from sandbox.fake_slack import Workspace
 from tests.conftest import (
     ANA,
     BEN,

@@ -14,10 +14,10 @@ import aiohttp
 import pytest
 import sqlalchemy as sa
 
-from bot.database import IN_BETWEEN
-from bot.demo.cellcast import SUCCESS, Cellcast
-from bot.demo.workspace import Note, Workspace
 from bot.errors import LedgerError
+from bot.ledger.database import IN_BETWEEN
+from sandbox.fake_cellcast import SUCCESS, Cellcast
+from sandbox.fake_slack import Note, Workspace
 from tests.conftest import ANA, BEN, NUMBER, NUMBERS, Record, Start, ask, current, private, public, settled
 from tests.process import free_port, healthy, spawn
 from tests.proxy import Proxy

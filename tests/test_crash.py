@@ -75,7 +75,7 @@ def _place(coroutine: Any) -> str | None:
 
 def run(settings: dict[str, str], ahead: float, stop_at: Point | None, trace: str) -> None:
     """The process: the shipped bot, with a task factory that writes each point down, and stops at one."""
-    from bot import logs  # noqa: PLC0415 - in the other process
+    from bot import logging as logs  # noqa: PLC0415 - in the other process
     from bot.app import Bot  # noqa: PLC0415
     from bot.settings import load  # noqa: PLC0415
 

@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 import sqlalchemy as sa
 
-from bot.database import ANSWER_SECONDS, PATIENT_SECONDS, Database
 from bot.errors import LedgerError
+from bot.ledger.database import ANSWER_SECONDS, PATIENT_SECONDS, Database
 
 SQLITE = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 

@@ -12,12 +12,14 @@ from typing import Any
 import aiohttp
 import pytest
 
-from bot.__main__ import main
 from bot.app import Bot
-from bot.demo import blocks, play, shipped
-from bot.demo.cellcast import SUCCESS, Cellcast
-from bot.demo.workspace import NotThere, Workspace
+from bot.cli.main import main
 from bot.errors import StartError
+from sandbox import block_kit as blocks
+from sandbox import bot_process as shipped
+from sandbox import demo as play
+from sandbox.fake_cellcast import SUCCESS, Cellcast
+from sandbox.fake_slack import NotThere, Workspace
 from tests.conftest import ANA, BEN, GIL, KEY, NUMBER, NUMBERS, TOKEN, ask, current, private, settled
 from tests.process import run_bot, spawn
 

@@ -15,8 +15,8 @@ import aiohttp
 import pytest
 import yaml
 
-from bot.demo.cellcast import SUCCESS, Cellcast
-from bot.demo.workspace import Workspace
+from sandbox.fake_cellcast import SUCCESS, Cellcast
+from sandbox.fake_slack import Workspace
 from tests.conftest import BEN, NUMBERS, ask
 from tests.process import ROOT, free_port, healthy
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from bot.app import Bot
-from bot.demo.cellcast import Cellcast
-from bot.demo.workspace import TEAM, Ack, Note, Workspace
+from sandbox.fake_cellcast import Cellcast
+from sandbox.fake_slack import TEAM, Ack, Note, Workspace
 from tests.conftest import ANA, BEN, GIL, NUMBER, NUMBERS, OTHER, Clock, Start, ask, current, private, public, settled
 
 ORG, SALES = "E0ORG", "T0SALES"
@@ -254,7 +254,7 @@ async def test_people_are_not_remembered_without_end(
     start: Start, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Only a bounded number of people is remembered; the oldest answer makes room."""
-    monkeypatch.setattr("bot.access.MAX_PEOPLE", 2)
+    monkeypatch.setattr("bot.service.access.MAX_PEOPLE", 2)
     async with start():
         for user in (GIL, BEN, ANA, ANA, BEN):
             assert await types(workspace, user, None)

@@ -12,9 +12,9 @@ import pytest
 import sqlalchemy as sa
 
 from bot.app import Bot
-from bot.demo.cellcast import SUCCESS, Cellcast
-from bot.demo.workspace import Channel, Workspace
-from bot.ledger import Ledger
+from bot.ledger.store import Ledger
+from sandbox.fake_cellcast import SUCCESS, Cellcast
+from sandbox.fake_slack import Channel, Workspace
 from tests.conftest import ANA, BEN, GIL, NUMBER, NUMBERS, Clock, Record, Start, ask, current, private, public, settled
 from tests.process import running
 

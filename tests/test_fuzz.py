@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 
 from bot import settings as bot_settings
 from bot.app import Bot
-from bot.demo.cellcast import SUCCESS, Answer, Cellcast, envelope
-from bot.demo.workspace import TEAM, Workspace
+from bot.domain.numbers import Number, NumberList
 from bot.errors import SettingsError
-from bot.numbers import Number, NumberList
+from sandbox.fake_cellcast import SUCCESS, Answer, Cellcast, envelope
+from sandbox.fake_slack import TEAM, Workspace
 from tests.conftest import ANA, BEN, GIL, NUMBER, NUMBERS, ask, private, public, settled
 
 # The fixtures (one bot for all examples of a test) are meant to live through the examples.

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from bot.demo.cellcast import Cellcast
-from bot.demo.workspace import Workspace
+from sandbox.fake_cellcast import Cellcast
+from sandbox.fake_slack import Workspace
 from tests.conftest import ANA, BEN, GIL, NUMBER, NUMBERS, Clock, Start, ask, current, private, public, settled
 from tests.process import run_bot
 

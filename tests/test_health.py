@@ -13,11 +13,12 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from bot import app, health
-from bot.demo.cellcast import ANSWERS, Cellcast
-from bot.demo.workspace import Workspace
+from bot import app
 from bot.errors import StartError
+from bot.ops import health
 from bot.settings import Settings
+from sandbox.fake_cellcast import ANSWERS, Cellcast
+from sandbox.fake_slack import Workspace
 from tests.conftest import ANA, APP_TOKEN, BEN, GIL, NUMBER, NUMBERS, OTHER, SECRETS, Clock, Start, ask, settled
 from tests.process import ROOT
 

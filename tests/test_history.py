@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from bot.demo.cellcast import ANSWERS, SUCCESS, Cellcast
-from bot.demo.workspace import Workspace
+from sandbox.fake_cellcast import ANSWERS, SUCCESS, Cellcast
+from sandbox.fake_slack import Workspace
 from tests.conftest import ANA, BEN, GIL, KEY, NUMBER, NUMBERS, Clock, Start, ask, private, public, settled
 from tests.process import ROOT, run_bot
 

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from bot.app import Bot
-from bot.demo.cellcast import ANSWERS, Cellcast
-from bot.demo.workspace import Workspace
-from scripts.messages import said_by
+from sandbox.fake_cellcast import ANSWERS, Cellcast
+from sandbox.fake_slack import Workspace
 from tests.conftest import ANA, BEN, GIL, NUMBER, NUMBERS, OTHER, Clock, Start, ask, private, public, settled
+from tests.messages import said_by
 
 
 @pytest.fixture

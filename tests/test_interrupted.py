@@ -11,11 +11,12 @@ import pytest
 import sqlalchemy as sa
 
 from bot.app import Bot
-from bot.demo.cellcast import SUCCESS, Answer, Cellcast
-from bot.demo.workspace import Note, Workspace
-from bot.ledger import Click, Ledger, NewRequest
-from bot.status import CallResult, OutcomeCode, Status
+from bot.domain.models import Click, NewRequest
+from bot.domain.status import CallResult, OutcomeCode, Status
+from bot.ledger.store import Ledger
 from bot.tasks import Tasks
+from sandbox.fake_cellcast import SUCCESS, Answer, Cellcast
+from sandbox.fake_slack import Note, Workspace
 from tests.conftest import BEN, NUMBER, Clock, Record, Start, ask, current, private, public, settled
 from tests.proxy import Proxy
 

@@ -14,9 +14,10 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
+from bot.domain.models import Click, NewRequest, Outcome, Request
+from bot.domain.status import CallResult, OutcomeCode, Status
 from bot.errors import LedgerError, NewerLedgerError
-from bot.ledger import LEASE, Click, Ledger, NewRequest, Outcome, Request
-from bot.status import CallResult, OutcomeCode, Status
+from bot.ledger.store import LEASE, Ledger
 
 WITHIN, CALL = 100.0, 10.0
 NUMBERS = ["a" * 24, "b" * 24]

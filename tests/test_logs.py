@@ -11,12 +11,14 @@ from pathlib import Path
 import pytest
 import structlog
 
-from bot import errors, logs
-from bot.demo.cellcast import ANSWERS, Cellcast
-from bot.demo.workspace import Workspace
-from bot.ledger import Ledger, NewRequest
+from bot import errors
+from bot import logging as logs
+from bot.domain.models import NewRequest
+from bot.ledger.store import Ledger
 from bot.settings import Settings, load
 from bot.tasks import Tasks
+from sandbox.fake_cellcast import ANSWERS, Cellcast
+from sandbox.fake_slack import Workspace
 from tests.conftest import BEN, Start, ask, current, settled
 
 

@@ -8,10 +8,11 @@ import pytest
 import sqlalchemy as sa
 
 from bot.app import Bot
-from bot.demo.cellcast import SUCCESS, Cellcast
-from bot.demo.workspace import Note, Workspace
-from bot.ledger import Ledger, NewRequest
-from bot.status import OutcomeCode, Status
+from bot.domain.models import NewRequest
+from bot.domain.status import OutcomeCode, Status
+from bot.ledger.store import Ledger
+from sandbox.fake_cellcast import SUCCESS, Cellcast
+from sandbox.fake_slack import Note, Workspace
 from tests.conftest import (
     ANA,
     BEN,

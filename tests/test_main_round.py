@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from bot.app import Bot
-from bot.demo.cellcast import SUCCESS, Cellcast
-from bot.demo.workspace import Workspace
+from sandbox.fake_cellcast import SUCCESS, Cellcast
+from sandbox.fake_slack import Workspace
 from tests.conftest import BEN, KEY, NUMBER, ask, public, settled
 
 

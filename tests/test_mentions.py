@@ -8,9 +8,9 @@ from typing import Any
 import aiohttp
 import pytest
 
-from bot.demo import blocks
-from bot.demo.cellcast import Answer, Cellcast, envelope
-from bot.demo.workspace import Workspace
+from sandbox import block_kit as blocks
+from sandbox.fake_cellcast import Answer, Cellcast, envelope
+from sandbox.fake_slack import Workspace
 from tests.conftest import ANA, BEN, NUMBER, NUMBERS, QUIET, TOKEN, Start, ask, current, public, settled, text_of
 
 LABEL = "@here @channel @everyone #numbers https://example.com"

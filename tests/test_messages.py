@@ -9,26 +9,17 @@ from typing import Any
 import pytest
 from slack_sdk.models.blocks import Block
 
-from bot import cards, home
-from bot.access import MAX_NAMES
-from bot.cards import Rules
-from bot.cellcast import CUT, MAX_MESSAGE
-from bot.demo import blocks as block_kit
-from bot.ledger import Outcome, Request
-from bot.numbers import MAX_LABEL
-from bot.slack import Message
-from bot.status import OutcomeCode
-from handlers.command import HISTORY, MAX_ECHO, MAX_REASON
-from scripts.messages import (
-    CONFIRMED,
-    LATER,
-    NUMBER,
-    REQUEST,
-    Row,
-    ended,
-    rows,
-    said_by,
-)
+from bot.clients.cellcast import CUT, MAX_MESSAGE
+from bot.domain.models import Message, Outcome, Request
+from bot.domain.numbers import MAX_LABEL
+from bot.domain.status import OutcomeCode
+from bot.service import home_publisher as home
+from bot.service.access import MAX_NAMES
+from bot.views import cards
+from bot.views.cards import Rules
+from handlers.commands import HISTORY, MAX_ECHO, MAX_REASON
+from sandbox import block_kit
+from tests.messages import CONFIRMED, LATER, NUMBER, REQUEST, Row, ended, rows, said_by
 
 ROWS = [pytest.param(row, id=f"{row.part}: {row.when}") for row in rows()]
 JARGON = re.compile(

@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from bot.ledger import Click, Ledger
-from bot.status import OutcomeCode, Status
+from bot.domain.models import Click
+from bot.domain.status import OutcomeCode, Status
+from bot.ledger.store import Ledger
 
 FILES = Path(__file__).parent / "ledgers"
 WITHIN = 900.0

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from bot.demo.cellcast import Cellcast
-from bot.demo.workspace import Workspace
+from sandbox.fake_cellcast import Cellcast
+from sandbox.fake_slack import Workspace
 from tests.conftest import ANA, APP_TOKEN, BEN, NUMBER, NUMBERS, SECRET, Clock, Start, ask, private, public, settled
 from tests.process import ROOT, run_bot
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from bot.app import Bot
-from bot.demo.cellcast import Cellcast
-from bot.demo.workspace import Note, Workspace
-from bot.numbers import read
+from bot.domain.numbers import read
+from sandbox.fake_cellcast import Cellcast
+from sandbox.fake_slack import Note, Workspace
 from tests.conftest import (
     ANA,
     BEN,

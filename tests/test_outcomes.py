@@ -8,9 +8,9 @@ import httpx
 import pytest
 
 from bot.app import Bot
-from bot.demo.cellcast import ANSWERS, STACK, SUCCESS, Answer, Cellcast, envelope, failure
-from bot.demo.workspace import Note, Workspace
-from bot.ledger import Click
+from bot.domain.models import Click
+from sandbox.fake_cellcast import ANSWERS, STACK, SUCCESS, Answer, Cellcast, envelope, failure
+from sandbox.fake_slack import Note, Workspace
 from tests.conftest import (
     ANA,
     BEN,

@@ -17,15 +17,15 @@ from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, Locator, async_playwright, expect
 from playwright.async_api import Page as Tab
 
-from bot.demo import play
-from bot.demo.cellcast import SUCCESS, Cellcast
-from bot.demo.page import Page
-from bot.demo.shipped import Shipped, shipped
-from bot.demo.workspace import Workspace
 from bot.errors import StartError
-from scripts.screenshot import CHROMIUM, FLAGS
+from sandbox import demo as play
+from sandbox.bot_process import Shipped, shipped
+from sandbox.fake_cellcast import SUCCESS, Cellcast
+from sandbox.fake_slack import Workspace
+from sandbox.page import Page
 from tests.conftest import ANA, BEN, KEY, NUMBERS, SIGNING_SECRET, TOKEN
 from tests.process import free_port
+from tools.screenshot import CHROMIUM, FLAGS
 
 SUPPORT = "+61 480 000 000"
 

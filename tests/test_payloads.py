@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from bot.demo.workspace import Note, Workspace
-from handlers.payloads import SENTENCE
+from bot.receivers.payloads import SENTENCE
+from sandbox.fake_slack import Note, Workspace
 from tests.conftest import (
     ANA,
     APP_TOKEN,

@@ -10,9 +10,10 @@ import tomllib
 
 import pytest
 
-from bot import __version__, cards
+from bot import __version__
+from bot.domain.status import OutcomeCode
 from bot.settings import Settings
-from bot.status import OutcomeCode
+from bot.views import cards
 from tests.process import ROOT
 
 
@@ -37,7 +38,7 @@ def test_env_example_names_every_variable() -> None:
 
 def test_generated_documents_are_up_to_date() -> None:
     """The README's tables are what the code says now."""
-    checked = subprocess.run([sys.executable, "scripts/docs.py", "--check"], cwd=ROOT, capture_output=True, check=False)
+    checked = subprocess.run([sys.executable, "tools/docs.py", "--check"], cwd=ROOT, capture_output=True, check=False)
     assert checked.returncode == 0, checked.stdout
 
 

@@ -18,10 +18,10 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from bot.__main__ import main
-from bot.demo.cellcast import Cellcast
-from bot.demo.workspace import Workspace
+from bot.cli.main import main
 from bot.settings import MANIFEST
+from sandbox.fake_cellcast import Cellcast
+from sandbox.fake_slack import Workspace
 from tests.conftest import ANA, APP_TOKEN, KEY, SECRETS, SIGNING_SECRET, TOKEN
 from tests.process import clean_environment, run_bot
 

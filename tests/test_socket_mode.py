@@ -11,10 +11,10 @@ import aiohttp
 import pytest
 from slack_bolt.response import BoltResponse
 
-from bot.demo.cellcast import SUCCESS, Cellcast
-from bot.demo.workspace import FRAME_BYTES, Workspace
 from bot.errors import StartError
-from bot.socket_mode import Socket
+from bot.receivers.socket_mode import Socket
+from sandbox.fake_cellcast import SUCCESS, Cellcast
+from sandbox.fake_slack import FRAME_BYTES, Workspace
 from tests.conftest import (
     ANA,
     APP_TOKEN,
@@ -71,7 +71,7 @@ async def test_socket_that_cannot_be_opened(
     start: Start, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A socket that never comes ends the start with a plain line."""
-    monkeypatch.setattr("bot.socket_mode.CONNECT_TIMEOUT", 0.5)
+    monkeypatch.setattr("bot.receivers.socket_mode.CONNECT_TIMEOUT", 0.5)
     workspace.faults["socket"].append("hang")
     with pytest.raises(StartError, match="Slack's socket cannot be reached"):
         async with start(slack_app_token=APP_TOKEN):
@@ -88,7 +88,7 @@ async def test_socket_is_opened_anew(
     reliability: Record,
 ) -> None:
     """A socket that breaks, is refreshed, or goes deaf is opened anew, and the next press comes through."""
-    monkeypatch.setattr("bot.health.PING_EVERY", 0.2)  # stale after 0.8 s here, after 32 s in use
+    monkeypatch.setattr("bot.ops.health.PING_EVERY", 0.2)  # stale after 0.8 s here, after 32 s in use
     workspace.deaf = how == "deaf"
     async with start(slack_app_token=APP_TOKEN) as bot:
         await workspace.until(lambda: workspace.connected)

@@ -8,9 +8,10 @@ import contextlib
 import pytest
 
 from bot.app import Bot
-from bot.demo.cellcast import SUCCESS, Answer, Cellcast
-from bot.demo.workspace import Workspace
-from bot.ledger import LEASE, Click
+from bot.domain.models import Click
+from bot.ledger.store import LEASE
+from sandbox.fake_cellcast import SUCCESS, Answer, Cellcast
+from sandbox.fake_slack import Workspace
 from tests.conftest import ANA, BEN, Clock, Start, ask, current, private, settled
 
 UPDATE = "chat.update"

@@ -12,9 +12,9 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from bot.__main__ import main
-from bot.demo.cellcast import SUCCESS, Answer, Cellcast
-from bot.demo.workspace import Workspace
+from bot.cli.main import main
+from sandbox.fake_cellcast import SUCCESS, Answer, Cellcast
+from sandbox.fake_slack import Workspace
 from tests.conftest import APP_TOKEN, BEN, KEY, SECRETS, ask, public
 from tests.process import run_bot, running
 

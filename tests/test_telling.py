@@ -6,12 +6,12 @@ import asyncio
 
 import pytest
 
-from bot import cards
 from bot.app import Bot
-from bot.demo.cellcast import SUCCESS, Cellcast
-from bot.demo.workspace import Channel, Workspace
-from bot.fulfilment import wait_before
-from bot.status import OutcomeCode
+from bot.domain.status import OutcomeCode
+from bot.service.fulfilment import wait_before
+from bot.views import cards
+from sandbox.fake_cellcast import SUCCESS, Cellcast
+from sandbox.fake_slack import Channel, Workspace
 from tests.conftest import ANA, BEN, NUMBER, NUMBERS, QUIET, Clock, Record, Start, ask, current, public, settled
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bot.app import Bot
-from bot.demo.workspace import Workspace
+from sandbox.fake_slack import Workspace
 
 
 @pytest.fixture

@@ -1,0 +1,126 @@
+"""python -m bot check: proves a set-up before anyone uses it, a line for each part."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import httpx
+
+from bot.app import identify, open_ledger, open_socket
+from bot.clients.cellcast import Cellcast
+from bot.clients.slack import Slack
+from bot.domain.numbers import MAX_FAULTS, Numbers
+from bot.errors import BotError, SlackRejected
+from bot.ledger.store import Ledger
+from bot.settings import APP_PAGE, MANIFEST, Settings
+
+
+async def check(settings: Settings) -> bool:
+    """Prove the tokens, the key and the database; True if all of them are fine."""
+    slack = Slack(settings.slack_bot_token.get_secret_value(), settings.slack_api_url)
+    cellcast = Cellcast(settings.cellcast_base_url, settings.cellcast_api_key.get_secret_value())
+    ledger = Ledger(settings.database_url)
+
+    async def bot_token() -> str:
+        return await prove_bot_token(slack, groups=bool(_groups_of(settings)))
+
+    async def app_token() -> str:
+        if settings.slack_app_token is None:
+            return "not set: HTTP mode, Slack's requests are expected at /slack/events"
+        await open_socket(slack, settings.slack_app_token.get_secret_value())
+        return "a socket can be opened"
+
+    async def key() -> str:
+        return await prove_key(cellcast)
+
+    async def account() -> str:
+        data = await cellcast.account()
+        if not data:
+            raise BotError("Cellcast does not tell the account of this key.")
+        return f"{data.get('account_name')}, SMS balance {data.get('sms_balance')}, MMS {data.get('mms_balance')}"
+
+    async def database() -> str:
+        await open_ledger(ledger)
+        await ledger.check()
+        return "can be read and written"
+
+    parts: list[tuple[str, Callable[[], Awaitable[str]]]] = [
+        ("Slack bot token", bot_token),
+        ("Slack app token", app_token),
+        ("Slack user groups", lambda: _groups(settings, slack)),
+        ("Cellcast key", key),
+        ("Cellcast account", account),
+        ("Database", database),
+        ("List of numbers", lambda: _numbers(settings)),
+    ]
+    try:
+        return all([await _line(name, prove) for name, prove in parts])
+    finally:
+        await slack.close()
+        await cellcast.close()
+        ledger.close()
+
+
+async def prove_bot_token(slack: Slack, *, groups: bool) -> str:
+    """Whose token it is; raises BotError where Slack does not take it, or it lacks a scope of the manifest."""
+    me = await identify(slack)
+    wanted = set(MANIFEST["oauth_config"]["scopes"]["bot"]) - (set() if groups else {"usergroups:read"})
+    if missing := sorted(wanted - me["scopes"]):
+        raise BotError(
+            f"the app lacks {', '.join(missing)}. Add this under {APP_PAGE} > OAuth & Permissions > Bot Token Scopes, "
+            "and install the app anew."
+        )
+    return f"{me.get('user')} in {me.get('team')} ({me.get('team_id')})"
+
+
+async def prove_key(cellcast: Cellcast) -> str:
+    """Cellcast's own words; raises BotError where it does not take the key or cannot be reached."""
+    try:
+        fine, words = await cellcast.verify()
+    except httpx.HTTPError as error:
+        raise BotError(_unreachable(error)) from None
+    if not fine:
+        raise BotError(f"Cellcast does not accept CELLCAST_API_KEY ({words}). Set the key of your Cellcast account.")
+    return words
+
+
+def _unreachable(error: httpx.HTTPError) -> str:
+    return f"Cellcast cannot be reached ({type(error).__name__}). Check the network of this machine."
+
+
+def _groups_of(settings: Settings) -> list[str]:
+    return sorted(i for i in settings.allowed_users if i.startswith("S"))
+
+
+async def _groups(settings: Settings, slack: Slack) -> str:
+    found = _groups_of(settings)
+    try:
+        counts = [f"{group} has {len(await slack.group_members(group))} members" for group in found]
+    except SlackRejected as error:
+        cure = "give the app the scope usergroups:read and install it anew"
+        why = cure if error.code == "missing_scope" else "look at the group's id in ALLOWED_USERS"
+        raise BotError(f"Slack does not tell who is in them ({error.code}): {why}.") from None
+    return ", ".join(counts) or "none in ALLOWED_USERS"
+
+
+async def _numbers(settings: Settings) -> str:
+    if settings.numbers_file is None:
+        return "not set: people ask by id"
+    found = await Numbers(settings.numbers_file).current()
+    if found.faults:
+        more = f"; and {len(found.faults) - MAX_FAULTS} more" if len(found.faults) > MAX_FAULTS else ""
+        raise BotError(f"{settings.numbers_file}: " + "; ".join(found.faults[:MAX_FAULTS]) + more + ".")
+    return f"{len(found.by_id)} numbers in {settings.numbers_file}"
+
+
+async def _line(name: str, prove: Callable[[], Awaitable[str]]) -> bool:
+    try:
+        said = await prove()
+    except BotError as error:
+        print(f"FAIL  {name}: {error}")
+    except httpx.HTTPError as error:
+        print(f"FAIL  {name}: {_unreachable(error)}")
+    else:
+        print(f"ok    {name}: {said}")
+        return True
+    return False

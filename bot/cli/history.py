@@ -1,0 +1,55 @@
+"""python -m bot history: prints the whole record for an audit, as lines or as JSON."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+from bot.app import open_ledger
+from bot.domain.models import Outcome, Request
+from bot.ledger.store import Ledger
+from bot.settings import Settings
+
+# A response_url lets whoever holds it write into the channel for half an hour; the rest is the bot's bookkeeping.
+PRIVATE = {"response_url", "response_url_replaces", "posting_lease_until", "active_number_id", "outcome"}
+
+
+async def history(settings: Settings, *, since: float, as_json: bool) -> None:
+    """Print every request asked since then, oldest first; one JSON object a line, or readable lines."""
+    ledger = Ledger(settings.database_url)
+    try:
+        await open_ledger(ledger)
+        found = await ledger.history(since)
+    finally:
+        ledger.close()
+    for request, outcomes in reversed(found):
+        print(json.dumps(_row(request, outcomes)) if as_json else _lines(request, outcomes))
+
+
+def _row(request: Request, outcomes: list[Outcome]) -> dict[str, Any]:
+    row = {name: value for name, value in asdict(request).items() if name not in PRIVATE}
+    return row | {"outcomes": [asdict(outcome) for outcome in outcomes]}
+
+
+def _lines(request: Request, outcomes: list[Outcome]) -> str:
+    dry = " (dry run)" if request.dry_run else ""
+    lines = [
+        f"{_when(request.requested_at)}  {request.number_id}{dry}  {request.status}  asked by {request.requested_by}"
+    ]
+    lines[0] += f" in {request.channel}, request {request.id}" + (
+        f", reason: {request.reason}" if request.reason else ""
+    )
+    for outcome in outcomes:
+        told = f"told {_when(outcome.delivered_at)}" if outcome.delivered_at else "not told yet"
+        decided = f", decided by {outcome.decided_by} {_when(outcome.decided_at or 0)}" if outcome.decided_by else ""
+        said = f", Cellcast: {outcome.message!r}" if outcome.message else ""
+        lines.append(
+            f"    attempt {outcome.attempt}: {outcome.code} {_when(outcome.settled_at)}{decided}, {told}{said}"
+        )
+    return "\n".join(lines)
+
+
+def _when(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

@@ -1,0 +1,102 @@
+"""python -m bot [run | setup | check | history | demo]: the command line."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+from bot.errors import BotError, SettingsError
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Do what the command line says; the exit code: 0 fine, 1 it failed, 2 the settings are not right."""
+    given = _parser().parse_args(arguments)
+    try:
+        return {"run": _run, "setup": _setup, "check": _check, "history": _history, "demo": _demo}[given.do](given)
+    except SettingsError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except BotError as error:
+        print(error, file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m bot", description="Unsubscribe Cellcast numbers from Slack.")
+    parser.set_defaults(do="run")
+    commands = parser.add_subparsers(metavar="run | setup | check | history | demo")
+    commands.add_parser("run", help="run the bot (the default)").set_defaults(do="run")
+    commands.add_parser("setup", help="ask for the tokens, prove each, write .env").set_defaults(do="setup")
+    commands.add_parser("check", help="prove tokens, key and database, a line each").set_defaults(do="check")
+    history = commands.add_parser("history", help="print the record of every request")
+    history.set_defaults(do="history")
+    history.add_argument("--json", action="store_true", help="one JSON object a line")
+    history.add_argument(
+        "--since", type=_date, default=0.0, metavar="DATE", help="asked since this day (UTC), 2026-01-31"
+    )
+    demo = commands.add_parser("demo", help="try the bot in a web page, without Slack or Cellcast")
+    demo.set_defaults(do="demo")
+    demo.add_argument("--once", action="store_true", help="play one round, then exit: 0 if the toast came, else 1")
+    demo.add_argument("--port", type=int, default=8080, help="the page's port (default 8080; 0: any free one)")
+    demo.add_argument("--no-browser", action="store_true", help="do not open a browser")
+    return parser
+
+
+def _date(text: str) -> float:
+    """The moment at which a day begins in UTC, as seconds since the epoch."""
+    return datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()
+
+
+def _run(_given: argparse.Namespace) -> int:
+    gc.disable()  # what is loaded now stays: to look through it, now or ever, takes a quarter of the start
+    try:
+        from bot import logging, settings  # noqa: PLC0415 - after the line above
+
+        found = settings.load()
+        import uvloop  # noqa: PLC0415 - a wrong setting is told without loading what only a running bot needs
+
+        from bot import app  # noqa: PLC0415 - likewise
+    finally:
+        gc.freeze()
+        gc.enable()
+    logging.configure(found)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(app.run(found))
+
+
+def _setup(_given: argparse.Namespace) -> int:
+    from bot.cli.setup import setup  # noqa: PLC0415 - as above
+
+    return setup(Path(".env"))
+
+
+def _check(_given: argparse.Namespace) -> int:
+    from bot.cli.check import check  # noqa: PLC0415 - as above
+    from bot.settings import load  # noqa: PLC0415 - as above
+
+    return 0 if asyncio.run(check(load())) else 1
+
+
+def _history(given: argparse.Namespace) -> int:
+    from bot.cli.history import history  # noqa: PLC0415 - as above
+    from bot.settings import load  # noqa: PLC0415 - as above
+
+    asyncio.run(history(load(), since=given.since, as_json=given.json))
+    return 0
+
+
+def _demo(given: argparse.Namespace) -> int:
+    try:
+        from sandbox import demo  # noqa: PLC0415 - the bot itself never loads the demo
+    except ModuleNotFoundError:
+        raise BotError("The demo runs from a checkout of the project; this installation does not carry it.") from None
+
+    return asyncio.run(demo.demo(once=given.once, port=given.port, browser=not given.no_browser))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

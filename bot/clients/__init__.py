@@ -1,0 +1,1 @@
+"""What the bot sends to Slack and Cellcast, and what their answers mean."""

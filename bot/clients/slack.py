@@ -1,0 +1,286 @@
+"""How the bot speaks in Slack: post, update, answer; and whether Slack took it, said no, or left it open.
+
+slack_sdk's own repeating is switched off: it would post a message twice whose answer got lost. What is repeated, and
+when, the fulfilment decides by the three ends told apart here.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+from slack_sdk.errors import SlackApiError
+from slack_sdk.web.async_client import AsyncWebClient
+from slack_sdk.web.async_slack_response import AsyncSlackResponse
+from slack_sdk.webhook.async_client import AsyncWebhookClient
+
+from bot.domain.models import Message
+from bot.errors import SlackRejected, SlackUnavailable
+
+# One call to Slack, connect to last byte.
+CALL_TIMEOUT = 5.0
+# In Socket Mode every ack is kept smaller than this. Slack closes the socket with code 1009 ("Max frame length of 20480
+# has been exceeded") after a frame of 20,480 bytes or more, and the ack in it is lost. Slack doesn't document that:
+# https://github.com/slack-go/slack/issues/1196 and https://github.com/revelrylabs/slax/pull/614 report it.
+FRAME_LIMIT = 18_000
+# Errors that say nothing of the message itself: it can be taken later, or once an administrator has mended the app.
+TRANSIENT_ERRORS = frozenset(
+    {
+        "ratelimited",
+        "rate_limited",
+        "message_limit_exceeded",
+        "accesslimited",
+        "access_denied",
+        "team_access_not_granted",
+        "missing_scope",
+        "not_authed",
+        "invalid_auth",
+        "token_expired",
+        "token_revoked",
+        "account_inactive",
+        "org_login_required",
+    }
+)
+# Errors after which Slack's documentation allows that some of the work was done.
+AMBIGUOUS_ERRORS = frozenset(
+    {"internal_error", "fatal_error", "service_unavailable", "request_timeout", "team_added_to_org"}
+)
+
+
+def frame(envelope_id: str, payload: dict[str, Any] | None = None) -> str:
+    """Return the frame that acknowledges a Socket Mode envelope, in the shortest JSON.
+
+    https://docs.slack.dev/apis/events-api/using-socket-mode#acknowledge
+    """
+    content = {"envelope_id": envelope_id} | ({} if payload is None else {"payload": payload})
+    return json.dumps(content, ensure_ascii=False, separators=(",", ":"))
+
+
+def fits_in_ack(payload: dict[str, Any]) -> bool:
+    """Return whether an ack can carry this answer. HTTP has room for more, but both modes behave the same."""
+    longest_id = "0" * 64  # Slack's ids are UUIDs, with 36 characters
+    return len(frame(longest_id, payload).encode()) < FRAME_LIMIT
+
+
+@dataclass(frozen=True)
+class Membership:
+    """The workspaces and the organization that a person belongs to, as far as users.info tells them."""
+
+    team_id: str | None
+    enterprise_id: str | None
+    teams: frozenset[str]  # all workspaces, `team_id` included
+
+
+class Slack:
+    """The bot's voice. Every method raises SlackRejected or SlackUnavailable where Slack did not take the message."""
+
+    def __init__(self, token: str, base_url: str, now: Callable[[], float] = time.time) -> None:
+        self.now = now
+        self.heard_at = now()  # when Slack answered last, if only with a no
+        self.errors: Counter[str] = Counter()  # by method
+        self.session = aiohttp.ClientSession(
+            timeout=aiohttp.ClientTimeout(total=CALL_TIMEOUT), connector=aiohttp.TCPConnector(limit=0)
+        )
+        self.client = AsyncWebClient(token=token, base_url=base_url, session=self.session, retry_handlers=[])
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self.session.close()
+
+    async def post(self, channel: str, message: Message) -> str:
+        """Post a message (https://docs.slack.dev/reference/methods/chat.postMessage) and return its ts.
+
+        `channel` may be a person's id: then it stands in the direct messages with the bot.
+        """
+        posting = self.client.chat_postMessage(
+            channel=channel,
+            text=message.text,
+            blocks=message.blocks,
+            parse="none",  # Slack's default here, but not in chat.update
+            unfurl_links=False,
+            unfurl_media=False,
+        )
+        return str((await self._sorted("chat.postMessage", posting))["ts"])
+
+    async def update(self, channel: str, ts: str, message: Message) -> None:
+        """Change one of the bot's own messages (https://docs.slack.dev/reference/methods/chat.update)."""
+        updating = self.client.chat_update(
+            channel=channel,
+            ts=ts,
+            text=message.text,
+            blocks=message.blocks,
+            # The documented default of chat.update is "client", and it overwrites what the message was posted with:
+            # without this line an update would make mentions of the plain @here and #general in a reason.
+            parse="none",
+        )
+        await self._sorted("chat.update", updating)
+
+    async def permalink(self, channel: str, ts: str) -> str:
+        """A link to a message (https://docs.slack.dev/reference/methods/chat.getPermalink)."""
+        return str(
+            (await self._sorted("chat.getPermalink", self.client.chat_getPermalink(channel=channel, message_ts=ts)))[
+                "permalink"
+            ]
+        )
+
+    async def identify(self) -> dict[str, Any]:
+        """Prove the token and tell whose it is (https://docs.slack.dev/reference/methods/auth.test).
+
+        `scopes` are those that the token was given (https://docs.slack.dev/authentication/installing-with-oauth).
+        """
+        answer = await self._sorted("auth.test", self.client.auth_test())
+        granted = str(answer.headers.get("x-oauth-scopes", "")).split(",")
+        data = dict(answer.data) if isinstance(answer.data, dict) else {}
+        return data | {"scopes": frozenset(scope.strip() for scope in granted)}
+
+    async def open_socket(self, app_token: str) -> str:
+        """Prove the app-level token; the address of a socket (.../reference/methods/apps.connections.open)."""
+        return str(
+            (await self._sorted("apps.connections.open", self.client.apps_connections_open(app_token=app_token)))["url"]
+        )
+
+    async def group_members(self, group: str) -> frozenset[str]:
+        """Who is in a user group now (https://docs.slack.dev/reference/methods/usergroups.users.list)."""
+        return frozenset(
+            (await self._sorted("usergroups.users.list", self.client.usergroups_users_list(usergroup=group)))["users"]
+        )
+
+    async def membership(self, user: str) -> Membership:
+        """Read where a person belongs (https://docs.slack.dev/reference/methods/users.info).
+
+        In an Enterprise organization the answer can lack `team_id`; `enterprise_user.teams` then has the workspaces.
+        Raise SlackUnavailable if the answer names no workspace at all.
+        """
+        found = (await self._sorted("users.info", self.client.users_info(user=user))).get("user")
+        person = found if isinstance(found, dict) else {}
+        member = person.get("enterprise_user")
+        member = member if isinstance(member, dict) else {}
+        team, enterprise, teams = person.get("team_id"), member.get("enterprise_id"), member.get("teams")
+        known = frozenset(t for t in (team, *(teams if isinstance(teams, list) else ())) if isinstance(t, str))
+        if not known:
+            raise SlackUnavailable("no team")
+        return Membership(
+            team if isinstance(team, str) else None, enterprise if isinstance(enterprise, str) else None, known
+        )
+
+    async def publish_home(self, user: str, blocks: list[dict[str, Any]]) -> None:
+        """Set what a person sees in the App Home (https://docs.slack.dev/reference/methods/views.publish)."""
+        await self._sorted(
+            "views.publish", self.client.views_publish(user_id=user, view={"type": "home", "blocks": blocks})
+        )
+
+    async def open_dialog(self, trigger_id: str, title: str, message: Message) -> None:
+        """Show who pressed a line, where there is no channel to answer in (.../reference/methods/views.open)."""
+        view = {
+            "type": "modal",
+            "title": {"type": "plain_text", "text": title},
+            "close": {"type": "plain_text", "text": "Close"},
+            "blocks": message.blocks,
+        }
+        await self._sorted("views.open", self.client.views_open(trigger_id=trigger_id, view=view))
+
+    async def withdraw(self, url: str) -> None:
+        """Take away the private message whose menu was used, by the response_url of that."""
+        await self._answer(url, {"delete_original": True})
+
+    async def respond(self, url: str, message: Message, *, private: bool = False, replace: bool = False) -> None:
+        """Answer by a response_url: 5 times within 30 minutes, also where the bot is no member.
+
+        https://docs.slack.dev/interactivity/handling-user-interaction#message_responses
+        """
+        body = {
+            "text": message.text,
+            "blocks": message.blocks,
+            "replace_original": replace,
+            "response_type": "ephemeral" if private else "in_channel",
+        }
+        await self._answer(url, body)
+
+    async def _sorted(self, method: str, call: Awaitable[AsyncSlackResponse]) -> AsyncSlackResponse:
+        """The answer of a call; what slack_sdk raises becomes SlackRejected or SlackUnavailable."""
+        try:
+            answer = await call
+        except SlackApiError as error:
+            self.errors[method] += 1
+            sorted_out = _sort(error.response)
+            if isinstance(sorted_out, SlackRejected):
+                self.heard_at = self.now()
+            raise sorted_out from error
+        except (aiohttp.ClientError, TimeoutError, ValueError, AttributeError) as error:
+            # ValueError: a body that is no text; AttributeError: JSON that is no object, which slack_sdk trips over.
+            self.errors[method] += 1
+            raise _broken(error) from error
+        self.heard_at = self.now()
+        return answer
+
+    async def _answer(self, url: str, body: dict[str, Any]) -> None:
+        webhook = AsyncWebhookClient(url, session=self.session, retry_handlers=[])
+        try:
+            answer = await webhook.send_dict(body)
+        except (aiohttp.ClientError, TimeoutError, UnicodeError) as error:
+            self.errors["response_url"] += 1
+            raise _broken(error) from error
+        refused = _refused(answer.body)
+        self.errors["response_url"] += answer.status_code != 200 or refused is not None
+        if answer.status_code == 429:
+            raise SlackRejected("ratelimited", retry_after=_seconds(answer.headers), passing=True)
+        if answer.status_code >= 500:
+            raise SlackUnavailable(f"HTTP {answer.status_code}")
+        if answer.status_code != 200:
+            raise SlackRejected(f"response_url: HTTP {answer.status_code}")
+        if refused is not None:
+            raise refused
+
+
+def _broken(error: Exception) -> SlackRejected | SlackUnavailable:
+    if isinstance(error, aiohttp.ClientConnectorError):  # nothing was sent
+        return SlackRejected("no connection", passing=True)
+    return SlackUnavailable(type(error).__name__)
+
+
+def _refused(body: str) -> SlackRejected | SlackUnavailable | None:
+    """Return what the body of a response_url's answer means; None if Slack took the message.
+
+    A response_url can refuse with HTTP 200: with {"ok": false, "error": "expired_url"}, or with a bare word such as
+    `invalid_blocks` or `action_prohibited`. If it took the message, it answers `ok`, nothing, or {"ok": true}.
+    """
+    body = body.strip()
+    if body in ("", "ok"):
+        return None
+    if re.fullmatch("[a-z][a-z0-9_]*", body):
+        return _by_code(body)
+    try:
+        said = json.loads(body)
+    except (ValueError, RecursionError):
+        said = None
+    if not isinstance(said, dict):
+        return _by_code(None)
+    return None if said.get("ok") is True else _by_code(said.get("error"))
+
+
+def _by_code(code: object) -> SlackRejected | SlackUnavailable:
+    """Tell by Slack's error code whether it refused the message; without a readable code it is not known."""
+    if not isinstance(code, str) or code in AMBIGUOUS_ERRORS:
+        return SlackUnavailable(str(code or "no readable answer"))
+    return SlackRejected(code, passing=code in TRANSIENT_ERRORS)
+
+
+def _sort(response: Any) -> SlackRejected | SlackUnavailable:
+    """Tell a plain no from an answer that leaves open what happened."""
+    data = response.data if isinstance(response, AsyncSlackResponse) else None
+    code = data.get("error") if isinstance(data, dict) else None
+    if isinstance(response, AsyncSlackResponse) and response.status_code == 429:
+        return SlackRejected("ratelimited", retry_after=_seconds(response.headers), passing=True)
+    return _by_code(code)
+
+
+def _seconds(headers: Any) -> float:
+    """The seconds of a Retry-After header (https://docs.slack.dev/apis/web-api/rate-limits), 1 where it says none."""
+    value = str(headers.get("Retry-After", ""))
+    return float(value) if value.isascii() and value.isdigit() else 1.0

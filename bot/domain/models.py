@@ -1,0 +1,107 @@
+"""A request and its outcomes, what people do with it, and the message that they read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from bot.domain.status import OutcomeCode, Status
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one attempt of a request ended (attempt 0: without a call), and how far the telling got."""
+
+    request_id: str
+    attempt: int
+    code: OutcomeCode
+    message: str
+    retry_at: float | None
+    after_unknown: bool
+    decided_by: str | None
+    decided_at: float | None
+    settled_at: float
+    delivery_attempts: int
+    deliver_after: float
+    message_posted_at: float | None
+    delivered_at: float | None
+    correction: bool = False
+
+
+@dataclass(frozen=True)
+class Request:
+    """A request as it stands. `expires_at` is the moment until which a press can (again) confirm it, if any.
+
+    `call_started_at` is set once the call of this attempt may have been sent. From `card_update_due` on a sweep updates
+    the card, because it may show an older state.
+    """
+
+    id: str
+    number_id: str
+    phone: str | None
+    label: str | None
+    reason: str | None
+    active_number_id: str | None
+    status: Status
+    attempt: int
+    dry_run: bool
+    channel: str
+    requested_by: str
+    requested_at: float
+    expires_at: float | None
+    posting_lease_until: float
+    response_url: str | None
+    decided_by: str | None = None
+    decided_at: float | None = None
+    call_deadline: float | None = None
+    call_started_at: float | None = None
+    card_update_due: float | None = None
+    card_posted: bool = False
+    card_ts: str | None = None
+    response_url_replaces: bool = False
+    outcome: Outcome | None = None
+
+
+@dataclass(frozen=True)
+class NewRequest:
+    """Somebody asks, at `now`, to unsubscribe a number; the card can be confirmed for `within` seconds."""
+
+    number_id: str
+    channel: str
+    requested_by: str
+    now: float
+    within: float
+    dry_run: bool = False
+    response_url: str | None = None
+    reason: str | None = None
+    phone: str | None = None
+    label: str | None = None
+
+
+@dataclass(frozen=True)
+class Click:
+    """Somebody pressed a button, at `now`, on the card that showed `attempt` attempts."""
+
+    request_id: str
+    attempt: int
+    by: str
+    now: float
+    channel: str | None = None
+    card_ts: str | None = None
+    response_url: str | None = None
+
+
+@dataclass(frozen=True)
+class SweepResult:
+    """What a sweep found due and claimed: outcomes to tell now, and requests whose card must be updated."""
+
+    outcomes: list[Outcome]
+    cards: list[Request]
+
+
+@dataclass(frozen=True)
+class Message:
+    """What people read: blocks, and a text that says all that the blocks say (screen readers, notifications)."""
+
+    text: str
+    blocks: list[dict[str, Any]]

@@ -1,0 +1,228 @@
+"""What Slack sends, in the shape that the bot knows: anything else is answered before a listener sees it.
+
+Bolt is handed only fields that were looked at here, so nothing odd in a payload can trip a library over. Shapes:
+https://docs.slack.dev/interactivity/implementing-slash-commands and
+https://docs.slack.dev/reference/interaction-payloads/block_actions-payload.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    Field,
+    StringConstraints,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+    model_validator,
+)
+from slack_bolt.response import BoltResponse
+
+from bot.views import cards
+
+Id = Annotated[str, StringConstraints(pattern=r"^[A-Z0-9]{2,32}$")]
+Url = Annotated[str, StringConstraints(pattern=r"^https?://[\x21-\x7e]{1,500}$")]
+Ts = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,12}\.[0-9]{1,12}$")]
+Short = Annotated[str, StringConstraints(max_length=255)]
+# How much of an unreadable payload the log names.
+MAX_KIND, MAX_FIELDS = 40, 5
+
+
+class Command(BaseModel):
+    """A slash command."""
+
+    command: Short
+    text: str = ""
+    user_id: Id
+    team_id: Id
+    channel_id: Id
+    response_url: Url | None = None
+
+
+class Owner(BaseModel):
+    """Something with an id."""
+
+    id: Id
+
+
+class User(Owner):
+    """Who acted.
+
+    `team_id` is the person's primary workspace, the organization (in a menu), or missing: the shape is optional in
+    https://docs.slack.dev/tools/bolt-js/reference/interfaces/BlockSuggestion.
+    """
+
+    team_id: Id | None = None
+
+
+class Place(BaseModel):
+    """The channel of a container, if it names one."""
+
+    channel_id: Id | None = None
+
+
+class Container(Place):
+    """Where the button stands: a message has a ts, the App Home none."""
+
+    type: Literal["message", "message_attachment", "view"] = "message"
+    message_ts: Ts | None = None
+
+
+def _channel(container: Place | None) -> Owner | None:
+    return None if container is None or container.channel_id is None else Owner(id=container.channel_id)
+
+
+class Option(BaseModel):
+    """What was chosen in a menu."""
+
+    value: Short
+
+
+class Action(BaseModel):
+    """The button, or the menu."""
+
+    type: Literal["button", "external_select"]
+    action_id: Short
+    value: Annotated[str, StringConstraints(max_length=2000)] = ""
+    selected_option: Option | None = None
+
+
+class BlockActions(BaseModel):
+    """A press of a button, or a choice, on a message or in the App Home."""
+
+    type: Literal["block_actions"]
+    user: User
+    team: Owner | None = None
+    channel: Owner | None = None
+    container: Container
+    actions: Annotated[list[Action], Field(min_length=1, max_length=1)]
+    trigger_id: Short | None = None
+    response_url: Url | None = None
+
+    @model_validator(mode="after")
+    def _somewhere(self) -> BlockActions:
+        self.channel = self.channel or _channel(self.container)
+        of_message = self.channel is not None and self.container.message_ts is not None
+        if not of_message and (self.container.type != "view" or self.actions[0].type != "button"):
+            raise ValueError("a press on a message names its channel and ts; the App Home has buttons only")
+        return self
+
+
+class Suggestion(BaseModel):
+    """What somebody has typed in a menu so far (.../reference/interaction-payloads/block_suggestion-payload).
+
+    A menu without a channel is answered too: the choice in it is checked with its channel.
+    """
+
+    type: Literal["block_suggestion"]
+    user: User
+    team: Owner | None = None
+    channel: Owner | None = None
+    container: Place | None = None
+    action_id: Short
+    value: str = ""
+
+    @model_validator(mode="after")
+    def _somewhere(self) -> Suggestion:
+        self.channel = self.channel or _channel(self.container)
+        return self
+
+
+class HomeOpened(BaseModel):
+    """The event app_home_opened; `tab` tells which (https://docs.slack.dev/reference/events/app_home_opened)."""
+
+    type: Literal["app_home_opened"]
+    user: Id
+    tab: Literal["home", "messages", "about"]
+
+
+class OtherEvent(BaseModel):
+    """An event that nobody here waits for."""
+
+    type: Short
+
+
+class Event(BaseModel):
+    """An event (https://docs.slack.dev/apis/events-api)."""
+
+    type: Literal["event_callback"]
+    team_id: Id | None = None
+    event: HomeOpened | OtherEvent
+
+
+class Handshake(BaseModel):
+    """Slack's own questions whether somebody listens: url_verification and ssl_check."""
+
+    type: Literal["url_verification", "ssl_check"]
+    challenge: Short = ""
+
+
+class Way(BaseModel):
+    """The ways to answer a person, if the payload has any that can be read."""
+
+    response_url: Url | None = None
+    trigger_id: Short | None = None
+
+    @field_validator("*", mode="wrap")
+    @classmethod
+    def _or_none(cls, value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
+        try:
+            return validate(value)
+        except ValidationError:
+            return None
+
+
+class InvalidPayloadError(Exception):
+    """The bot cannot read this payload.
+
+    `answer` is the ack for Slack, `kind` the payload's type, `fields` what is invalid in it. A response_url or a
+    trigger_id is a way to tell the person.
+    """
+
+    def __init__(self, answer: BoltResponse, kind: str, fields: list[str], way: Way) -> None:
+        super().__init__("unreadable request")
+        self.answer, self.kind, self.fields = answer, kind, fields
+        self.response_url, self.trigger_id = way.response_url, way.trigger_id
+
+
+_SHAPES: dict[str, type[BaseModel]] = {
+    "block_actions": BlockActions,
+    "block_suggestion": Suggestion,
+    "event_callback": Event,
+}
+SENTENCE = "The bot could not read what Slack sent. Nothing was done. Please try again with the command."
+
+
+def read(body: dict[str, Any]) -> dict[str, Any]:
+    """The fields that the bot knows of a request. Raises InvalidPayloadError."""
+    model: type[BaseModel] = Handshake
+    if "command" in body:
+        model = Command
+    elif isinstance(body.get("type"), str) and body["type"] in _SHAPES:
+        model = _SHAPES[body["type"]]
+    elif body.get("ssl_check") is not None:
+        body = {"type": "ssl_check"}
+    try:
+        found = model.model_validate(body, strict=True).model_dump(exclude_none=True)
+    except ValidationError as error:
+        raise _unreadable(body, error) from None
+    return found | ({"ssl_check": "1"} if found.get("type") == "ssl_check" else {})
+
+
+def said_privately(sentence: str) -> BoltResponse:
+    """The ack of a command that shows only its person a line."""
+    line = cards.private(sentence)
+    return BoltResponse(status=200, body={"response_type": "ephemeral", "text": line.text, "blocks": line.blocks})
+
+
+def _unreadable(body: dict[str, Any], error: ValidationError) -> InvalidPayloadError:
+    """Acknowledge what cannot be read: without an ack Slack delivers a payload of the socket again."""
+    kind = "command" if "command" in body else str(body.get("type"))[:MAX_KIND]
+    fields = sorted({".".join(map(str, fault["loc"])) for fault in error.errors()})[:MAX_FIELDS]
+    if kind == "command":
+        return InvalidPayloadError(said_privately(SENTENCE), kind, fields, Way())
+    if kind == "block_suggestion":  # a menu asks with each letter that is typed: a line for each would be noise
+        return InvalidPayloadError(BoltResponse(status=200, body={"options": []}), kind, fields, Way())
+    return InvalidPayloadError(BoltResponse(status=200, body=""), kind, fields, Way.model_validate(body, strict=True))

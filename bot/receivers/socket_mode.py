@@ -1,0 +1,68 @@
+"""Socket Mode: Slack's requests over a WebSocket that the bot opens. Loaded only where there is an app-level token."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+
+import structlog
+from slack_bolt.response import BoltResponse
+from slack_sdk.socket_mode.aiohttp import SocketModeClient
+from slack_sdk.socket_mode.async_client import AsyncBaseSocketModeClient
+from slack_sdk.socket_mode.request import SocketModeRequest
+
+from bot.clients.slack import FRAME_LIMIT, Slack, frame
+from bot.errors import StartError
+from bot.ops import health
+
+log = structlog.get_logger("bot.socket_mode")
+
+CONNECT_TIMEOUT = 15.0
+Answer = Callable[[dict[str, Any]], Awaitable[BoltResponse | None]]
+
+
+class Socket:
+    """The bot's connection. `answer` answers a request or leaves it to another copy (None), `greeted` hears a hello."""
+
+    def __init__(self, slack: Slack, app_token: str, answer: Answer, greeted: Callable[[int], None]) -> None:
+        self._answer, self._greeted = answer, greeted
+        self.client = SocketModeClient(app_token, web_client=slack.client, ping_interval=health.PING_EVERY)
+        self.client.socket_mode_request_listeners.append(self._hear)
+        self.client.message_listeners.append(self._message)
+
+    async def connect(self, url: str) -> None:
+        """Connect to the address that Slack gave. Raises StartError where that is not possible."""
+        self.client.wss_uri = url
+        connecting: Coroutine[Any, Any, None] = self.client.connect()  # type: ignore[no-untyped-call]  # slack_sdk's
+        try:
+            await asyncio.wait_for(connecting, CONNECT_TIMEOUT)
+        except TimeoutError:
+            raise StartError(
+                "Slack's socket cannot be reached (wss). Check the network and the proxy of this machine."
+            ) from None
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await self.client.close()  # type: ignore[no-untyped-call]  # as above
+
+    async def trouble(self) -> str:
+        """What is wrong with the socket, if anything: closed, or no pong for too long."""
+        return "" if await self.client.is_connected() else "the socket is closed, or hears nothing"
+
+    async def _message(self, _client: AsyncBaseSocketModeClient, message: dict[str, Any], _raw: str | None) -> None:
+        if message.get("type") == "hello":
+            self._greeted(message.get("num_connections", 1))
+
+    async def _hear(self, client: AsyncBaseSocketModeClient, request: SocketModeRequest) -> None:
+        if (answer := await self._answer(request.payload)) is None:
+            return
+        # Slack delivers an event again until it is acknowledged, so what the bot refuses gets an empty ack.
+        has_payload = answer.status == 200 and answer.body.startswith("{")
+        ack = frame(request.envelope_id, json.loads(answer.body) if has_payload else None)
+        if (size := len(ack.encode())) >= FRAME_LIMIT:
+            # The person sees no answer, but the socket stays open for everyone else.
+            log.error("ack_too_large", bytes=size, limit=FRAME_LIMIT, type=request.type)
+            ack = frame(request.envelope_id)
+        await client.send_message(ack)

@@ -1,0 +1,1 @@
+"""What happens to a request: it is executed, delivered, expired."""

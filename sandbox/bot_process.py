@@ -1,0 +1,98 @@
+"""The shipped bot as a process of its own, which the demo starts, kills and starts again."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import sqlite3
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+from bot.errors import StartError
+from bot.settings import Settings
+from sandbox.fake_slack import Workspace
+
+START_SECONDS = 30.0
+ROWS = """SELECT id, number_id, phone, label, status, attempt, requested_at
+FROM requests ORDER BY requested_at DESC LIMIT 20"""
+UNTOLD = "SELECT count(*) FROM outcomes WHERE delivered_at IS NULL AND request_id = ?"
+
+
+class Shipped:
+    """`python -m bot` with these settings and no others; its database outlives the process."""
+
+    def __init__(self, workspace: Workspace, settings: dict[str, str], folder: Path) -> None:
+        self.settings = settings
+        self._workspace, self._folder = workspace, folder
+        self._process: asyncio.subprocess.Process | None = None
+        self._listening: asyncio.Task[None] | None = None
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process runs and has said that it is ready."""
+        return self._process is not None and self._process.returncode is None and bool(self._workspace.bot_url)
+
+    async def start(self) -> None:
+        """Start it and wait until it is ready. Raises StartError where it ends instead, or takes too long."""
+        # No setting of this machine, no .env of this folder, and no proxy between loopback and loopback.
+        ours = {name.upper() for name in Settings.model_fields} | {"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"}
+        environment = {k: v for k, v in os.environ.items() if k.upper() not in ours}
+        environment |= {"PORT": "0", "DATABASE_URL": f"sqlite:///{self._folder}/demo.db", "LOG_FORMAT": "json"}
+        environment |= {"PYTHONPATH": str(Path(__file__).parents[1])} | self.settings
+        self._workspace.bot_url = ""
+        self._process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "bot", env=environment, cwd=self._folder, stderr=asyncio.subprocess.PIPE
+        )
+        self._listening = asyncio.create_task(self._listen(self._process))
+        deadline = time.monotonic() + START_SECONDS
+        while self._process.returncode is None and time.monotonic() < deadline:
+            if self._workspace.bot_url:
+                return
+            await asyncio.sleep(0.02)
+        raise StartError("The bot of the demo did not start; what it said stands above.")
+
+    async def _listen(self, process: asyncio.subprocess.Process) -> None:
+        """Read the bot's log: where it listens, and what went wrong."""
+        assert process.stderr is not None  # noqa: S101 - it was asked for as a pipe
+        async for line in process.stderr:
+            if line.startswith(b"{") and (event := json.loads(line))["event"] == "started":
+                self._workspace.bot_url = f"http://127.0.0.1:{event['port']}"
+            elif not line.startswith(b"{") or event["level"] in ("error", "critical"):
+                print(line.decode(), end="", file=sys.stderr, flush=True)
+
+    async def stop(self, *, kill: bool = False) -> None:
+        """End the process, as a supervisor does, or at once; returns when it is gone."""
+        if self._process is None or self._listening is None:
+            return
+        if self._process.returncode is None:
+            self._process.kill() if kill else self._process.terminate()
+        await self._process.wait()
+        await self._listening
+
+    def ledger(self) -> list[dict[str, Any]]:
+        """The last requests as the bot's database has them."""
+        path = self._folder / "demo.db"
+        if not path.exists():
+            return []
+        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
+            db.row_factory = sqlite3.Row
+            rows = [dict(row) for row in db.execute(ROWS)]
+            return [row | {"untold": db.execute(UNTOLD, [row["id"]]).fetchone()[0]} for row in rows]
+
+
+@contextlib.asynccontextmanager
+async def shipped(workspace: Workspace, settings: dict[str, str]) -> AsyncIterator[Shipped]:
+    """A bot that is ready; it is stopped, and its database thrown away, in the end."""
+    with tempfile.TemporaryDirectory() as folder:
+        bot = Shipped(workspace, settings, Path(folder))
+        try:
+            await bot.start()
+            yield bot
+        finally:
+            await bot.stop()

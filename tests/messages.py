@@ -1,0 +1,315 @@
+"""docs/messages.md: every message that a person can see, rendered by the bot's own functions from made-up requests."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from bot import errors
+from bot.clients.slack import Slack
+from bot.domain.models import Message, Outcome, Request
+from bot.domain.numbers import Number, NumberList
+from bot.domain.status import OutcomeCode, Status
+from bot.errors import BotError, LedgerError, RequestDenied
+from bot.ledger.database import IN_BETWEEN
+from bot.receivers import payloads
+from bot.service import access
+from bot.service import home_publisher as home
+from bot.service.access import Access, Person
+from bot.settings import Settings
+from bot.views import cards
+from bot.views.cards import Rules
+from handlers.actions import NO_RECORD
+from handlers.commands import number_and_reason
+from handlers.context import ONE_COMMAND
+
+ANA, BEN, CHANNEL = "U0ANA", "U0BEN", "C0NUMBERS"
+NOON, LATER = 1_788_264_000.0, 1_788_264_900.0
+NUMBER, OTHER = "66ea98514f0c1a121c76ec17", "66ea98514f0c1a121c76ec18"
+KNOWN = Number(NUMBER, "+61 480 000 000", "Support line")
+TWIN = Number(OTHER, "+61 480 000 001", "Support line 2")
+LIST = NumberList({n.id: n for n in (KNOWN, TWIN)}, {n.phone: n for n in (KNOWN, TWIN) if n.phone})
+TWICE = NumberList({n.id: n for n in (KNOWN, replace(TWIN, label=KNOWN.label))})
+FAULTY = NumberList(faults=("line 7: the id has not 24 hexadecimal digits",))
+TOAST = "Virtual number has been unsubscribed successfully."
+SAID = {
+    OutcomeCode.SUCCEEDED: TOAST,
+    OutcomeCode.UNAUTHORIZED: "Token expired",
+    OutcomeCode.NOT_FOUND: "Virtual number not found",
+    OutcomeCode.REJECTED: "This number cannot be unsubscribed",
+}
+
+REQUEST = Request(
+    id="0" * 32,
+    number_id=NUMBER,
+    phone=KNOWN.phone,
+    label=KNOWN.label,
+    reason="campaign ended",
+    active_number_id=NUMBER,
+    status=Status.PENDING,
+    attempt=0,
+    dry_run=False,
+    channel=CHANNEL,
+    requested_by=ANA,
+    requested_at=NOON,
+    expires_at=LATER,
+    decided_by=None,
+    decided_at=None,
+    call_deadline=None,
+    posting_lease_until=NOON,
+    card_posted=True,
+    card_ts="1.1",
+    response_url=None,
+    response_url_replaces=False,
+)
+CONFIRMED = replace(REQUEST, status=Status.CONFIRMED, attempt=1, decided_by=BEN, decided_at=NOON, expires_at=None)
+
+
+UNDECIDED = (OutcomeCode.EXPIRED, OutcomeCode.REPLACED)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A message: of which part, when it comes, who sees it."""
+
+    part: str
+    when: str
+    who: str
+    message: Message
+
+
+def ended(kind: OutcomeCode, request: Request = CONFIRMED, *, message: str | None = None, **more: Any) -> Request:
+    """The request as it stands after an outcome of this kind."""
+    outcome = Outcome(
+        request_id=request.id,
+        attempt=request.attempt,
+        code=kind,
+        message=SAID.get(kind, "") if message is None else message,
+        retry_at=None,
+        after_unknown=False,
+        decided_by=None if kind in UNDECIDED else BEN,
+        decided_at=None if kind in UNDECIDED else NOON,
+        settled_at=NOON,
+        delivery_attempts=1,
+        deliver_after=NOON,
+        message_posted_at=None,
+        delivered_at=None,
+    )
+    until = LATER if kind.can_try_again else None
+    return replace(request, status=kind.status, expires_at=until, outcome=replace(outcome, **more))
+
+
+def outcomes() -> Iterator[tuple[str, Request, Outcome]]:
+    """Every way to end, the special ones too."""
+    unnamed = replace(CONFIRMED, phone=None, label=None, reason=None)
+    for kind in OutcomeCode:
+        request = ended(kind, replace(REQUEST, decided_by=BEN) if kind in (OutcomeCode.KEPT, *UNDECIDED) else CONFIRMED)
+        assert request.outcome is not None
+        yield kind.value.replace("_", " "), request, request.outcome
+    for name, request in {
+        "succeeded, a number without a name": ended(OutcomeCode.SUCCEEDED, unnamed),
+        "succeeded, without a message": ended(OutcomeCode.SUCCEEDED, message=""),
+        "not found, after an unknown outcome": ended(
+            OutcomeCode.NOT_FOUND, replace(CONFIRMED, attempt=2), after_unknown=True
+        ),
+        "not started, after an unknown outcome": ended(
+            OutcomeCode.NOT_STARTED, replace(CONFIRMED, attempt=2), after_unknown=True
+        ),
+        "rate limited, with a time": ended(OutcomeCode.RATE_LIMITED, retry_at=LATER),
+        "succeeded, after it was reported as unknown": ended(OutcomeCode.SUCCEEDED, correction=True),
+    }.items():
+        assert request.outcome is not None
+        yield name, request, request.outcome
+
+
+def rows() -> list[Row]:
+    """Every message."""
+    return [*_cards(), *_toasts(), *_private(), *_late(), *_refusals(), *_home()]
+
+
+def _cards() -> Iterator[Row]:
+    who, rules = "the channel", Rules()
+    unlisted = replace(REQUEST, phone=None, label=None, reason=None)
+    yield Row("Cards", "somebody has asked", who, cards.card(REQUEST, rules))
+    yield Row("Cards", "asked by an id without a list of numbers", who, cards.card(unlisted, rules))
+    yield Row("Cards", "asked by an id that the list does not name", who, cards.card(unlisted, Rules(listed=True)))
+    yield Row("Cards", "another person must confirm", who, cards.card(REQUEST, Rules(second_person=True)))
+    yield Row("Cards", "in a dry run", who, cards.card(replace(REQUEST, dry_run=True), rules))
+    yield Row("Cards", "confirmed, the call is under way", who, cards.card(CONFIRMED, rules))
+    yield Row("Cards", "tried again, the call is under way", who, cards.card(replace(CONFIRMED, attempt=2), rules))
+    for name, request, _ in outcomes():
+        yield Row("Cards", f"ended: {name}", who, cards.card(request, rules))
+    over = replace(ended(OutcomeCode.TIMEOUT), expires_at=None)
+    yield Row("Cards", "ended: timeout, and the time to try again is over", who, cards.card(over, rules))
+
+
+def _toasts() -> Iterator[Row]:
+    for name, request, outcome in outcomes():
+        yield Row("New messages", f"ended: {name}", "the channel", cards.toast(request, outcome))
+
+
+def _private() -> Iterator[Row]:
+    who = "who asked"
+    may = _access().rights()
+    yield Row("Private lines", "the command with `help`, or alone", who, cards.usage(may))
+    yield Row("Private lines", "the same, with a list of numbers", who, cards.usage(may, listed=True))
+    yield Row("Private lines", "the command alone, with a list of numbers", who, cards.picker())
+    link = "https://example.slack.com/archives/C0NUMBERS/p1"
+    for when, request in {
+        "a card for the number waits": REQUEST,
+        "the call for the number is under way": CONFIRMED,
+        "the number can be tried again": ended(OutcomeCode.TIMEOUT),
+    }.items():
+        yield Row("Private lines", when, who, cards.pointer(request, link))
+    yield Row("Private lines", "the same, and Slack gives no link", who, cards.pointer(REQUEST, None))
+    yield Row("Private lines", "Slack refused the card", who, cards.card_not_posted(REQUEST, known=True))
+    yield Row("Private lines", "Slack gave no answer about the card", who, cards.card_not_posted(REQUEST, known=False))
+    kept = ended(OutcomeCode.KEPT, replace(REQUEST, decided_by=BEN, decided_at=NOON))
+    several = [REQUEST, ended(OutcomeCode.SUCCEEDED, replace(CONFIRMED, attempt=2)), kept]
+    yield Row("Private lines", "`history`", who, cards.history(several))
+    yield Row("Private lines", "`history`, and nobody has asked yet", who, cards.history([]))
+
+
+def _late() -> Iterator[Row]:
+    again = replace(ended(OutcomeCode.TIMEOUT), expires_at=None)
+    for when, request in {
+        "the card has changed meanwhile": REQUEST,
+        "somebody else has confirmed": CONFIRMED,
+        "it was kept": ended(OutcomeCode.KEPT, replace(REQUEST, decided_by=BEN, decided_at=NOON)),
+        "its time is over": ended(OutcomeCode.EXPIRED, REQUEST),
+        "a later request has replaced it": ended(OutcomeCode.REPLACED, REQUEST),
+        "it is done": ended(OutcomeCode.SUCCEEDED),
+        "it was a dry run": ended(OutcomeCode.DRY_RUN),
+        "that attempt has ended, it can be tried again": ended(OutcomeCode.TIMEOUT),
+        "that attempt has ended for good": again,
+    }.items():
+        yield Row("A press too late", when, "who pressed", cards.too_late(request))
+
+
+def _refusals() -> Iterator[Row]:
+    def said(when: str, do: Callable[[], object], who: str = "who asked") -> Row:
+        try:
+            do()
+        except RequestDenied as refusal:
+            return Row("Refusals", when, who, cards.private(str(refusal)))
+        raise AssertionError(f"nothing was refused: {when}")
+
+    for when, text, known in [
+        ("this is no id", "hello", NumberList()),
+        ("no number of the list", "+61 480 000 99", LIST),
+        ("it can mean two numbers", "Support line", TWICE),
+        ("the list has a fault", "Support line", FAULTY),
+        ("a word before the id", f"please {NUMBER}", NumberList()),
+        ("two ids", f"{NUMBER} {OTHER}", NumberList()),
+        ("a label, and an id behind it", f'"Support line" {OTHER}', LIST),
+        ("a reason with another number", f"{KNOWN.phone} not {TWIN.phone}", LIST),
+        ("a reason that is too long", f"{NUMBER} {'x' * 201}", NumberList()),
+    ]:
+        yield said(when, partial(number_and_reason, text, known))
+    for when, changes, person in [
+        ("who may not", {}, Person("U0GIL", "T0HOME")),
+        ("a member of another workspace", {}, Person(ANA, "T0OTHER")),
+        ("another channel", {"allowed_channels": "C0OTHER"}, Person(ANA, "T0HOME")),
+    ]:
+        may = _access(**changes)
+        yield said(when, partial(_check, may, person), "who asked or pressed")
+    alone = _access(require_second_person="true")
+    yield said("who asked confirms, and another person must", lambda: alone.check_decision(ANA, REQUEST), "who pressed")
+    other: list[tuple[str, str, str | BotError]] = [
+        ("the user group cannot be read", "who asked or pressed", access.GROUPS_UNREADABLE),
+        ("the workspace cannot be read", "who asked or pressed", access.UNKNOWN_TEAM),
+        ("a button of another bot", "who pressed", cards.STRANGE_BUTTON),
+        ("a button of another database", "who pressed", NO_RECORD),
+        ("another command", "who asked", ONE_COMMAND),
+        ("what Slack sent is odd", "who asked or pressed", payloads.SENTENCE),
+        ("the database is away", "who asked or pressed", LedgerError()),
+        ("the database went away in between", "who asked or pressed", LedgerError(IN_BETWEEN)),
+        ("something unexpected", "who asked or pressed", errors.unexpected("1a2b3c4d")),
+    ]
+    for when, who, sentence in other:
+        yield Row("Refusals", when, who, cards.private(str(sentence)))
+
+
+def _check(may: Access, person: Person) -> None:
+    asyncio.run(may.check(person, CHANNEL))
+
+
+def _access(**changes: Any) -> Access:
+    settings = Settings(
+        _env_file=None,
+        slack_bot_token="xoxb-1",
+        slack_app_token="xapp-1",
+        cellcast_api_key="made-up-key",
+        allowed_users=f"{ANA},{BEN}",
+        **changes,
+    )
+    # Only user groups would ask Slack anything.
+    return Access(settings, "T0HOME", Slack.__new__(Slack))
+
+
+def _home() -> Iterator[Row]:
+    who = "who opens it"
+    about = [_access().rights(), "Cellcast account: Example Pty Ltd"]
+    kept = ended(OutcomeCode.KEPT, replace(REQUEST, decided_by=BEN, decided_at=NOON))
+    pages = {
+        "with an open request": home.page(
+            [REQUEST], [(r, r.outcome) for r in (ended(OutcomeCode.SUCCEEDED), kept) if r.outcome], Rules(), about
+        ),
+        "nothing yet": home.page([], [], Rules(), about),
+        "who may not": home.refused(f"You may not unsubscribe numbers. {_access().who_may()}"),
+        "Slack does not say who it is": home.refused(access.UNKNOWN_TEAM),
+    }
+    for when, blocks in pages.items():
+        yield Row("The App Home", when, who, Message(said_by(blocks), blocks))
+
+
+def said_by(blocks: list[dict[str, Any]]) -> str:
+    """All that blocks say, buttons aside."""
+    lines: list[str] = []
+    for block in blocks:
+        texts = [block.get("text"), *(block.get("elements", []) if block["type"] == "context" else [])]
+        lines += [text["text"] for text in texts if text is not None]
+    return "\n".join(lines)
+
+
+def table() -> str:
+    """The document."""
+    lines = [
+        "# Every message that a person can see",
+        "",
+        "Written by `python tools/docs.py` from the bot's own functions, and compared by CI. Names, numbers and",
+        "times are made up; times are Slack dates, so each reader sees them in the own time zone.",
+    ]
+    part = ""
+    for row in rows():
+        if row.part != part:
+            part = row.part
+            lines += [
+                "",
+                f"## {part}",
+                "",
+                "| when | who sees it | what it says | buttons |",
+                "| --- | --- | --- | --- |",
+            ]
+        lines.append(f"| {row.when} | {row.who} | {shown(row.message.text)} | {_labels(row.message)} |")
+    return "\n".join(lines) + "\n"
+
+
+def shown(text: str) -> str:
+    """Slack's markup as a cell of a table."""
+    text = re.sub(r"<!date\^\d+\^[^|]*\|([^>]*)>", r"\1", text)
+    text = re.sub(r"<@U0(\w)(\w+)>", lambda m: f"@{m[1]}{m[2].lower()}", text)
+    text = re.sub(r"<#C0(\w+)>", lambda m: f"#{m[1].lower()}", text)
+    text = re.sub(r"<(https?:[^|>]+)\|([^>]+)>", r"[\2](\1)", text)
+    text = re.sub(r"\*([^*\n]+)\*", r"**\1**", text)
+    return text.replace("|", "&#124;").replace("\n", "<br>")
+
+
+def _labels(message: Message) -> str:
+    found = [e["text"]["text"] for b in message.blocks if b["type"] == "actions" for e in b["elements"]]
+    menus = ["a menu of numbers" for b in message.blocks if "accessory" in b]
+    return ", ".join([*found, *menus])

@@ -113,9 +113,6 @@ def outcomes() -> Iterator[tuple[str, Request, Outcome]]:
     for name, request in {
         "succeeded, a number without a name": ended(OutcomeCode.SUCCEEDED, unnamed),
         "succeeded, without a message": ended(OutcomeCode.SUCCEEDED, message=""),
-        "not found, after an unknown outcome": ended(
-            OutcomeCode.NOT_FOUND, replace(CONFIRMED, attempt=2), after_unknown=True
-        ),
         "not started, after an unknown outcome": ended(
             OutcomeCode.NOT_STARTED, replace(CONFIRMED, attempt=2), after_unknown=True
         ),

@@ -24,7 +24,7 @@ NUMBERS = ["a" * 24, "b" * 24]
 OUTCOMES = [
     CallResult(kind)
     for kind in OutcomeCode
-    if kind not in (OutcomeCode.KEPT, OutcomeCode.EXPIRED, OutcomeCode.REPLACED)
+    if kind not in (OutcomeCode.KEPT, OutcomeCode.EXPIRED, OutcomeCode.REPLACED, OutcomeCode.ALREADY_GONE)
 ]
 
 

@@ -26,6 +26,7 @@ class OutcomeCode(enum.StrEnum):
     DRY_RUN = "dry_run"
     UNAUTHORIZED = "unauthorized"  # 401
     NOT_FOUND = "not_found"  # 404 that speaks of the number
+    ALREADY_GONE = "already_gone"  # the same, after an attempt whose outcome is unknown: that one probably worked
     REJECTED = "rejected"  # 400, 422, or 200 with `status: false`
     RATE_LIMITED = "rate_limited"  # 429
     NOT_CONNECTED = "not_connected"  # nothing was sent
@@ -56,6 +57,7 @@ _STATUSES = {
     OutcomeCode.DRY_RUN: Status.SUCCEEDED,
     OutcomeCode.UNAUTHORIZED: Status.REFUSED,
     OutcomeCode.NOT_FOUND: Status.REFUSED,
+    OutcomeCode.ALREADY_GONE: Status.REFUSED,
     OutcomeCode.REJECTED: Status.REFUSED,
     OutcomeCode.RATE_LIMITED: Status.REFUSED,
     OutcomeCode.NOT_CONNECTED: Status.REFUSED,

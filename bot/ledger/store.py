@@ -81,6 +81,7 @@ MIGRATIONS = {
                 "lost": "interrupted",
             }.items()
         ),
+        "UPDATE outcomes SET code = 'already_gone' WHERE code = 'not_found' AND after_unknown",
         *(f"DROP INDEX {name}" for name in ("requests_by_state", "requests_by_card_due", "endings_untold")),
         "CREATE INDEX requests_by_creation ON requests (requested_at)",
         "CREATE INDEX requests_by_deadline ON requests (expires_at)",
@@ -305,7 +306,7 @@ class Ledger:
         if lost is None:
             return False
         values = {
-            "code": result.code,
+            "code": _code(result, after_unknown=lost["after_unknown"]),
             "message": result.message,
             "retry_at": _retry_at(result, now),
             "settled_at": now,
@@ -442,6 +443,11 @@ def _retry_at(result: CallResult, now: float) -> float | None:
     return None if result.retry_after is None else now + result.retry_after
 
 
+def _code(result: CallResult, *, after_unknown: bool) -> OutcomeCode:
+    gone = result.code is OutcomeCode.NOT_FOUND and after_unknown
+    return OutcomeCode.ALREADY_GONE if gone else result.code
+
+
 def _end(
     db: sa.Connection,
     arrow: ReturningUpdate[Any],
@@ -459,13 +465,14 @@ def _end(
     row = db.execute(arrow, before | after).mappings().one_or_none()
     if row is None:
         return None
+    after_unknown = db.scalar(tables.ENDED_UNKNOWN, {"of": row["number_id"]}) is not None
     outcome = Outcome(
         request_id=request_id,
         attempt=attempt,
-        code=result.code,
+        code=_code(result, after_unknown=after_unknown),
         message=result.message,
         retry_at=_retry_at(result, now),
-        after_unknown=db.scalar(tables.ENDED_UNKNOWN, {"of": row["number_id"]}) is not None,
+        after_unknown=after_unknown,
         decided_by=row["decided_by"],
         decided_at=row["decided_at"],
         settled_at=now,

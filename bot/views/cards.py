@@ -34,6 +34,8 @@ _WHAT = {
     OutcomeCode.DRY_RUN: "This was a dry run: nothing was sent to Cellcast.",
     OutcomeCode.UNAUTHORIZED: "Cellcast no longer accepts the bot's API key. Nothing was changed.",
     OutcomeCode.NOT_FOUND: "Cellcast knows no virtual number with this id. Nothing was changed.",
+    OutcomeCode.ALREADY_GONE: "Cellcast knows no virtual number with this id any more: the earlier attempt, whose "
+    "outcome was unknown, probably went through.",
     OutcomeCode.REJECTED: "Cellcast refused the request. Nothing was changed.",
     OutcomeCode.RATE_LIMITED: "Cellcast is getting too many requests and refused this one. Nothing was changed.",
     OutcomeCode.NOT_CONNECTED: "The bot could not connect to Cellcast. Nothing was sent.",
@@ -54,6 +56,7 @@ _WHAT = {
 _NEXT = {
     OutcomeCode.UNAUTHORIZED: "An administrator must set a new CELLCAST_API_KEY and restart the bot.",
     OutcomeCode.NOT_FOUND: "Check the id in Cellcast.",
+    OutcomeCode.ALREADY_GONE: "Look in Cellcast to be sure.",
     OutcomeCode.REJECTED: "Clear up what Cellcast says.",
     OutcomeCode.NOT_CONNECTED: "If it happens again, an administrator should check the bot's network.",
     OutcomeCode.REDIRECT: f"An administrator should check CELLCAST_BASE_URL. {_LOOK}",
@@ -298,11 +301,13 @@ def _done(outcome: Outcome | None) -> str:
 
 def _still_unknown(outcome: Outcome) -> bool:
     """Whether an earlier attempt of the request may have succeeded, though this one did not."""
+    if outcome.code is OutcomeCode.ALREADY_GONE:
+        return False
     return outcome.after_unknown and outcome.attempt > 1 and outcome.code.status is Status.REFUSED
 
 
 def _headline(request: Request, outcome: Outcome) -> str:
-    if outcome.code is OutcomeCode.NOT_FOUND and outcome.after_unknown:
+    if outcome.code is OutcomeCode.ALREADY_GONE:
         return _title(request, "Probably unsubscribed before: ")
     if outcome.code is OutcomeCode.DRY_RUN:
         return _title(request, "Dry run: ", " was not unsubscribed")
@@ -320,7 +325,7 @@ def _headline(request: Request, outcome: Outcome) -> str:
 def explain(kind: OutcomeCode) -> tuple[str, str]:
     """What a kind of outcome means, and what to do, in the words of the messages: for the README's table."""
     then = _NEXT.get(kind, _LOOK if kind.status is Status.UNKNOWN else "")
-    if kind.status in (Status.REFUSED, Status.UNKNOWN):
+    if kind.status in (Status.REFUSED, Status.UNKNOWN) and kind is not OutcomeCode.ALREADY_GONE:
         again = "press Try Again." if kind.can_try_again else "ask again."
         then = f"{then} Then {again}" if then else _begin(again)
     if kind is OutcomeCode.RATE_LIMITED:
@@ -329,22 +334,15 @@ def explain(kind: OutcomeCode) -> tuple[str, str]:
 
 
 def _what(outcome: Outcome) -> str:
-    if outcome.code is OutcomeCode.NOT_FOUND and outcome.after_unknown:
-        return (
-            "Cellcast knows no virtual number with this id any more: the earlier attempt, whose outcome was unknown, "
-            "probably went through."
-        )
     if _still_unknown(outcome):
         return f"Attempt {outcome.attempt}: {_WHAT[outcome.code]} {_EARLIER_UNKNOWN}"
     return _WHAT[outcome.code]
 
 
 def _next_step(request: Request, outcome: Outcome, can_try: bool) -> str:
-    if outcome.code is OutcomeCode.NOT_FOUND and outcome.after_unknown:
-        return "Look in Cellcast to be sure."
     if outcome.code in (OutcomeCode.KEPT, OutcomeCode.DRY_RUN):
         return ""
-    if outcome.code is OutcomeCode.REPLACED:
+    if outcome.code in (OutcomeCode.REPLACED, OutcomeCode.ALREADY_GONE):
         return _NEXT[outcome.code]
     first = _NEXT.get(outcome.code, _LOOK if outcome.code.status is Status.UNKNOWN else "")
     if outcome.code is OutcomeCode.RATE_LIMITED and outcome.retry_at is not None:

@@ -33,8 +33,10 @@ from bot.ops.metrics import Metrics
 from bot.receivers import http as web
 from bot.receivers import payloads
 from bot.service.access import Access
-from bot.service.fulfilment import GRACE, SWEEP_EVERY, Fulfilment
+from bot.service.executor import GRACE, Executor
 from bot.service.home_publisher import Home
+from bot.service.notifier import Notifier
+from bot.service.scheduler import SWEEP_EVERY, Scheduler
 from bot.settings import APP_PAGE, Settings
 from bot.tasks import Tasks
 from bot.views import cards
@@ -93,23 +95,36 @@ class Bot:
             asyncio.to_thread(Cellcast, settings.cellcast_base_url, key),
         )
         self._closing.push_async_callback(self.cellcast.close)
-        self.fulfilment = Fulfilment(
-            settings, self.ledger, self.cellcast, self.slack, self.tasks, self.metrics, self.now
+        rules = cards.Rules(settings.require_second_person, listed=settings.numbers_file is not None)
+        self.notifier = Notifier(self.ledger, self.slack, rules, self.metrics, self.now)
+        self.executor = Executor(
+            settings, self.ledger, self.cellcast, self.notifier, self.tasks, self.metrics, self.now
         )
+        self.scheduler = Scheduler(settings, self.ledger, self.executor, self.notifier, self.tasks, self.now)
         connected = self._connected if settings.socket_mode else None
-        self.health = Health(self.ledger, self.slack, lambda: self.fulfilment.swept_at, connected, self.now)
+        self.health = Health(self.ledger, self.slack, lambda: self.scheduler.swept_at, connected, self.now)
         self.bolt = make_bolt(self.slack, me)
         access = Access(settings, str(me["team_id"]), self.slack, self.now, enterprise_id=me.get("enterprise_id"))
-        rules = self.fulfilment.rules
         self.home = Home(self.ledger, self.slack, access, self.tasks, rules, settings.dry_run, self.now)
-        self.fulfilment.on_change = self.home.refresh
+        self.notifier.on_change = self.home.refresh
         numbers = Numbers(settings.numbers_file)
         await numbers.current()
-        handlers.register(self.bolt, Services(access, self.fulfilment, numbers, self.home))
+        services = Services(
+            settings=settings,
+            access=access,
+            ledger=self.ledger,
+            executor=self.executor,
+            notifier=self.notifier,
+            numbers=numbers,
+            home=self.home,
+            tasks=self.tasks,
+            now=self.now,
+        )
+        handlers.register(self.bolt, services)
         await self._serve()
         if settings.slack_app_token is not None:
             await self._connect(settings.slack_app_token.get_secret_value())
-        self.sweep = asyncio.create_task(self.fulfilment.sweep_forever(sweep_every))
+        self.sweep = asyncio.create_task(self.scheduler.run_forever(sweep_every))
         self.watch = asyncio.create_task(self.health.watch())
         self.health.started = True
         self.tasks.start(self._read_account())
@@ -157,7 +172,7 @@ class Bot:
         except payloads.InvalidPayloadError as error:
             log.warning("payload_invalid", type=error.kind, fields=error.fields)
             line = cards.private(payloads.SENTENCE)
-            self.tasks.start(self.fulfilment.tell_privately(error.response_url, line, error.trigger_id))
+            self.tasks.start(self.notifier.send_private(error.response_url, line, error.trigger_id))
             return error.answer
         answer = await self.bolt.async_dispatch(request)
         self.metrics.acks.add(str(body.get("type", "command")), time.monotonic() - began)
@@ -281,7 +296,7 @@ async def open_socket(slack: Slack, app_token: str) -> str:
 
 
 def _start_error(error: SlackRejected | SlackUnavailable, variable: str, page: str) -> StartError:
-    if isinstance(error, SlackRejected) and error.code not in ("no connection", "ratelimited"):
+    if error.code not in ("", "ratelimited"):
         return StartError(f"Slack does not accept {variable} ({error.code}). Get it anew: {APP_PAGE} > {page}.")
     return StartError(f"Slack cannot be reached ({error}). Check the network of this machine, and SLACK_API_URL.")
 

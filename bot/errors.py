@@ -4,11 +4,11 @@ BotError
 ├── SettingsError        the environment is not complete; the start ends with exit code 2
 ├── StartError           the bot cannot start (a bad token, a taken port); exit code 1
 ├── LedgerError          the ledger cannot be read or written now
-│   └── NewerLedgerError      the ledger was written by a newer bot
-├── RequestDenied              a person asked for what is not possible or not allowed; nothing was done
-└── SlackError           Slack did not take a message
-    ├── SlackRejected         Slack said no: the message is not there
-    └── SlackUnavailable         no answer came: the message may be there
+│   └── NewerLedgerError the ledger was written by a newer bot
+├── RequestDenied        a person asked for what is not possible or not allowed; nothing was done
+└── SlackError           Slack did not do what the bot asked of it
+    ├── SlackRejected    for good: the same call will not work later
+    └── SlackUnavailable for now; `sent` tells whether it may have been done
 """
 
 from __future__ import annotations
@@ -52,25 +52,32 @@ class RequestDenied(BotError):
 
 
 class SlackError(BotError):
-    """Slack did not take a message."""
+    """Slack did not do what the bot asked of it."""
 
 
 class SlackRejected(SlackError):
-    """Slack said no: the message is not there.
+    """Slack rejected a call for good; `code` is Slack's error.
 
-    `code` is Slack's error (https://docs.slack.dev/reference/methods/chat.postMessage), `retry_after` the seconds
-    that Slack asked to wait, and `passing` whether the same message may be taken later.
+    https://docs.slack.dev/reference/methods/chat.postMessage
     """
 
-    def __init__(self, code: str, *, retry_after: float = 0.0, passing: bool = False) -> None:
-        super().__init__(f"Slack did not take the message ({code}).")
+    def __init__(self, code: str) -> None:
+        super().__init__(f"Slack rejected the call ({code}).")
         self.code = code
-        self.retry_after = retry_after
-        self.passing = passing
 
 
 class SlackUnavailable(SlackError):
-    """No answer came from Slack, or none that tells whether the message was taken."""
+    """Slack can't take a call now; the same call may work later.
+
+    `sent` tells whether Slack may have done it all the same, `retry_after` how many seconds Slack asked to wait, and
+    `code` is Slack's error if it names one (an expired token, say).
+    """
+
+    def __init__(self, reason: str, *, sent: bool, retry_after: float = 0.0, code: str = "") -> None:
+        super().__init__(f"Slack is unavailable ({reason}).")
+        self.sent = sent
+        self.retry_after = retry_after
+        self.code = code
 
 
 def report(error: BaseException, **where: object) -> str:

@@ -12,7 +12,7 @@ from bot.errors import RequestDenied
 from bot.receivers.payloads import said_privately
 from bot.views import cards
 from handlers import actions, commands, events, options
-from handlers.context import ONE_COMMAND, Services, in_words, tell_privately
+from handlers.context import ONE_COMMAND, Services, reply_privately, sentence_of
 
 
 def register(app: AsyncApp, services: Services) -> None:
@@ -36,14 +36,14 @@ def register(app: AsyncApp, services: Services) -> None:
     async def other_event() -> None:
         """One that the app was subscribed to by hand."""
 
-    async def to_words(error: Exception, body: dict[str, Any]) -> BoltResponse:
+    async def answer_error(error: Exception, body: dict[str, Any]) -> BoltResponse:
         """Answer the person, in the ack where a command has one."""
-        sentence = in_words(error)
+        sentence = sentence_of(error)
         if "command" in body:
             return said_privately(sentence)
         if body.get("type") == "block_suggestion":  # a menu can show no sentence: the choice will
             return BoltResponse(status=200, body={"options": []})
-        tell_privately(services, body, cards.private(sentence))
+        reply_privately(services, body, cards.private(sentence))
         return BoltResponse(status=200, body="")
 
-    app.error(to_words)
+    app.error(answer_error)

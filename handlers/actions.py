@@ -1,4 +1,4 @@
-"""The buttons of a card: look at the rights, record the press, ack, hand over."""
+"""The buttons of a card: check the access, store the click, ack, hand over."""
 
 from __future__ import annotations
 
@@ -13,46 +13,45 @@ from bot.domain.models import Click, Request
 from bot.errors import RequestDenied
 from bot.service.access import Person
 from bot.views import cards
-from handlers.context import Services, tell_privately
+from handlers.context import Services, reply_privately
 
-log = structlog.get_logger("bot.buttons")
+log = structlog.get_logger("bot.actions")
 NO_RECORD = "The bot has no record of this request. Please ask again with the command."
 VALUE = re.compile(r"([0-9a-f]{32}):([0-9]{1,6})")
 
 
 def register(app: AsyncApp, services: Services) -> None:
     """Listen for the three buttons."""
-    fulfilment = services.fulfilment
 
     @app.action(cards.UNSUBSCRIBE)
     @app.action(cards.TRY_AGAIN)
     async def unsubscribe(ack: AsyncAck, body: dict[str, Any], action: dict[str, Any]) -> None:
-        """Record the yes and ack; the call is made in the background by the one press that was recorded."""
-        press = await read(services, body, action)
-        if (request := await fulfilment.confirm(press)) is not None:
-            log.info("request_confirmed", request=request.id, by=press.by, attempt=request.attempt)
-            fulfilment.tasks.after_ack(fulfilment.execute(request))
+        """Store the confirmation and ack; the call is made in the background for the one click that was stored."""
+        click = await read_click(services, body, action)
+        if (request := await services.executor.confirm(click)) is not None:
+            log.info("request_confirmed", request=request.id, by=click.by, attempt=request.attempt)
+            services.tasks.after_ack(services.executor.execute(request))
         else:
-            services.access.check_decision(press.by, await find(services, press.request_id))
-            await reject_stale_click(services, press, body)
+            services.access.check_decision(click.by, await find(services, click.request_id))
+            await reject_stale_click(services, click, body)
         await ack()
 
     @app.action(cards.KEEP)
     async def keep(ack: AsyncAck, body: dict[str, Any], action: dict[str, Any]) -> None:
-        """Record that the number is kept and ack; the card is closed in the background."""
-        press = await read(services, body, action)
-        if (kept := await fulfilment.ledger.keep(press)) is not None:
-            log.info("request_kept", request=press.request_id, by=press.by)
-            fulfilment.tasks.after_ack(fulfilment.deliver_now(kept))
+        """Store that the number is kept and ack; the card is closed in the background."""
+        click = await read_click(services, body, action)
+        if (kept := await services.ledger.keep(click)) is not None:
+            log.info("request_kept", request=click.request_id, by=click.by)
+            deliver(services, kept)
         else:
-            await reject_stale_click(services, press, body)
+            await reject_stale_click(services, click, body)
         await ack()
 
 
-async def read(services: Services, body: dict[str, Any], action: dict[str, Any]) -> Click:
-    """The press of a permitted person. Raises RequestDenied else.
+async def read_click(services: Services, body: dict[str, Any], action: dict[str, Any]) -> Click:
+    """Return the click of a permitted person. Raise RequestDenied otherwise.
 
-    A person's own team decides, not the channel's: members of other companies can press buttons in a shared channel
+    A person's own team decides, not the channel's: members of other companies can click buttons in a shared channel
     (https://docs.slack.dev/apis/slack-connect).
     """
     user = body["user"]
@@ -69,7 +68,7 @@ async def read(services: Services, body: dict[str, Any], action: dict[str, Any])
         request_id=value[1],
         attempt=int(value[2]),
         by=user["id"],
-        now=services.fulfilment.now(),
+        now=services.now(),
         channel=channel,
         card_ts=body["container"].get("message_ts"),
         response_url=body.get("response_url"),
@@ -77,20 +76,25 @@ async def read(services: Services, body: dict[str, Any], action: dict[str, Any])
 
 
 async def find(services: Services, request_id: str) -> Request:
-    """The request of a press. Raises RequestDenied where there is none: another database, or a forged value."""
-    request = await services.fulfilment.ledger.get(request_id)
+    """Return the request of a click. Raise RequestDenied if there is none: another database, or a forged value."""
+    request = await services.ledger.get(request_id)
     if request is None:
         raise RequestDenied(NO_RECORD)
     return request
 
 
-async def reject_stale_click(services: Services, press: Click, body: dict[str, Any]) -> None:
-    """Say who was first, or that it is too late, and bring the card up to date."""
-    fulfilment = services.fulfilment
-    request = await fulfilment.ledger.expire(press)
+def deliver(services: Services, request: Request) -> None:
+    """Deliver the outcome of a request that a click has just settled."""
+    assert request.outcome is not None  # noqa: S101 - every request that the ledger settles has one
+    services.tasks.after_ack(services.notifier.deliver(request.outcome, request))
+
+
+async def reject_stale_click(services: Services, click: Click, body: dict[str, Any]) -> None:
+    """Say who was first, or that the deadline has passed, and update the card."""
+    request = await services.ledger.expire(click)
     if request is not None:
-        fulfilment.tasks.after_ack(fulfilment.deliver_now(request))
+        deliver(services, request)
     else:
-        request = await find(services, press.request_id)
-        fulfilment.tasks.after_ack(fulfilment.update_clicked_card(press))
-    tell_privately(services, body, cards.too_late(request))
+        request = await find(services, click.request_id)
+        services.tasks.after_ack(services.notifier.update_clicked_card(click))
+    reply_privately(services, body, cards.too_late(request))

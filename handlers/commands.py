@@ -85,27 +85,26 @@ def _example(known: NumberList) -> str:
     return f"Example: `{cards.COMMAND} {number.phone or cards.name(None, number.label)}`"
 
 
-async def ask(
+async def request_card(
     services: Services, number: Number, *, reason: str | None, by: str, channel: str, response_url: str | None
 ) -> None:
-    """Record an asking; the card, or the way to the open one, follows in the background."""
-    fulfilment = services.fulfilment
-    asking = NewRequest(
+    """Store a request; its card, or the way to the open one, follows in the background."""
+    new = NewRequest(
         number_id=number.id,
         phone=number.phone,
         label=number.label,
         reason=reason,
         channel=channel,
         requested_by=by,
-        now=fulfilment.now(),
-        within=fulfilment.settings.confirm_within_seconds,
-        dry_run=fulfilment.settings.dry_run,
+        now=services.now(),
+        within=services.settings.confirm_within_seconds,
+        dry_run=services.settings.dry_run,
         response_url=response_url,
     )
-    request, fresh = await fulfilment.ledger.ask(asking)
-    log.info("request_created", request=request.id, number=number.id, by=by, channel=channel, fresh=fresh)
-    work = fulfilment.post_card(request) if fresh else fulfilment.point_to_card(request, response_url)
-    fulfilment.tasks.after_ack(work)
+    request, is_new = await services.ledger.create_request(new)
+    log.info("request_created", request=request.id, number=number.id, by=by, channel=channel, new=is_new)
+    notifier = services.notifier
+    services.tasks.after_ack(notifier.post_card(request) if is_new else notifier.send_card_link(request, response_url))
 
 
 def register(app: AsyncApp, services: Services) -> None:
@@ -113,9 +112,9 @@ def register(app: AsyncApp, services: Services) -> None:
 
     @app.command(cards.COMMAND)
     async def unsubscribe_number(ack: AsyncAck, command: dict[str, Any]) -> None:
-        """Ack an asking that may be made; it is recorded, and its card posted, in the background.
+        """Ack a permitted request; it is stored, and its card posted, in the background.
 
-        Nobody has said yes to anything yet: an asking that a crash loses here is asked again. So a slow or locked
+        Nobody has confirmed anything yet: a request that a crash loses here is typed again. So a slow or locked
         database costs nobody the ack.
         """
         text = command.get("text") or ""
@@ -131,14 +130,14 @@ def register(app: AsyncApp, services: Services) -> None:
             known.usable()
             answer = cards.picker()
         elif words == ["history"]:
-            found = await services.fulfilment.ledger.history(limit=HISTORY)
+            found = await services.ledger.history(limit=HISTORY)
             answer = cards.history([request for request, _ in found])
         else:
             number, reason = number_and_reason(text, known)
-            asking = ask(
+            requesting = request_card(
                 services, number, reason=reason, by=user, channel=channel, response_url=command.get("response_url")
             )
-            services.fulfilment.tasks.after_ack(reply_on_error(services, command, asking))
+            services.tasks.after_ack(reply_on_error(services, command, requesting))
             await ack()
             return
         await answer_command(services, ack, command, answer)

@@ -1,8 +1,8 @@
-"""What Slack sends: each module registers its listeners; here is the one place where their errors become words."""
+"""What the listeners work with, and how they answer a person."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,9 +13,13 @@ from bot.clients.slack import fits_in_ack
 from bot.domain.models import Message
 from bot.domain.numbers import Numbers
 from bot.errors import BotError
+from bot.ledger.store import Ledger
 from bot.service.access import Access
-from bot.service.fulfilment import Fulfilment
+from bot.service.executor import Executor
 from bot.service.home_publisher import Home
+from bot.service.notifier import Notifier
+from bot.settings import Settings
+from bot.tasks import Tasks
 from bot.views import cards
 
 ONE_COMMAND = f"The bot knows the command `{cards.COMMAND}` only. `{cards.COMMAND} help` explains it."
@@ -23,39 +27,43 @@ ONE_COMMAND = f"The bot knows the command `{cards.COMMAND}` only. `{cards.COMMAN
 
 @dataclass(frozen=True)
 class Services:
-    """What the listeners work with."""
+    """What the listeners work with; `now` returns seconds since the epoch."""
 
+    settings: Settings
     access: Access
-    fulfilment: Fulfilment
+    ledger: Ledger
+    executor: Executor
+    notifier: Notifier
     numbers: Numbers
     home: Home
+    tasks: Tasks
+    now: Callable[[], float]
 
 
-def tell_privately(services: Services, body: dict[str, Any], message: Message) -> None:
-    """Show who pressed or typed something a line: by the response_url, or from the App Home in a dialog."""
-    fulfilment = services.fulfilment
-    fulfilment.tasks.start(fulfilment.tell_privately(body.get("response_url"), message, body.get("trigger_id")))
+def reply_privately(services: Services, body: dict[str, Any], message: Message) -> None:
+    """Show a message to the person who clicked or typed: by response_url, or from the App Home in a dialog."""
+    services.tasks.start(services.notifier.send_private(body.get("response_url"), message, body.get("trigger_id")))
 
 
 async def answer_command(services: Services, ack: AsyncAck, command: dict[str, Any], message: Message) -> None:
-    """Ack a command with a private answer; one that is too long for an ack is sent by the response_url."""
+    """Ack a command with a private answer; one that is too long for an ack is sent by response_url."""
     body: dict[str, Any] = {"text": message.text, "blocks": message.blocks}
     url = command.get("response_url")
     if url is None or fits_in_ack(body):
         await ack(**body)
         return
-    services.fulfilment.tasks.after_ack(services.fulfilment.tell_privately(url, message))
+    services.tasks.after_ack(services.notifier.send_private(url, message))
     await ack()
 
 
 async def reply_on_error(services: Services, body: dict[str, Any], work: Awaitable[None]) -> None:
-    """Go on after the ack: what fails still reaches the person."""
+    """Go on after the ack: an error still reaches the person."""
     try:
         await work
-    except Exception as error:  # noqa: BLE001 - as in `to_words`, every error becomes words
-        tell_privately(services, body, cards.private(in_words(error)))
+    except Exception as error:  # noqa: BLE001 - every error becomes a sentence, as in `register`
+        reply_privately(services, body, cards.private(sentence_of(error)))
 
 
-def in_words(error: Exception) -> str:
-    """The sentence of an expected error; of any other one a reference number, which the log has too."""
+def sentence_of(error: Exception) -> str:
+    """Return the sentence of an expected error; of any other one a reference number, which the log has too."""
     return str(error) if isinstance(error, BotError) else errors.report(error)

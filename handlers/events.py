@@ -16,4 +16,4 @@ def register(app: AsyncApp, services: Services) -> None:
     async def opened(event: dict[str, Any]) -> None:
         """Publish in the background."""
         if event.get("tab") == "home":
-            services.fulfilment.tasks.start(services.home.opened(event["user"]))
+            services.tasks.start(services.home.opened(event["user"]))

@@ -14,7 +14,7 @@ from bot.domain.numbers import NUMBER_ID
 from bot.errors import LedgerError, SlackError
 from bot.service.access import Person
 from bot.views import cards
-from handlers.commands import ask
+from handlers.commands import request_card
 from handlers.context import Services
 
 # https://docs.slack.dev/reference/interaction-payloads/block_suggestion-payload
@@ -31,7 +31,7 @@ def register(app: AsyncApp, services: Services) -> None:
         fitting = (await services.numbers.current()).like(body["value"])
         has_card: set[str] = set()
         with contextlib.suppress(LedgerError):  # the choice finds the open card without the mark too
-            has_card = {r.number_id for r in await services.fulfilment.ledger.open_requests(services.fulfilment.now())}
+            has_card = {r.number_id for r in await services.ledger.open_requests(services.now())}
         options = [
             cards.option(n.id, cards.name(n.phone, n.label), has_card=n.id in has_card) for n in fitting[:MAX_OPTIONS]
         ]
@@ -46,9 +46,9 @@ def register(app: AsyncApp, services: Services) -> None:
             number = (await services.numbers.current()).of_id(chosen)
             url = body.get("response_url")
             channel = body["channel"]["id"]
-            await ask(services, number, reason=None, by=body["user"]["id"], channel=channel, response_url=url)
+            await request_card(services, number, reason=None, by=body["user"]["id"], channel=channel, response_url=url)
             if url is not None:
-                services.fulfilment.tasks.start(_withdraw(services, url))
+                services.tasks.start(_withdraw(services, url))
         await ack()
 
 
@@ -72,4 +72,4 @@ async def _check(services: Services, body: dict[str, Any]) -> None:
 
 async def _withdraw(services: Services, url: str) -> None:
     with contextlib.suppress(SlackError):  # a picker that stays can do no harm
-        await services.fulfilment.slack.withdraw(url)
+        await services.notifier.slack.withdraw(url)

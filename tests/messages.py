@@ -15,7 +15,7 @@ from bot.domain.models import Message, Outcome, Request
 from bot.domain.numbers import Number, NumberList
 from bot.domain.status import OutcomeCode, Status
 from bot.errors import BotError, LedgerError, RequestDenied
-from bot.ledger.database import IN_BETWEEN
+from bot.ledger.database import COMMIT_UNKNOWN
 from bot.receivers import payloads
 from bot.service import access
 from bot.service import home_publisher as home
@@ -224,7 +224,7 @@ def _refusals() -> Iterator[Row]:
         ("another command", "who asked", ONE_COMMAND),
         ("what Slack sent is odd", "who asked or pressed", payloads.SENTENCE),
         ("the database is away", "who asked or pressed", LedgerError()),
-        ("the database went away in between", "who asked or pressed", LedgerError(IN_BETWEEN)),
+        ("the database went away in between", "who asked or pressed", LedgerError(COMMIT_UNKNOWN)),
         ("something unexpected", "who asked or pressed", errors.unexpected("1a2b3c4d")),
     ]
     for when, who, sentence in other:

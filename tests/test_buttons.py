@@ -102,11 +102,11 @@ async def test_card_closes_by_itself(bot: Bot, workspace: Workspace, clock: Cloc
     card = await ask(workspace)
     await settled(bot)
     clock.advance(890)
-    await bot.fulfilment.sweep()
+    await bot.scheduler.sweep()
     await settled(bot)
     assert public(workspace) == [card]
     clock.advance(11)
-    await bot.fulfilment.sweep()
+    await bot.scheduler.sweep()
     await settled(bot)
     (closed,) = public(workspace)
     assert "Nobody confirmed in time. Nothing was sent to Cellcast." in closed.text
@@ -120,7 +120,7 @@ async def test_card_that_cannot_be_changed_expires_with_a_message(
     card = await ask(workspace, channel=QUIET)
     await settled(bot)
     clock.advance(901)
-    await bot.fulfilment.sweep()
+    await bot.scheduler.sweep()
     await settled(bot)
     assert public(workspace, QUIET)[1].text.startswith("*Expired: ")
     await workspace.press(ANA, card, "Unsubscribe Number")

@@ -261,7 +261,7 @@ async def test_asking_again_after_the_time(bot: Bot, workspace: Workspace, clock
     first = await ask(workspace)
     clock.advance(901)
     second = await ask(workspace)
-    await bot.fulfilment.sweep()
+    await bot.scheduler.sweep()
     await settled(bot)
     old, new = public(workspace)
     assert (old.ts, new.ts) == (first.ts, second.ts)

@@ -15,7 +15,7 @@ import pytest
 import sqlalchemy as sa
 
 from bot.errors import LedgerError
-from bot.ledger.database import IN_BETWEEN
+from bot.ledger.database import COMMIT_UNKNOWN
 from sandbox.fake_cellcast import SUCCESS, Cellcast
 from sandbox.fake_slack import Note, Workspace
 from tests.conftest import ANA, BEN, NUMBER, NUMBERS, Record, Start, ask, current, private, public, settled
@@ -80,7 +80,7 @@ async def cards(workspace: Workspace, copies: list[Copy], numbers: list[str]) ->
 
 def not_recorded(workspace: Workspace) -> int:
     """How often the person who presses was told that a press is not recorded, or that nobody knows."""
-    return sum(line in (str(LedgerError()), IN_BETWEEN) for line in private(workspace, BEN))
+    return sum(line in (str(LedgerError()), COMMIT_UNKNOWN) for line in private(workspace, BEN))
 
 
 async def press_at_each(workspace: Workspace, copies: list[Copy], asked: dict[str, Note]) -> None:

@@ -25,7 +25,7 @@ AT_ONCE = 4
 AHEAD = 25.0  # seconds by which the second start is later: past every deadline and lease of the first
 OURS = (str(ROOT / "bot" / "") + os.sep, str(ROOT / "handlers") + os.sep)
 # Waits that belong to starting, stopping and sweeping, not to a round.
-ELSEWHERE = {"_start", "start", "stop", "run", "main", "sweep_forever", "sweep", "_serve", "identify", "open_ledger"}
+ELSEWHERE = {"_start", "start", "stop", "run", "main", "run_forever", "sweep", "_serve", "identify", "open_ledger"}
 Point = tuple[str, int, str]
 
 
@@ -180,7 +180,7 @@ async def test_stop_at_every_await_point(tmp_path: Path, reliability: Record) ->
     await asyncio.gather(*(one(*numbered) for numbered in enumerate(points)))
     # What one run does in two waits another may do in one; nearly all points are reached again.
     assert len(reached) >= len(points) * 0.8
-    for name in ("confirm > call", "post_card > post", "execute > _call", "record_outcome", "_draw", "_post_ending"):
+    for name in ("confirm > write", "post_card > ", "execute > _call", "_record_outcome", "_update", "_post_outcome"):
         assert any(name in place for place, *_ in reached), name
     reliability("Crash", "os._exit at each await point of a round, as the wait begins and as it ends",
                 calls="at most one", told="one outcome")  # fmt: skip

@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from bot.errors import LedgerError
-from bot.ledger.database import ANSWER_SECONDS, PATIENT_SECONDS, Database
+from bot.ledger.database import ACK_TIMEOUT, BACKGROUND_TIMEOUT, COMMIT_UNKNOWN, Database
 
 SQLITE = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 
@@ -37,16 +37,18 @@ def write(word: str) -> Callable[[sa.Connection], str]:
 
 def words(found: Database) -> list[str]:
     """What is written, in its order."""
-    with found.transaction(writes=False) as db:
+    with found.transaction() as db:
         return list(db.scalars(sa.text("SELECT word FROM words ORDER BY word")))
 
 
 class Held:
     """Work that holds up its thread until the test lets go."""
 
-    def __init__(self, found: Database, then: Callable[[sa.Connection], str], within: float = PATIENT_SECONDS) -> None:
+    def __init__(
+        self, found: Database, then: Callable[[sa.Connection], str], timeout: float = BACKGROUND_TIMEOUT
+    ) -> None:
         self._go, self._then, self._there = threading.Event(), then, threading.Event()
-        self.task = asyncio.create_task(found.do(self._work, writes=True, within=within))
+        self.task = asyncio.create_task(found.write(self._work, timeout=timeout))
 
     def _work(self, db: sa.Connection) -> str:
         self._there.set()
@@ -70,7 +72,7 @@ async def test_work_that_waits_is_committed_together(found: Database) -> None:
     commits: list[object] = []
     sa.event.listen(found.engine, "commit", commits.append)
     given = [f"word {i:02}" for i in range(50)]
-    waiting = [asyncio.create_task(found.do(write(w), writes=True, within=PATIENT_SECONDS)) for w in given]
+    waiting = [asyncio.create_task(found.write(write(w))) for w in given]
     await asyncio.sleep(0)
     held.let_go()
     assert await asyncio.gather(*waiting) == given
@@ -83,7 +85,7 @@ async def test_one_that_fails_fails_alone(found: Database) -> None:
     held = Held(found, write("word 1"))
     await held.begun()
     given = ["word 2", "word 1", "word 3"]  # the second is there already
-    waiting = [asyncio.create_task(found.do(write(w), writes=True, within=PATIENT_SECONDS)) for w in given]
+    waiting = [asyncio.create_task(found.write(write(w))) for w in given]
     await asyncio.sleep(0)
     held.let_go()
     ended = await asyncio.gather(held.task, *waiting, return_exceptions=True)
@@ -92,14 +94,41 @@ async def test_one_that_fails_fails_alone(found: Database) -> None:
     assert words(found) == ["word 1", "word 2", "word 3"]
 
 
+@SQLITE
+async def test_failed_commit_is_not_repeated(found: Database) -> None:
+    """After a failed commit nobody knows what was recorded: no job is run a second time, and each caller hears so."""
+    held = Held(found, write("first"))
+    await held.begun()
+    ran: list[str] = []
+
+    def counted(word: str) -> Callable[[sa.Connection], str]:
+        def work(db: sa.Connection) -> str:
+            ran.append(word)
+            return write(word)(db)
+
+        return work
+
+    def commits(_db: sa.Connection) -> None:
+        if ran:
+            raise sa.exc.OperationalError("COMMIT", {}, Exception("disk I/O error"))
+
+    sa.event.listen(found.engine, "commit", commits)
+    waiting = [asyncio.create_task(found.write(counted(word))) for word in ("second", "third")]
+    await asyncio.sleep(0)
+    held.let_go()
+    ended = await asyncio.gather(*waiting, return_exceptions=True)
+    assert [str(error) for error in ended] == [COMMIT_UNKNOWN] * 2
+    assert ran == ["second", "third"]
+
+
 async def test_what_was_given_up_is_not_done(found: Database) -> None:
     """Who was told that nobody knows finds nothing done later; who was told that nothing was done likewise."""
-    held = Held(found, write("late"), within=0.2)
+    held = Held(found, write("late"), timeout=0.2)
     await held.begun()
     with pytest.raises(LedgerError, match="nobody knows whether it was recorded"):
         await held.task
     held.let_go()
-    await found.do(write("next"), writes=True, within=PATIENT_SECONDS)
+    await found.write(write("next"))
     assert words(found) == ["next"]
 
 
@@ -109,10 +138,10 @@ async def test_what_never_began_says_so(found: Database) -> None:
     held = Held(found, write("held"))
     await held.begun()
     with pytest.raises(LedgerError, match="not recorded and nothing was done"):
-        await found.do(write("waits"), writes=True, within=0.2)
+        await found.write(write("waits"), timeout=0.2)
     held.let_go()
     await held.task
-    await found.do(write("next"), writes=True, within=PATIENT_SECONDS)
+    await found.write(write("next"))
     assert words(found) == ["held", "next"]
 
 
@@ -130,9 +159,9 @@ async def test_what_an_ack_waits_for_goes_first(found: Database) -> None:
 
     held = Held(found, noted("held"))
     await held.begun()
-    patient = [asyncio.create_task(found.do(noted(f"p{i}"), writes=True, within=PATIENT_SECONDS)) for i in range(3)]
+    patient = [asyncio.create_task(found.write(noted(f"p{i}"))) for i in range(3)]
     await asyncio.sleep(0)
-    urgent = asyncio.create_task(found.do(noted("urgent"), writes=True, within=ANSWER_SECONDS))
+    urgent = asyncio.create_task(found.write(noted("urgent"), timeout=ACK_TIMEOUT))
     await asyncio.sleep(0)
     held.let_go()
     await asyncio.gather(urgent, *patient)

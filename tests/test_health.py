@@ -54,7 +54,7 @@ async def test_sweep_that_is_dead(start: Start, workspace: Workspace, clock: Clo
         assert re.fullmatch(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", told["sweep"]["since"])
         clock.advance(10)
         assert (await healthz(workspace))[1]["sweep"]["since"] == told["sweep"]["since"]
-        await bot.fulfilment.sweep()
+        await bot.scheduler.sweep()
         assert await healthz(workspace) == (200, {"ok": True})
 
 
@@ -86,12 +86,12 @@ async def test_slack_that_does_not_answer(
     async with start() as bot:
         workspace.api_calls.clear()
         clock.advance(40)
-        bot.fulfilment.swept_at = clock()
+        bot.scheduler.swept_at = clock()
         await heard_anew(bot)
         assert workspace.api_calls == ["auth.test"]
         workspace.faults["auth.test"].extend(["500"] * 1000)
         clock.advance(100)
-        bot.fulfilment.swept_at = clock()
+        bot.scheduler.swept_at = clock()
         status, told = await healthz(workspace)
         assert (status, list(told)) == (503, ["ok", "slack"])
         assert re.fullmatch(r"no answer for \d+ s", told["slack"]["why"])

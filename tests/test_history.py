@@ -90,5 +90,5 @@ def test_nothing_deletes_a_row() -> None:
     """No statement of the bot deletes a request or an outcome (`check` deletes what cannot be there, and rolls back)."""
     text = "".join(path.read_text() for path in (ROOT / "bot").rglob("*.py"))
     assert text.count(".delete()") == 1
-    assert 'requests.delete().where(requests.c.id == "")' in text
+    assert 'requests.delete().where(schema.requests.c.id == "")' in text
     assert "DROP TABLE" not in text

@@ -17,7 +17,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 from bot.domain.models import Click, NewRequest, Outcome, Request
 from bot.domain.status import CallResult, OutcomeCode, Status
 from bot.errors import LedgerError, NewerLedgerError
-from bot.ledger.store import LEASE, Ledger
+from bot.ledger.store import Ledger
+from bot.ledger.transitions import LEASE
 
 WITHIN, CALL = 100.0, 10.0
 NUMBERS = ["a" * 24, "b" * 24]
@@ -54,14 +55,14 @@ async def test_newer_schema_is_refused(ledger: Ledger) -> None:
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 async def test_every_write_is_durable(ledger: Ledger) -> None:
     """SQLite runs with a write-ahead log, and a commit is on the disk before it returns."""
-    with ledger.database.transaction(writes=False) as db:
+    with ledger.database.transaction() as db:
         assert db.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
         assert db.exec_driver_sql("PRAGMA synchronous").scalar() == 2
 
 
 async def test_locked_database_changes_nothing(ledger: Ledger, database: str) -> None:
     """While somebody else holds the row a change says so within the time of an ack, and nothing is done."""
-    request, _ = await ledger.ask(asking())
+    request, _ = await ledger.create_request(asking())
     await ledger.check()
     other = Ledger(database)
     with other.database.transaction() as holder:
@@ -78,19 +79,19 @@ async def test_locked_database_changes_nothing(ledger: Ledger, database: str) ->
 
 async def test_telling_is_claimed_once(ledger: Ledger) -> None:
     """Of sweeps at the same moment one gets an outcome to tell; another may only after the lease."""
-    request, _ = await ledger.ask(asking())
+    request, _ = await ledger.create_request(asking())
     found = await asyncio.gather(*(ledger.sweep(WITHIN, WITHIN) for _ in range(8)))
     (outcome,) = [e for swept in found for e in swept.outcomes]
     assert (outcome.request_id, outcome.code, outcome.delivery_attempts) == (request.id, OutcomeCode.EXPIRED, 1)
     assert (await ledger.sweep(WITHIN + LEASE - 1, WITHIN)).outcomes == []
     (again,) = (await ledger.sweep(WITHIN + LEASE, WITHIN)).outcomes
-    await ledger.told(again, WITHIN + LEASE)
+    await ledger.delivered(again, WITHIN + LEASE)
     assert (await ledger.sweep(WITHIN * 9, WITHIN)).outcomes == []
 
 
 async def test_second_person_holds_in_the_database(ledger: Ledger) -> None:
     """The one who asked cannot confirm where a second person must, whatever was looked at before."""
-    request, _ = await ledger.ask(asking())
+    request, _ = await ledger.create_request(asking())
     assert not await ledger.confirm(Click(request.id, 0, "U1", 1.0), 11.0, second_person=True)
     assert await ledger.confirm(Click(request.id, 0, "U2", 1.0), 11.0, second_person=True)
 
@@ -154,7 +155,7 @@ class Promises(RuleBasedStateMachine):
     @rule(number=st.sampled_from(NUMBERS), lost=st.booleans())
     def ask(self, number: str, lost: bool) -> None:
         """All copies are asked for one number at once: one card at the most, and it may get lost."""
-        found = self._all([ledger.ask(asking(self.now, number)) for ledger in self._ledgers])
+        found = self._all([ledger.create_request(asking(self.now, number)) for ledger in self._ledgers])
         assert sum(fresh for _, fresh in found) <= 1
         assert len({request.id for request, _ in found}) == 1
         for request, fresh in found:
@@ -206,7 +207,7 @@ class Promises(RuleBasedStateMachine):
         request = self._run(self._ledgers[0].get(request_id))
         running = request.status is Status.CONFIRMED and request.attempt == attempt
         if request.attempt == attempt:
-            found = self._all([led.finish(request, result, self.now, WITHIN) for led in self._ledgers])
+            found = self._all([led.settle(request, result, self.now, WITHIN) for led in self._ledgers])
             assert sum(ended is not None for ended in found) == running
             self._ended([ended.outcome for ended in found if ended is not None])
 
@@ -225,7 +226,7 @@ class Promises(RuleBasedStateMachine):
             return
         outcome = self.due.pop()
         if taken:
-            self._run(self._ledgers[1].told(outcome, self.now))
+            self._run(self._ledgers[1].delivered(outcome, self.now))
             self.told.add((outcome.request_id, outcome.attempt))
         else:
             self._run(self._ledgers[2].defer_delivery(outcome, self.now + 1))

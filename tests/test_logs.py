@@ -86,7 +86,7 @@ async def test_database_errors_hold_no_parameters(tmp_path: Path) -> None:
     """The text of a database error, which is logged, holds no response_url and no words of people."""
     ledger = Ledger(f"sqlite:///{tmp_path}/empty.db")  # its tables are missing
     with pytest.raises(errors.LedgerError) as raised:
-        await ledger.ask(
+        await ledger.create_request(
             NewRequest("a" * 24, "C1", "U1", 1.0, 1.0, response_url="http://secret-url", reason="secret reason")
         )
     ledger.close()
@@ -107,7 +107,7 @@ async def test_background_errors_are_logged(settings: Settings) -> None:
     tasks.start(fail(ZeroDivisionError("what")))
     assert await tasks.drain(1) == 0
     expected, unexpected = (json.loads(line) for line in out.getvalue().splitlines())
-    assert expected["error"] == "Slack did not take the message (is_archived)."
+    assert expected["error"] == "Slack rejected the call (is_archived)."
     assert unexpected["event"] == "unexpected_error"
     assert len(unexpected["reference"]) == 8
     assert "ZeroDivisionError: what" in unexpected["exception"]

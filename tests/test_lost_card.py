@@ -125,7 +125,7 @@ async def test_both_requests_stay_in_the_record(bot: Bot, workspace: Workspace, 
     await ask(workspace, BEN, text=f"{NUMBER} second")
     await settled(bot)
     clock.advance(1)
-    await bot.fulfilment.sweep()
+    await bot.scheduler.sweep()
     await settled(bot)
     (second, none), (first, outcomes) = await bot.ledger.history()
     assert (second.requested_by, second.reason, second.status, none) == (BEN, "second", Status.PENDING, [])
@@ -155,10 +155,10 @@ async def test_replicas_replace_a_lost_card_once(database: str) -> None:
     for ledger in ledgers:
         await ledger.open()
     for now in range(0, 60, 2):
-        old, _ = await ledgers[0].ask(NewRequest(NUMBER, "C1", "U1", float(now), 900.0))
+        old, _ = await ledgers[0].create_request(NewRequest(NUMBER, "C1", "U1", float(now), 900.0))
         assert await ledgers[0].card_lost(old.id)
         asking = NewRequest(NUMBER, "C1", "U2", now + 1.0, 900.0)
-        found = await asyncio.gather(*(ledger.ask(asking) for ledger in ledgers))
+        found = await asyncio.gather(*(ledger.create_request(asking) for ledger in ledgers))
         assert [fresh for _, fresh in found].count(True) == 1
         (new,) = {request.id for request, _ in found}
         assert new != old.id
@@ -198,7 +198,7 @@ async def test_card_is_remembered_after_an_outage(bot: Bot, workspace: Workspace
     await settled(bot)
     assert failed
     clock.advance(901)
-    await bot.fulfilment.sweep()
+    await bot.scheduler.sweep()
     await settled(bot)
     assert current(workspace, card).text.startswith("*Expired: ")
 

@@ -121,7 +121,7 @@ async def test_not_in_channel(
         await ask(workspace, channel=SECRET)
         await settled(bot)
         clock.advance(1000)
-        await bot.fulfilment.sweep()
+        await bot.scheduler.sweep()
         await settled(bot)
     assert "Expired:" in public(workspace, SECRET)[-1].text
     assert public(workspace, SECRET)[0].buttons

@@ -154,7 +154,7 @@ async def test_ask_again_names_the_number(start: Start, listed: Path, workspace:
         await ask(workspace, text="Support line")
         await settled(bot)
         clock.advance(60)
-        await bot.fulfilment.sweep()
+        await bot.scheduler.sweep()
         await settled(bot)
     assert "Ask again with `/unsubscribe-number +61 480 000 000`." in public(workspace)[0].text
 

@@ -29,7 +29,7 @@ from tests.conftest import (
     text_of,
 )
 
-UNKNOWN = ["CallResult unknown", "may or may not be unsubscribed", "Look in Cellcast", "Click Try Again on the card"]
+UNKNOWN = ["Outcome unknown", "may or may not be unsubscribed", "Look in Cellcast", "Click Try Again on the card"]
 REFUSED = ["Not unsubscribed", "Nothing was changed"]
 SILENT = envelope(message="", error={"errorMessage": "Number is locked"}, status=False)
 
@@ -68,7 +68,7 @@ async def confirmed(
         pytest.param(Answer(fault="truncate"), [*UNKNOWN, "broke after"], True, id="truncated"),
         pytest.param(Answer(500, failure(500, "Oh <no>")), [*UNKNOWN, "fault of its own", "Oh &lt;no&gt;"], True, id="500"),
         pytest.param(Answer(503, b"<html>"), [*UNKNOWN, "fault of its own"], True, id="503 in HTML"),
-        pytest.param(Answer(302, b"", {"Location": "/elsewhere"}), ["CallResult unknown", "points to another", "CELLCAST_BASE_URL"],
+        pytest.param(Answer(302, b"", {"Location": "/elsewhere"}), ["Outcome unknown", "points to another", "CELLCAST_BASE_URL"],
                      True, id="redirect"),
         pytest.param(Answer(404, failure(404, "Not found")), [*UNKNOWN, "not one that it documents"], True,
                      id="404 of something else"),
@@ -154,10 +154,10 @@ async def test_call_that_comes_too_late_is_not_made(
     """A call whose time was over before it began is not made: another copy may have told the outcome already."""
     card = await ask(workspace)
     press = Click(card.buttons["Keep Number"]["value"].partition(":")[0], 0, BEN, clock(), card.channel, card.ts)
-    request = await bot.ledger.confirm(press, bot.fulfilment.call_deadline(press.now), second_person=False)
+    request = await bot.ledger.confirm(press, bot.executor.call_deadline(press.now), second_person=False)
     assert request is not None
     clock.advance(5.5)
-    await bot.fulfilment.execute(request)
+    await bot.executor.execute(request)
     assert "Nothing was sent" in current(workspace, card).text
     assert cellcast.calls == []
 
@@ -175,7 +175,7 @@ async def test_try_again(bot: Bot, workspace: Workspace, cellcast: Cellcast) -> 
     assert "Unsubscribed:" in card.text
     assert "attempt 2" in card.text
     first, second = public(workspace)[1:]
-    assert "CallResult unknown" in first.text
+    assert "Outcome unknown" in first.text
     assert second.blocks[0]["text"]["text"] == SUCCESS
 
 
@@ -188,7 +188,7 @@ async def test_try_again_ends_with_its_time(bot: Bot, workspace: Workspace, cell
     await settled(bot)
     assert len(cellcast.calls) == 1
     assert "that attempt has ended" in private(workspace, ANA)[0]
-    await bot.fulfilment.sweep()
+    await bot.scheduler.sweep()
     await settled(bot)
     closed = current(workspace, card)
     assert not closed.buttons

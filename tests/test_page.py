@@ -211,7 +211,7 @@ async def test_cellcast_times_out(demo: Demo) -> None:
     await demo.tab.get_by_role("button", name="Cellcast times out").click()
     await demo.type(f"/unsubscribe-number {SUPPORT}")
     await demo.press("Unsubscribe Number", sure="Unsubscribe Number")
-    await demo.see("CallResult unknown:")
+    await demo.see("Outcome unknown:")
     await expect(demo.tab.get_by_label("Steps")).to_contain_text("no answer")
     await demo.press("Try Again", sure="Try Again")
     await demo.see(SUCCESS)

@@ -9,7 +9,7 @@ import pytest
 
 from bot.app import Bot
 from bot.domain.models import Click
-from bot.ledger.store import LEASE
+from bot.ledger.transitions import LEASE
 from sandbox.fake_cellcast import SUCCESS, Answer, Cellcast
 from sandbox.fake_slack import Workspace
 from tests.conftest import ANA, BEN, Clock, Start, ask, current, private, settled
@@ -46,7 +46,7 @@ class Updates:
 async def sweep(bot: Bot, clock: Clock, seconds: float) -> None:
     """Let time pass, sweep, and wait until the bot has nothing left to do."""
     clock.advance(seconds)
-    await bot.fulfilment.sweep()
+    await bot.scheduler.sweep()
     await settled(bot)
 
 
@@ -138,7 +138,7 @@ async def test_update_of_an_attempt_lands_after_the_next(
             if told_by == "the sweep of another replica":
                 await settled(one)
                 clock.advance(2)
-                await other.fulfilment.sweep()
+                await other.scheduler.sweep()
                 await updates.begun[3].wait()
                 again = workspace.press_payload(BEN, current(workspace, card), "Try Again")
                 await workspace.send("interactive", again, url)
@@ -193,10 +193,10 @@ async def test_replica_that_comes_too_late(bot: Bot, workspace: Workspace, cellc
     await settled(bot)
     now, request_id = clock(), str(card.buttons["Keep Number"]["value"]).partition(":")[0]
     press = Click(request_id, 0, BEN, now, card.channel, card.ts)
-    request = await bot.ledger.confirm(press, bot.fulfilment.call_deadline(now), second_person=False)
+    request = await bot.ledger.confirm(press, bot.executor.call_deadline(now), second_person=False)
     assert request is not None
     await sweep(bot, clock, 11)
-    await bot.fulfilment.execute(request)
+    await bot.executor.execute(request)
     await settled(bot)
     await sweep(bot, clock, LEASE + 1)
     assert "Try Again" in current(workspace, card).buttons

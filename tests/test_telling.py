@@ -8,7 +8,7 @@ import pytest
 
 from bot.app import Bot
 from bot.domain.status import OutcomeCode
-from bot.service.fulfilment import wait_before
+from bot.service.notifier import backoff
 from bot.views import cards
 from sandbox.fake_cellcast import SUCCESS, Cellcast
 from sandbox.fake_slack import Channel, Workspace
@@ -22,8 +22,8 @@ def toasts(workspace: Workspace, channel: str = NUMBERS) -> list[str]:
 
 async def test_waits_double_up_to_a_minute() -> None:
     """A failed telling is repeated after a second, then doubling up to a minute."""
-    assert [wait_before(n) for n in range(1, 9)] == [1, 2, 4, 8, 16, 32, 60, 60]
-    assert wait_before(10_000) == 60
+    assert [backoff(n) for n in range(1, 9)] == [1, 2, 4, 8, 16, 32, 60, 60]
+    assert backoff(10_000) == 60
 
 
 @pytest.mark.parametrize("fault", ["429", "500", "drop_before", "garbage", "token_revoked", "internal_error"])
@@ -39,11 +39,11 @@ async def test_telling_is_repeated_until_slack_takes_it(
     for wait in (1, 2, 4):
         assert toasts(workspace) == []
         clock.advance(wait - 0.7)
-        await bot.fulfilment.sweep()
+        await bot.scheduler.sweep()
         await settled(bot)
         assert toasts(workspace) == []
         clock.advance(0.7)
-        await bot.fulfilment.sweep()
+        await bot.scheduler.sweep()
         await settled(bot)
     assert len(toasts(workspace)) == 1
     assert len(cellcast.calls) == 1
@@ -63,7 +63,7 @@ async def test_toast_whose_answer_is_lost(
     await settled(bot)
     assert workspace.api_calls.count("chat.postMessage") == posted + 1
     clock.advance(1.1)
-    await bot.fulfilment.sweep()
+    await bot.scheduler.sweep()
     await settled(bot)
     assert len(toasts(workspace)) == (2 if fault == "drop_after" else 1)
     assert len(set(toasts(workspace))) == 1
@@ -82,7 +82,7 @@ async def test_retry_after_is_obeyed(bot: Bot, workspace: Workspace, clock: Cloc
     await settled(bot)
     for wait, there in ((25, 0), (6, 1)):
         clock.advance(wait)
-        await bot.fulfilment.sweep()
+        await bot.scheduler.sweep()
         await settled(bot)
         assert len(toasts(workspace)) == there
 
@@ -96,7 +96,7 @@ async def test_card_that_could_not_be_closed_is_closed_later(bot: Bot, workspace
     await settled(bot)
     assert current(workspace, card).buttons
     clock.advance(1.1)
-    await bot.fulfilment.sweep()
+    await bot.scheduler.sweep()
     await settled(bot)
     assert not current(workspace, card).buttons
     assert len(toasts(workspace)) == 1
@@ -177,14 +177,14 @@ async def test_response_url_says_no_with_200(
     assert bot.metrics.outcomes[OutcomeCode.SUCCEEDED] == 0
     workspace.faults["response_url"] += [fault] * 2
     clock.advance(1.1)
-    await bot.fulfilment.sweep()
+    await bot.scheduler.sweep()
     await settled(bot)
     assert toasts(workspace, QUIET) == []
     assert len(toasts(workspace, f"D0{BEN}")) == 1
     assert bot.metrics.outcomes[OutcomeCode.SUCCEEDED] == 1
     assert bot.slack.errors["response_url"] == 4
     clock.advance(60)
-    await bot.fulfilment.sweep()
+    await bot.scheduler.sweep()
     await settled(bot)
     assert len(toasts(workspace, f"D0{BEN}")) == 1
     reliability(
@@ -207,7 +207,7 @@ async def test_response_url_says_later_with_200(
     await settled(bot)
     assert toasts(workspace, QUIET) == toasts(workspace, f"D0{BEN}") == []
     clock.advance(1.1)
-    await bot.fulfilment.sweep()
+    await bot.scheduler.sweep()
     await settled(bot)
     assert len(toasts(workspace, QUIET)) == 1
     assert toasts(workspace, f"D0{BEN}") == []
@@ -229,7 +229,7 @@ async def test_expiry_where_no_way_is_left(bot: Bot, workspace: Workspace, clock
     await ask(workspace, channel=QUIET)
     await settled(bot)
     clock.advance(1801)
-    await bot.fulfilment.sweep()
+    await bot.scheduler.sweep()
     await settled(bot)
     (line,) = public(workspace, f"D0{ANA}")
     assert line.text.startswith("*Expired: ")
@@ -245,7 +245,7 @@ async def test_kept_card_that_could_not_be_closed(bot: Bot, workspace: Workspace
     await settled(bot)
     assert current(workspace, card).buttons
     clock.advance(1.1)
-    await bot.fulfilment.sweep()
+    await bot.scheduler.sweep()
     await settled(bot)
     assert "Kept" in current(workspace, card).text
     assert len(public(workspace)) == 1
@@ -264,7 +264,7 @@ async def test_toast_by_response_url_whose_answer_is_lost(
     cellcast.hold.set()
     await settled(bot)
     clock.advance(1.1)
-    await bot.fulfilment.sweep()
+    await bot.scheduler.sweep()
     await settled(bot)
     assert len(set(toasts(workspace, QUIET))) == 1
 
@@ -282,7 +282,7 @@ async def test_response_url_fails_for_a_while(
     assert toasts(workspace, QUIET) == []
     for _ in range(2):
         clock.advance(3)
-        await bot.fulfilment.sweep()
+        await bot.scheduler.sweep()
         await settled(bot)
     assert len(toasts(workspace, QUIET)) == 1
     assert not current(workspace, card).buttons
@@ -315,7 +315,7 @@ async def test_running_call_is_not_taken_for_an_orphan(
     await workspace.until(lambda: "Unsubscribing" in current(workspace, card).text)
     await cellcast.called.wait()
     clock.advance(11)
-    await bot.fulfilment.sweep()
+    await bot.scheduler.sweep()
     cellcast.hold.set()
     await settled(bot)
     assert len(toasts(workspace)) == 1
@@ -337,7 +337,7 @@ async def test_card_that_comes_after_its_time(
         await workspace.command(ANA, NUMBERS, NUMBER)
         await posting.wait()
         clock.advance(901)
-        await bot.fulfilment.sweep()
+        await bot.scheduler.sweep()
         await workspace.until(lambda: len(public(workspace)) == 2)
         go_on.set()
         await settled(bot)

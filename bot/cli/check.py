@@ -10,7 +10,7 @@ from bot.app import identify, open_ledger, open_socket
 from bot.clients.cellcast import Cellcast
 from bot.clients.slack import Slack
 from bot.domain.numbers import MAX_FAULTS, Numbers
-from bot.errors import BotError, SlackRejected
+from bot.errors import BotError, SlackRejected, SlackUnavailable
 from bot.ledger.store import Ledger
 from bot.settings import APP_PAGE, MANIFEST, Settings
 
@@ -96,7 +96,7 @@ async def _groups(settings: Settings, slack: Slack) -> str:
     found = _groups_of(settings)
     try:
         counts = [f"{group} has {len(await slack.group_members(group))} members" for group in found]
-    except SlackRejected as error:
+    except (SlackRejected, SlackUnavailable) as error:
         cure = "give the app the scope usergroups:read and install it anew"
         why = cure if error.code == "missing_scope" else "look at the group's id in ALLOWED_USERS"
         raise BotError(f"Slack does not tell who is in them ({error.code}): {why}.") from None

@@ -1,7 +1,7 @@
 """How the bot speaks in Slack: post, update, answer; and whether Slack took it, said no, or left it open.
 
 slack_sdk's own repeating is switched off: it would post a message twice whose answer got lost. What is repeated, and
-when, the fulfilment decides by the three ends told apart here.
+when, the notifier decides by SlackRejected and SlackUnavailable.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from slack_sdk.web.async_slack_response import AsyncSlackResponse
 from slack_sdk.webhook.async_client import AsyncWebhookClient
 
 from bot.domain.models import Message
-from bot.errors import SlackRejected, SlackUnavailable
+from bot.errors import SlackError, SlackRejected, SlackUnavailable
 
 # One call to Slack, connect to last byte.
 CALL_TIMEOUT = 5.0
@@ -78,7 +78,7 @@ class Membership:
 
 
 class Slack:
-    """The bot's voice. Every method raises SlackRejected or SlackUnavailable where Slack did not take the message."""
+    """Calls Slack. Every method raises SlackRejected or SlackUnavailable if Slack did not do it."""
 
     def __init__(self, token: str, base_url: str, now: Callable[[], float] = time.time) -> None:
         self.now = now
@@ -106,7 +106,7 @@ class Slack:
             unfurl_links=False,
             unfurl_media=False,
         )
-        return str((await self._sorted("chat.postMessage", posting))["ts"])
+        return str((await self._call("chat.postMessage", posting))["ts"])
 
     async def update(self, channel: str, ts: str, message: Message) -> None:
         """Change one of the bot's own messages (https://docs.slack.dev/reference/methods/chat.update)."""
@@ -119,12 +119,12 @@ class Slack:
             # without this line an update would make mentions of the plain @here and #general in a reason.
             parse="none",
         )
-        await self._sorted("chat.update", updating)
+        await self._call("chat.update", updating)
 
     async def permalink(self, channel: str, ts: str) -> str:
         """A link to a message (https://docs.slack.dev/reference/methods/chat.getPermalink)."""
         return str(
-            (await self._sorted("chat.getPermalink", self.client.chat_getPermalink(channel=channel, message_ts=ts)))[
+            (await self._call("chat.getPermalink", self.client.chat_getPermalink(channel=channel, message_ts=ts)))[
                 "permalink"
             ]
         )
@@ -134,7 +134,7 @@ class Slack:
 
         `scopes` are those that the token was given (https://docs.slack.dev/authentication/installing-with-oauth).
         """
-        answer = await self._sorted("auth.test", self.client.auth_test())
+        answer = await self._call("auth.test", self.client.auth_test())
         granted = str(answer.headers.get("x-oauth-scopes", "")).split(",")
         data = dict(answer.data) if isinstance(answer.data, dict) else {}
         return data | {"scopes": frozenset(scope.strip() for scope in granted)}
@@ -142,13 +142,13 @@ class Slack:
     async def open_socket(self, app_token: str) -> str:
         """Prove the app-level token; the address of a socket (.../reference/methods/apps.connections.open)."""
         return str(
-            (await self._sorted("apps.connections.open", self.client.apps_connections_open(app_token=app_token)))["url"]
+            (await self._call("apps.connections.open", self.client.apps_connections_open(app_token=app_token)))["url"]
         )
 
     async def group_members(self, group: str) -> frozenset[str]:
         """Who is in a user group now (https://docs.slack.dev/reference/methods/usergroups.users.list)."""
         return frozenset(
-            (await self._sorted("usergroups.users.list", self.client.usergroups_users_list(usergroup=group)))["users"]
+            (await self._call("usergroups.users.list", self.client.usergroups_users_list(usergroup=group)))["users"]
         )
 
     async def membership(self, user: str) -> Membership:
@@ -157,21 +157,21 @@ class Slack:
         In an Enterprise organization the answer can lack `team_id`; `enterprise_user.teams` then has the workspaces.
         Raise SlackUnavailable if the answer names no workspace at all.
         """
-        found = (await self._sorted("users.info", self.client.users_info(user=user))).get("user")
+        found = (await self._call("users.info", self.client.users_info(user=user))).get("user")
         person = found if isinstance(found, dict) else {}
         member = person.get("enterprise_user")
         member = member if isinstance(member, dict) else {}
         team, enterprise, teams = person.get("team_id"), member.get("enterprise_id"), member.get("teams")
         known = frozenset(t for t in (team, *(teams if isinstance(teams, list) else ())) if isinstance(t, str))
         if not known:
-            raise SlackUnavailable("no team")
+            raise SlackUnavailable("no team", sent=True)
         return Membership(
             team if isinstance(team, str) else None, enterprise if isinstance(enterprise, str) else None, known
         )
 
     async def publish_home(self, user: str, blocks: list[dict[str, Any]]) -> None:
         """Set what a person sees in the App Home (https://docs.slack.dev/reference/methods/views.publish)."""
-        await self._sorted(
+        await self._call(
             "views.publish", self.client.views_publish(user_id=user, view={"type": "home", "blocks": blocks})
         )
 
@@ -183,7 +183,7 @@ class Slack:
             "close": {"type": "plain_text", "text": "Close"},
             "blocks": message.blocks,
         }
-        await self._sorted("views.open", self.client.views_open(trigger_id=trigger_id, view=view))
+        await self._call("views.open", self.client.views_open(trigger_id=trigger_id, view=view))
 
     async def withdraw(self, url: str) -> None:
         """Take away the private message whose menu was used, by the response_url of that."""
@@ -202,20 +202,23 @@ class Slack:
         }
         await self._answer(url, body)
 
-    async def _sorted(self, method: str, call: Awaitable[AsyncSlackResponse]) -> AsyncSlackResponse:
-        """The answer of a call; what slack_sdk raises becomes SlackRejected or SlackUnavailable."""
+    async def _call(self, method: str, call: Awaitable[AsyncSlackResponse]) -> AsyncSlackResponse:
+        """Return the answer of a call; what slack_sdk raises becomes SlackRejected or SlackUnavailable."""
         try:
             answer = await call
         except SlackApiError as error:
             self.errors[method] += 1
-            sorted_out = _sort(error.response)
-            if isinstance(sorted_out, SlackRejected):
+            data = error.response.data if isinstance(error.response, AsyncSlackResponse) else None
+            code = data.get("error") if isinstance(data, dict) else None
+            if isinstance(code, str):
                 self.heard_at = self.now()
-            raise sorted_out from error
+            if data is not None and error.response.status_code == 429:
+                raise _rate_limited(error.response.headers) from error
+            raise _failure(code) from error
         except (aiohttp.ClientError, TimeoutError, ValueError, AttributeError) as error:
             # ValueError: a body that is no text; AttributeError: JSON that is no object, which slack_sdk trips over.
             self.errors[method] += 1
-            raise _broken(error) from error
+            raise _no_answer(error) from error
         self.heard_at = self.now()
         return answer
 
@@ -225,62 +228,57 @@ class Slack:
             answer = await webhook.send_dict(body)
         except (aiohttp.ClientError, TimeoutError, UnicodeError) as error:
             self.errors["response_url"] += 1
-            raise _broken(error) from error
-        refused = _refused(answer.body)
-        self.errors["response_url"] += answer.status_code != 200 or refused is not None
+            raise _no_answer(error) from error
         if answer.status_code == 429:
-            raise SlackRejected("ratelimited", retry_after=_seconds(answer.headers), passing=True)
-        if answer.status_code >= 500:
-            raise SlackUnavailable(f"HTTP {answer.status_code}")
-        if answer.status_code != 200:
-            raise SlackRejected(f"response_url: HTTP {answer.status_code}")
-        if refused is not None:
-            raise refused
+            failure: SlackError | None = _rate_limited(answer.headers)
+        elif answer.status_code >= 500:
+            failure = SlackUnavailable(f"HTTP {answer.status_code}", sent=True)
+        elif answer.status_code != 200:
+            failure = SlackRejected(f"response_url: HTTP {answer.status_code}")
+        else:
+            failure = _failure_in_body(answer.body)
+        if failure is not None:
+            self.errors["response_url"] += 1
+            raise failure
 
 
-def _broken(error: Exception) -> SlackRejected | SlackUnavailable:
-    if isinstance(error, aiohttp.ClientConnectorError):  # nothing was sent
-        return SlackRejected("no connection", passing=True)
-    return SlackUnavailable(type(error).__name__)
+def _no_answer(error: Exception) -> SlackUnavailable:
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return SlackUnavailable("no connection", sent=False)
+    return SlackUnavailable(type(error).__name__, sent=True)
 
 
-def _refused(body: str) -> SlackRejected | SlackUnavailable | None:
-    """Return what the body of a response_url's answer means; None if Slack took the message.
+def _rate_limited(headers: Any) -> SlackUnavailable:
+    """Return when to try again (https://docs.slack.dev/apis/web-api/rate-limits): after a second if Slack says none."""
+    value = str(headers.get("Retry-After", ""))
+    seconds = float(value) if value.isascii() and value.isdigit() else 1.0
+    return SlackUnavailable("ratelimited", sent=False, retry_after=seconds, code="ratelimited")
+
+
+def _failure_in_body(body: str) -> SlackError | None:
+    """Return what the body of a response_url's answer means; None if Slack accepted the message.
 
     A response_url can refuse with HTTP 200: with {"ok": false, "error": "expired_url"}, or with a bare word such as
-    `invalid_blocks` or `action_prohibited`. If it took the message, it answers `ok`, nothing, or {"ok": true}.
+    `invalid_blocks` or `action_prohibited`. If it accepted the message, it answers `ok`, nothing, or {"ok": true}.
     """
     body = body.strip()
     if body in ("", "ok"):
         return None
     if re.fullmatch("[a-z][a-z0-9_]*", body):
-        return _by_code(body)
+        return _failure(body)
     try:
-        said = json.loads(body)
+        answer = json.loads(body)
     except (ValueError, RecursionError):
-        said = None
-    if not isinstance(said, dict):
-        return _by_code(None)
-    return None if said.get("ok") is True else _by_code(said.get("error"))
+        answer = None
+    if not isinstance(answer, dict):
+        return _failure(None)
+    return None if answer.get("ok") is True else _failure(answer.get("error"))
 
 
-def _by_code(code: object) -> SlackRejected | SlackUnavailable:
-    """Tell by Slack's error code whether it refused the message; without a readable code it is not known."""
+def _failure(code: object) -> SlackError:
+    """Return what Slack's error code means; without a readable code nobody knows whether the call was done."""
     if not isinstance(code, str) or code in AMBIGUOUS_ERRORS:
-        return SlackUnavailable(str(code or "no readable answer"))
-    return SlackRejected(code, passing=code in TRANSIENT_ERRORS)
-
-
-def _sort(response: Any) -> SlackRejected | SlackUnavailable:
-    """Tell a plain no from an answer that leaves open what happened."""
-    data = response.data if isinstance(response, AsyncSlackResponse) else None
-    code = data.get("error") if isinstance(data, dict) else None
-    if isinstance(response, AsyncSlackResponse) and response.status_code == 429:
-        return SlackRejected("ratelimited", retry_after=_seconds(response.headers), passing=True)
-    return _by_code(code)
-
-
-def _seconds(headers: Any) -> float:
-    """The seconds of a Retry-After header (https://docs.slack.dev/apis/web-api/rate-limits), 1 where it says none."""
-    value = str(headers.get("Retry-After", ""))
-    return float(value) if value.isascii() and value.isdigit() else 1.0
+        return SlackUnavailable(str(code or "no readable answer"), sent=True)
+    if code in TRANSIENT_ERRORS:
+        return SlackUnavailable(code, sent=False, code=code)
+    return SlackRejected(code)

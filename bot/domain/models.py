@@ -92,8 +92,8 @@ class Click:
 
 
 @dataclass(frozen=True)
-class SweepResult:
-    """What a sweep found due and claimed: outcomes to tell now, and requests whose card must be updated."""
+class DueWork:
+    """What a sweep found due and claimed: outcomes to deliver, and requests whose card must be updated."""
 
     outcomes: list[Outcome]
     cards: list[Request]

@@ -1,1 +1,1 @@
-"""The record of every request, in one database."""
+"""The record of every request and outcome, in one database."""

@@ -1,7 +1,7 @@
-"""The ledger's tables, and the statements of a request's life.
+"""The statements of a request's life, built once: building one takes several times what running it does.
 
-A statement that every request needs is built once: building it anew takes several times what running it does. It is
-run with the parameters named here (`of` which row, `nth` which attempt, `at` what moment) and the columns to set.
+Parameters: `id` which request, `attempt_is` which attempt, `at` what moment, and the columns to set. Each transition
+carries its own guard, so that exactly one of several who try it changes the row.
 """
 
 from __future__ import annotations
@@ -9,170 +9,108 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from bot.domain.status import OutcomeCode, Status
+from bot.ledger.schema import outcomes, requests
 
-METADATA = sa.MetaData()
-version = sa.Table("ledger_version", METADATA, sa.Column("version", sa.Integer, primary_key=True))
-requests = sa.Table(
-    "requests",
-    METADATA,
-    sa.Column("id", sa.String(32), primary_key=True),
-    sa.Column("number_id", sa.String(24), nullable=False),
-    # What the list of numbers called it when it was asked: this is what people confirm.
-    sa.Column("phone", sa.String(40)),
-    sa.Column("label", sa.Text),
-    sa.Column("reason", sa.Text),
-    # Holds the number while the request can still lead to a call: no two open cards for one number.
-    sa.Column("active_number_id", sa.String(24), unique=True),
-    sa.Column("status", sa.String(16), nullable=False),
-    sa.Column("attempt", sa.Integer, nullable=False),
-    sa.Column("dry_run", sa.Boolean, nullable=False),
-    sa.Column("channel", sa.String(32), nullable=False),
-    sa.Column("requested_by", sa.String(32), nullable=False),
-    sa.Column("requested_at", sa.Double, nullable=False),
-    sa.Column("expires_at", sa.Double),
-    sa.Column("decided_by", sa.String(32)),
-    sa.Column("decided_at", sa.Double),
-    sa.Column("call_deadline", sa.Double),
-    # Stored just before the call of the current attempt: an interrupted attempt without it sent nothing.
-    sa.Column("call_started_at", sa.Double),
-    # From this moment on the sweep updates the card, because it may show an older state.
-    sa.Column("card_update_due", sa.Double),
-    sa.Column("posting_lease_until", sa.Double, nullable=False),
-    sa.Column("card_posted", sa.Boolean, nullable=False),
-    sa.Column("card_ts", sa.String(32)),
-    sa.Column("response_url", sa.Text),
-    sa.Column("response_url_replaces", sa.Boolean, nullable=False),
-    sa.Index("requests_by_number", "number_id"),
-    sa.Index("requests_by_creation", "requested_at"),
-    sa.Index("requests_by_deadline", "expires_at"),
-    sa.Index("requests_by_call_deadline", "call_deadline"),
-    sa.Index("requests_by_card_update", "card_update_due"),
-)
-outcomes = sa.Table(
-    "outcomes",
-    METADATA,
-    sa.Column("request_id", sa.ForeignKey("requests.id"), primary_key=True),
-    sa.Column("attempt", sa.Integer, primary_key=True),
-    sa.Column("code", sa.String(32), nullable=False),
-    sa.Column("message", sa.Text, nullable=False),
-    sa.Column("retry_at", sa.Double),
-    sa.Column("after_unknown", sa.Boolean, nullable=False),
-    sa.Column("decided_by", sa.String(32)),
-    sa.Column("decided_at", sa.Double),
-    sa.Column("settled_at", sa.Double, nullable=False),
-    sa.Column("delivery_attempts", sa.Integer, nullable=False),
-    sa.Column("deliver_after", sa.Double, nullable=False),
-    sa.Column("message_posted_at", sa.Double),
-    sa.Column("delivered_at", sa.Double),
-    # It replaces an outcome that people may have read.
-    sa.Column("correction", sa.Boolean, nullable=False),
-    sa.Index("outcomes_by_settlement", "settled_at"),
-    sa.Index("outcomes_undelivered", "delivered_at", "deliver_after"),
-)
+_id: sa.BindParameter[str] = sa.bindparam("request")
+_number: sa.BindParameter[str] = sa.bindparam("number")
+_attempt: sa.BindParameter[int] = sa.bindparam("attempt_is")
+_at: sa.BindParameter[float] = sa.bindparam("at")
+_due: sa.BindParameter[float] = sa.bindparam("due", type_=sa.Double)
+BATCH = 20  # how much one sweep claims of each kind
 
-of: sa.BindParameter[str] = sa.bindparam("of")
-nth: sa.BindParameter[int] = sa.bindparam("nth")
-at: sa.BindParameter[float] = sa.bindparam("at")
-_this = requests.c.id == of
-_open_for = requests.c.active_number_id == of
+_this = requests.c.id == _id
+_update = requests.update().where(_this)
+_is_pending = requests.c.status == Status.PENDING
+_is_confirmed = requests.c.status == Status.CONFIRMED
 
 REQUEST = sa.select(requests).where(_this)
-LOCK = REQUEST.with_for_update()
-ASK = requests.insert()
-OPEN_FOR = sa.select(requests).where(_open_for)
-OVERDUE_FOR = OPEN_FOR.where(requests.c.expires_at <= at).with_for_update()
-# Nobody knows of a card of it: the next asking replaces it.
-LOST_FOR = OPEN_FOR.where(
-    requests.c.status == Status.PENDING,
-    requests.c.card_posted.is_(False),
-    requests.c.posting_lease_until <= at,
+LOCK_REQUEST = REQUEST.with_for_update()
+CREATE = requests.insert()
+ACTIVE = sa.select(requests).where(requests.c.active_number_id == _number)
+ACTIVE_OVERDUE = ACTIVE.where(requests.c.expires_at <= _at).with_for_update()
+# Nobody knows of a card of it: the next request replaces it.
+ACTIVE_WITHOUT_CARD = ACTIVE.where(
+    _is_pending, requests.c.card_posted.is_(False), requests.c.posting_lease_until <= _at
 ).with_for_update()
-CHANGE = requests.update().where(_this)
-# Each claim on a card is later than the one before, so none ends another.
-_due = sa.bindparam("due", type_=sa.Double)
-CLAIM_CARD = CHANGE.values(
+
+# Transitions.
+CONFIRM = _update.where(
+    requests.c.status.in_([Status.PENDING, Status.REFUSED, Status.UNKNOWN]),
+    requests.c.attempt == _attempt,
+    requests.c.expires_at > _at,
+    requests.c.requested_by != sa.bindparam("unless_requested_by"),
+).returning(requests)
+START_CALL = _update.where(_is_confirmed, requests.c.attempt == _attempt)
+_close = _update.where(_is_pending).values(expires_at=None, active_number_id=None)
+KEEP = _close.where(requests.c.expires_at > _at).values(status=Status.KEPT).returning(requests)
+EXPIRE = _close.where(requests.c.expires_at <= _at).values(status=Status.EXPIRED).returning(requests)
+REPLACE = _close.values(status=Status.REPLACED).returning(requests)
+SETTLE = _update.where(_is_confirmed, requests.c.attempt == _attempt).values(call_deadline=None).returning(requests)
+# The attempt that this very click confirmed, if its call has not begun.
+SETTLE_UNSTARTED = SETTLE.where(
+    requests.c.call_started_at.is_(None),
+    requests.c.decided_by == sa.bindparam("clicked_by"),
+    requests.c.decided_at == sa.bindparam("clicked_at"),
+)
+END_OFFER = _update.values(active_number_id=None, expires_at=None, card_update_due=_at)
+CORRECT = _update.where(requests.c.status == Status.UNKNOWN, requests.c.attempt == _attempt)
+CORRECT_HELD = CORRECT.where(requests.c.active_number_id.is_not(None))
+
+# The card. Each claim on it is later than the one before, so none ends another.
+CLAIM_CARD = _update.values(
     card_update_due=sa.case((requests.c.card_update_due >= _due, requests.c.card_update_due + 0.001), else_=_due)
 ).returning(requests)
-CARD_LOST = CHANGE.where(requests.c.status == Status.PENDING, requests.c.card_posted.is_(False)).values(
-    posting_lease_until=0.0
-)
-CARD_UPDATED = CHANGE.where(
-    requests.c.card_update_due == _due,
-    requests.c.status == sa.bindparam("shown_status"),
-    requests.c.attempt == nth,
-    requests.c.expires_at.is_not_distinct_from(sa.bindparam("shown_expires_at", type_=sa.Double)),
-).values(card_update_due=None)
-CARD_POSTED = CHANGE.values(
+CARD_POSTED = _update.values(
     card_posted=True, card_ts=sa.func.coalesce(requests.c.card_ts, sa.bindparam("ts"))
 ).returning(requests)
+CARD_LOST = _update.where(_is_pending, requests.c.card_posted.is_(False)).values(posting_lease_until=0.0)
+CARD_UPDATED = _update.where(
+    requests.c.card_update_due == _due,
+    requests.c.status == sa.bindparam("shown_status"),
+    requests.c.attempt == _attempt,
+    requests.c.expires_at.is_not_distinct_from(sa.bindparam("shown_expires_at", type_=sa.Double)),
+).values(card_update_due=None)
 
-# The arrows of a request's life.
-CONFIRM = (
-    requests.update()
-    .where(
-        _this,
-        requests.c.status.in_([Status.PENDING, Status.REFUSED, Status.UNKNOWN]),
-        requests.c.attempt == nth,
-        requests.c.expires_at > at,
-        requests.c.requested_by != sa.bindparam("unless_requested_by"),
-    )
-    .returning(requests)
-)
-END = (
-    requests.update()
-    .where(_this, requests.c.status == sa.bindparam("was"), requests.c.attempt == nth)
-    .returning(requests)
-)
-# A yes of this press whose call has not begun.
-SETTLE_UNSTARTED = END.where(
-    requests.c.call_started_at.is_(None),
-    requests.c.decided_by == sa.bindparam("pressed_by"),
-    requests.c.decided_at == sa.bindparam("pressed_at"),
-)
-START_CALL = CHANGE.where(requests.c.status == Status.CONFIRMED, requests.c.attempt == nth)
-END_IN_TIME = END.where(requests.c.expires_at > at)
-END_TOO_LATE = END.where(requests.c.expires_at <= at)
-
-ENDING = sa.select(outcomes).where(outcomes.c.request_id == of, outcomes.c.attempt == nth)
-WRITE_ENDING = outcomes.insert()
-CHANGE_ENDING = outcomes.update().where(outcomes.c.request_id == of, outcomes.c.attempt == nth)
-# A teller marks only what it told: the outcome may have been corrected meanwhile.
-CHANGE_UNTOLD = CHANGE_ENDING.where(
+# Outcomes.
+OUTCOME = sa.select(outcomes).where(outcomes.c.request_id == _id, outcomes.c.attempt == _attempt)
+INTERRUPTED_OUTCOME = OUTCOME.where(outcomes.c.code == OutcomeCode.INTERRUPTED).with_for_update()
+CREATE_OUTCOME = outcomes.insert()
+CHANGE_OUTCOME = outcomes.update().where(outcomes.c.request_id == _id, outcomes.c.attempt == _attempt)
+# Whoever delivers an outcome marks only that one: it may have been corrected meanwhile.
+MARK_OUTCOME = CHANGE_OUTCOME.where(
     outcomes.c.delivered_at.is_(None), outcomes.c.code == sa.bindparam("delivered_code")
 )
-LOST_ENDING = ENDING.where(outcomes.c.code == OutcomeCode.INTERRUPTED).with_for_update()
-CORRECT = CHANGE.where(requests.c.status == Status.UNKNOWN, requests.c.attempt == nth)
-CORRECT_HELD = CORRECT.where(requests.c.active_number_id.is_not(None))
-ENDED_UNKNOWN = (
+UNKNOWN_BEFORE = (
     sa.select(sa.literal(1))
     .select_from(outcomes.join(requests, requests.c.id == outcomes.c.request_id))
-    .where(
-        requests.c.number_id == of, outcomes.c.code.in_([kind for kind in OutcomeCode if kind.status is Status.UNKNOWN])
-    )
+    .where(requests.c.number_id == _number)
+    .where(outcomes.c.code.in_([code for code in OutcomeCode if code.status is Status.UNKNOWN]))
     .limit(1)
 )
 
-# The sweep. What another copy holds at this moment it closes itself; SQLite has one writer anyway.
-_overdue = sa.or_(
-    requests.c.expires_at <= at, sa.and_(requests.c.status == Status.CONFIRMED, requests.c.call_deadline <= at)
-)
-_untold = sa.and_(outcomes.c.delivered_at.is_(None), outcomes.c.deliver_after <= at)
-_card_update_due = requests.c.card_update_due <= at
-OVERDUE = sa.select(requests).where(_overdue).with_for_update(skip_locked=True)
-UNTOLD = (
-    sa.select(outcomes).where(_untold).order_by(outcomes.c.deliver_after).limit(20).with_for_update(skip_locked=True)
+# The sweep. What another replica holds at this moment it closes itself; SQLite has one writer anyway.
+_is_overdue = sa.or_(requests.c.expires_at <= _at, sa.and_(_is_confirmed, requests.c.call_deadline <= _at))
+_is_deliverable = sa.and_(outcomes.c.delivered_at.is_(None), outcomes.c.deliver_after <= _at)
+_is_card_due = requests.c.card_update_due <= _at
+OVERDUE = sa.select(requests).where(_is_overdue).with_for_update(skip_locked=True)
+OUTCOMES_DUE = (
+    sa.select(outcomes)
+    .where(_is_deliverable)
+    .order_by(outcomes.c.deliver_after)
+    .limit(BATCH)
+    .with_for_update(skip_locked=True)
 )
 CARDS_DUE = (
     sa.select(requests)
-    .where(_card_update_due)
+    .where(_is_card_due)
     .order_by(requests.c.card_update_due)
-    .limit(20)
+    .limit(BATCH)
     .with_for_update(skip_locked=True)
 )
 ANYTHING_DUE = sa.select(
     sa.or_(
-        sa.exists(sa.select(sa.literal(1)).where(_card_update_due).select_from(requests)),
-        sa.exists(sa.select(sa.literal(1)).where(_overdue).select_from(requests)),
-        sa.exists(sa.select(sa.literal(1)).where(_untold).select_from(outcomes)),
+        sa.exists(sa.select(sa.literal(1)).where(_is_card_due).select_from(requests)),
+        sa.exists(sa.select(sa.literal(1)).where(_is_overdue).select_from(requests)),
+        sa.exists(sa.select(sa.literal(1)).where(_is_deliverable).select_from(outcomes)),
     )
 )

@@ -52,6 +52,14 @@ class Metrics:
         self.acks = Latencies(ACK_BOUNDS)
         self.calls = Latencies(CALL_BOUNDS)
 
+    def count_delivery(self, code: str) -> None:
+        """Count an outcome that was delivered."""
+        self.outcomes[code] += 1
+
+    def observe_call(self, code: str, seconds: float) -> None:
+        """Count a call to Cellcast and how long it took."""
+        self.calls.add(code, seconds)
+
     def render(self, *, pending: int | None, untold_seconds: float | None, healthy: bool) -> bytes:
         """The text of /metrics (https://prometheus.io/docs/instrumenting/exposition_formats/).
 

@@ -312,10 +312,10 @@ def _headline(request: Request, outcome: Outcome) -> str:
     if outcome.code is OutcomeCode.DRY_RUN:
         return _title(request, "Dry run: ", " was not unsubscribed")
     if _still_unknown(outcome):
-        return _title(request, "CallResult still unknown: ")
+        return _title(request, "Outcome still unknown: ")
     return {
         Status.SUCCEEDED: _title(request, "Unsubscribed: "),
-        Status.UNKNOWN: _title(request, "CallResult unknown: "),
+        Status.UNKNOWN: _title(request, "Outcome unknown: "),
         Status.KEPT: _title(request, "Kept: "),
         Status.EXPIRED: _title(request, "Expired: ", " was not unsubscribed"),
         Status.REPLACED: _title(request, "Replaced: "),

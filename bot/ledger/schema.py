@@ -1,0 +1,159 @@
+"""The tables, and how a database of an earlier version becomes one of this version."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from bot.errors import NewerLedgerError
+
+SCHEMA_VERSION = 4
+METADATA = sa.MetaData()
+version = sa.Table("ledger_version", METADATA, sa.Column("version", sa.Integer, primary_key=True))
+requests = sa.Table(
+    "requests",
+    METADATA,
+    sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column("number_id", sa.String(24), nullable=False),
+    # What the list of numbers called it when it was requested: this is what people confirm.
+    sa.Column("phone", sa.String(40)),
+    sa.Column("label", sa.Text),
+    sa.Column("reason", sa.Text),
+    # Holds the number while the request can still lead to a call: no two live cards for one number.
+    sa.Column("active_number_id", sa.String(24), unique=True),
+    sa.Column("status", sa.String(16), nullable=False),
+    sa.Column("attempt", sa.Integer, nullable=False),
+    sa.Column("dry_run", sa.Boolean, nullable=False),
+    sa.Column("channel", sa.String(32), nullable=False),
+    sa.Column("requested_by", sa.String(32), nullable=False),
+    sa.Column("requested_at", sa.Double, nullable=False),
+    sa.Column("expires_at", sa.Double),
+    sa.Column("decided_by", sa.String(32)),
+    sa.Column("decided_at", sa.Double),
+    sa.Column("call_deadline", sa.Double),
+    # Stored just before the call of the current attempt: an interrupted attempt without it sent nothing.
+    sa.Column("call_started_at", sa.Double),
+    # From this moment on the sweep updates the card, because it may show an older state.
+    sa.Column("card_update_due", sa.Double),
+    sa.Column("posting_lease_until", sa.Double, nullable=False),
+    sa.Column("card_posted", sa.Boolean, nullable=False),
+    sa.Column("card_ts", sa.String(32)),
+    sa.Column("response_url", sa.Text),
+    sa.Column("response_url_replaces", sa.Boolean, nullable=False),
+    sa.Index("requests_by_number", "number_id"),
+    sa.Index("requests_by_creation", "requested_at"),
+    sa.Index("requests_by_deadline", "expires_at"),
+    sa.Index("requests_by_call_deadline", "call_deadline"),
+    sa.Index("requests_by_card_update", "card_update_due"),
+)
+outcomes = sa.Table(
+    "outcomes",
+    METADATA,
+    sa.Column("request_id", sa.ForeignKey("requests.id"), primary_key=True),
+    sa.Column("attempt", sa.Integer, primary_key=True),
+    sa.Column("code", sa.String(32), nullable=False),
+    sa.Column("message", sa.Text, nullable=False),
+    sa.Column("retry_at", sa.Double),
+    sa.Column("after_unknown", sa.Boolean, nullable=False),
+    sa.Column("decided_by", sa.String(32)),
+    sa.Column("decided_at", sa.Double),
+    sa.Column("settled_at", sa.Double, nullable=False),
+    sa.Column("delivery_attempts", sa.Integer, nullable=False),
+    sa.Column("deliver_after", sa.Double, nullable=False),
+    sa.Column("message_posted_at", sa.Double),
+    sa.Column("delivered_at", sa.Double),
+    # It replaces an outcome that people may have read.
+    sa.Column("correction", sa.Boolean, nullable=False),
+    sa.Index("outcomes_by_settlement", "settled_at"),
+    sa.Index("outcomes_undelivered", "delivered_at", "deliver_after"),
+)
+
+
+def _rename_columns(table: str, names: dict[str, str]) -> list[str]:
+    return [f"ALTER TABLE {table} RENAME COLUMN {old} TO {new}" for old, new in names.items()]
+
+
+def _rename_codes(codes: dict[str, str]) -> list[str]:
+    return [f"UPDATE outcomes SET code = '{new}' WHERE code = '{old}'" for old, new in codes.items()]  # noqa: S608 - ours
+
+
+# What each version changes in the database of the one before.
+MIGRATIONS = {
+    2: ["ALTER TABLE requests ADD COLUMN phone VARCHAR(40)", "ALTER TABLE requests ADD COLUMN label TEXT"],
+    3: [
+        "ALTER TABLE requests ADD COLUMN call_started_at DOUBLE PRECISION",
+        "ALTER TABLE requests ADD COLUMN card_due DOUBLE PRECISION",
+        "ALTER TABLE endings ADD COLUMN correction BOOLEAN NOT NULL DEFAULT FALSE",
+        "CREATE INDEX requests_by_card_due ON requests (card_due)",
+        # Version 2 did not store when a call began: what it left under way may have been sent.
+        "UPDATE requests SET call_started_at = decided_at WHERE state = 'confirmed'",
+    ],
+    4: [
+        *_rename_columns(
+            "requests",
+            {
+                "state": "status",
+                "asked_by": "requested_by",
+                "asked_at": "requested_at",
+                "open_until": "expires_at",
+                "open_number": "active_number_id",
+                "posting_until": "posting_lease_until",
+                "reply_url": "response_url",
+                "reply_replaces": "response_url_replaces",
+                "call_ends_by": "call_deadline",
+                "card_due": "card_update_due",
+            },
+        ),
+        "ALTER TABLE endings RENAME TO outcomes",
+        *_rename_columns(
+            "outcomes",
+            {
+                "kind": "code",
+                "ended_at": "settled_at",
+                "tellings": "delivery_attempts",
+                "tell_after": "deliver_after",
+                "posted_at": "message_posted_at",
+                "told_at": "delivered_at",
+            },
+        ),
+        "ALTER TABLE outcomes ALTER COLUMN code TYPE VARCHAR(32)",
+        *_rename_codes(
+            {
+                "broken": "connection_lost",
+                "unreadable": "unexpected_response",
+                "declined": "rejected",
+                "lost": "interrupted",
+            }
+        ),
+        "UPDATE outcomes SET code = 'already_gone' WHERE code = 'not_found' AND after_unknown",
+        *(f"DROP INDEX {name}" for name in ("requests_by_state", "requests_by_card_due", "endings_untold")),
+        "CREATE INDEX requests_by_creation ON requests (requested_at)",
+        "CREATE INDEX requests_by_deadline ON requests (expires_at)",
+        "CREATE INDEX requests_by_call_deadline ON requests (call_deadline)",
+        "CREATE INDEX requests_by_card_update ON requests (card_update_due)",
+        "CREATE INDEX outcomes_by_settlement ON outcomes (settled_at)",
+        "CREATE INDEX outcomes_undelivered ON outcomes (delivered_at, deliver_after)",
+    ],
+}
+
+
+def create_or_migrate(db: sa.Connection) -> None:
+    """Create the tables, or migrate those of an earlier version. Raise NewerLedgerError if a newer bot wrote them."""
+    on_sqlite = db.dialect.name == "sqlite"
+    if not on_sqlite:  # several replicas may start at once
+        db.execute(sa.select(sa.func.pg_advisory_xact_lock(7_263_549)))
+    version.create(db, checkfirst=True)
+    found = db.scalar(sa.select(sa.func.max(version.c.version)))
+    if found is None:
+        METADATA.create_all(db)
+        db.execute(version.insert().values(version=SCHEMA_VERSION))
+        return
+    if found > SCHEMA_VERSION:
+        raise NewerLedgerError(
+            f"The database was written by a newer version of this bot (schema {found}, this bot knows "
+            f"{SCHEMA_VERSION}). Run that version or a later one, or point DATABASE_URL to another database."
+        )
+    for number in range(found + 1, SCHEMA_VERSION + 1):
+        for statement in MIGRATIONS[number]:
+            if not (on_sqlite and " TYPE " in statement):  # SQLite enforces no length, and can't change one
+                db.exec_driver_sql(statement)
+    db.execute(version.update().values(version=SCHEMA_VERSION))

@@ -1,0 +1,245 @@
+"""The transitions of a request: each is one conditional UPDATE, and only the one that changed the row goes on.
+
+    pending --click--> confirmed --result--> succeeded | refused | unknown
+       |                   ^                             |         |
+       |                   +--------- Try Again ---------+---------+
+       +--click--> kept
+       +--deadline--> expired
+       +--a later request, because its card was lost--> replaced
+
+The outcome is written in the same transaction as the change that brings it, and stays due until it is delivered. All
+moments are seconds since the epoch, passed in by the caller.
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
+
+from bot.domain.models import Click, NewRequest, Outcome, Request
+from bot.domain.status import CallResult, OutcomeCode, Status
+from bot.ledger import queries, statements
+
+# Whoever delivers an outcome, or posts or updates a card, has this many seconds before another replica may.
+LEASE = 15.0
+
+
+class NumberTakenError(Exception):
+    """There is an active request for the number."""
+
+
+def create(db: sa.Connection, new: NewRequest) -> Request:
+    """Store a new request. Raise NumberTakenError if there is an active one for the number."""
+    request = Request(
+        id=secrets.token_hex(16),
+        number_id=new.number_id,
+        active_number_id=new.number_id,
+        status=Status.PENDING,
+        attempt=0,
+        channel=new.channel,
+        requested_by=new.requested_by,
+        requested_at=new.now,
+        expires_at=new.now + new.within,
+        posting_lease_until=new.now + LEASE,
+        response_url=new.response_url,
+        dry_run=new.dry_run,
+        reason=new.reason,
+        phone=new.phone,
+        label=new.label,
+    )
+    try:
+        db.execute(statements.CREATE, {name: value for name, value in vars(request).items() if name != "outcome"})
+    except IntegrityError as error:
+        raise NumberTakenError from error
+    return request
+
+
+def find_active(db: sa.Connection, new: NewRequest) -> tuple[Request, bool]:
+    """Return the active request for the number, and False; or a new one and True.
+
+    A request whose time is over expires first, and one whose card was lost is replaced: the old card, if it is there
+    after all, confirms nothing any more. Raise NumberTakenError if somebody else was faster.
+    """
+    of_number = {"number": new.number_id, "at": new.now}
+    for row in db.execute(statements.ACTIVE_OVERDUE, of_number).mappings().all():
+        _close_overdue(db, row, new.now, new.within)
+    if (lost := db.execute(statements.ACTIVE_WITHOUT_CARD, of_number).one_or_none()) is not None:
+        replaced = db.execute(statements.REPLACE, {"request": lost.id}).mappings().one_or_none()
+        _settle(db, replaced, CallResult(OutcomeCode.REPLACED), new.now, claim=False)
+    found = db.execute(statements.ACTIVE, of_number).mappings().one_or_none()
+    return (create(db, new), True) if found is None else (queries.load_request(db, found), False)
+
+
+def confirm(db: sa.Connection, click: Click, call_deadline: float, *, second_person: bool) -> Request | None:
+    """Confirm the request, or try it again; return it to the one click that did.
+
+    `call_deadline` is the moment by which the call has ended: a request still confirmed then was interrupted.
+    """
+    guard = {"request": click.request_id, "attempt_is": click.attempt, "at": click.now}
+    guard["unless_requested_by"] = click.by if second_person else ""
+    values = {
+        "status": Status.CONFIRMED,
+        "attempt": click.attempt + 1,
+        "decided_by": click.by,
+        "decided_at": click.now,
+        "call_deadline": call_deadline,
+        "call_started_at": None,
+        "expires_at": None,
+        **card_of(click),
+    }
+    row = db.execute(statements.CONFIRM, guard | values).mappings().one_or_none()
+    return None if row is None else queries.load_request(db, row)
+
+
+def start_call(db: sa.Connection, request: Request, now: float) -> bool:
+    """Store that the call of this attempt is about to be sent; False if the attempt has ended already."""
+    values = {"request": request.id, "attempt_is": request.attempt, "call_started_at": now}
+    return db.execute(statements.START_CALL, values).rowcount == 1
+
+
+def keep(db: sa.Connection, click: Click) -> Request | None:
+    """Keep the number; return the request to the one click that did, its outcome claimed."""
+    values = {"request": click.request_id, "at": click.now, "decided_by": click.by, "decided_at": click.now}
+    row = db.execute(statements.KEEP, values | card_of(click)).mappings().one_or_none()
+    return _settle(db, row, CallResult(OutcomeCode.KEPT), click.now, claim=True)
+
+
+def expire(db: sa.Connection, click: Click) -> Request | None:
+    """Expire the request if its deadline has passed; return it to the one click that did, its outcome claimed."""
+    values = {"request": click.request_id, "at": click.now, **card_of(click)}
+    row = db.execute(statements.EXPIRE, values).mappings().one_or_none()
+    return _settle(db, row, CallResult(OutcomeCode.EXPIRED), click.now, claim=True)
+
+
+def settle(db: sa.Connection, request: Request, result: CallResult, now: float, retry_for: float) -> Request | None:
+    """Store how the call ended; return the request, its outcome claimed, or None if it had ended before.
+
+    If another attempt can help, Try Again is offered for `retry_for` seconds.
+    """
+    values = _settled(result, now, retry_for)
+    if request.attempt > 1:  # another replica may still deliver the attempt before, and update the card last
+        values["card_update_due"] = now + LEASE
+    guard = {"request": request.id, "attempt_is": request.attempt}
+    row = db.execute(statements.SETTLE, guard | values).mappings().one_or_none()
+    return _settle(db, row, result, now, claim=True)
+
+
+def settle_unstarted(db: sa.Connection, click: Click, now: float, retry_for: float) -> Request | None:
+    """Settle the attempt that this click confirmed, if its call has not begun; its outcome is claimed."""
+    # The confirmation may still be in its commit: PostgreSQL would pass over a row that is not confirmed yet.
+    db.execute(statements.LOCK_REQUEST, {"request": click.request_id})
+    result = CallResult(OutcomeCode.NOT_STARTED)
+    guard = {"request": click.request_id, "attempt_is": click.attempt + 1}
+    guard |= {"clicked_by": click.by, "clicked_at": click.now}
+    row = db.execute(statements.SETTLE_UNSTARTED, guard | _settled(result, now, retry_for)).mappings().one_or_none()
+    return _settle(db, row, result, now, claim=True)
+
+
+def correct(db: sa.Connection, request: Request, result: CallResult, now: float, retry_for: float) -> bool:
+    """Replace "interrupted", as another replica settled the attempt, by what the call brought; False if it did not.
+
+    The outcome is due at once, or when the lease of the other replica is over.
+    """
+    this = {"request": request.id, "attempt_is": request.attempt}
+    interrupted = db.execute(statements.INTERRUPTED_OUTCOME, this).mappings().one_or_none()
+    if interrupted is None:
+        return False
+    values = {
+        "code": _code(result, after_unknown=interrupted["after_unknown"]),
+        "message": result.message,
+        "retry_at": _retry_at(result, now),
+        "settled_at": now,
+        "delivery_attempts": 0,
+        "deliver_after": min(max(interrupted["deliver_after"], now), now + LEASE),
+        "message_posted_at": None,
+        "delivered_at": None,
+        "correction": interrupted["delivery_attempts"] > 0,
+    }
+    db.execute(statements.CHANGE_OUTCOME, this | values)
+    change = this | {"status": result.code.status, "card_update_due": now + LEASE}
+    # Try Again is offered only while the request holds its number: there may be a later one.
+    if not db.execute(statements.CORRECT_HELD, change | _offer(result, now, retry_for)).rowcount:
+        db.execute(statements.CORRECT, change)
+    return True
+
+
+def close_overdue(db: sa.Connection, now: float, retry_for: float, running: frozenset[str]) -> None:
+    """Expire, settle what was interrupted, and end offers of Try Again; `running` are this replica's own calls."""
+    for row in db.execute(statements.OVERDUE, {"at": now}).mappings().all():
+        if row["id"] not in running:
+            _close_overdue(db, row, now, retry_for)
+
+
+def card_of(click: Click) -> dict[str, Any]:
+    """Return what a click on a card tells: where the card is, and a response_url that can replace it."""
+    values: dict[str, Any] = {}
+    if click.response_url is not None:
+        values |= {"response_url": click.response_url, "response_url_replaces": True}
+    if click.card_ts is not None and click.channel is not None:  # the outcome is delivered where it was confirmed
+        values |= {"card_posted": True, "card_ts": click.card_ts, "channel": click.channel}
+    return values
+
+
+def _close_overdue(db: sa.Connection, row: sa.RowMapping, now: float, retry_for: float) -> None:
+    this = {"request": row["id"], "at": now}
+    if row["status"] == Status.PENDING:
+        expired = db.execute(statements.EXPIRE, this).mappings().one_or_none()
+        _settle(db, expired, CallResult(OutcomeCode.EXPIRED), now, claim=False)
+    elif row["status"] == Status.CONFIRMED:
+        # Without a stored start nothing was sent: a replica that is late finds the attempt settled.
+        code = OutcomeCode.NOT_STARTED if row["call_started_at"] is None else OutcomeCode.INTERRUPTED
+        result = CallResult(code)
+        # The replica that was interrupted may still update the card.
+        values = _settled(result, now, retry_for) | {"attempt_is": row["attempt"], "card_update_due": now + LEASE}
+        settled = db.execute(statements.SETTLE, {"request": row["id"]} | values).mappings().one_or_none()
+        _settle(db, settled, result, now, claim=False)
+    else:
+        db.execute(statements.END_OFFER, this)
+
+
+def _settled(result: CallResult, now: float, retry_for: float) -> dict[str, Any]:
+    return {"status": result.code.status, **_offer(result, now, retry_for)}
+
+
+def _offer(result: CallResult, now: float, retry_for: float) -> dict[str, Any]:
+    if result.code.can_try_again:
+        return {"expires_at": now + retry_for}
+    return {"expires_at": None, "active_number_id": None}
+
+
+def _retry_at(result: CallResult, now: float) -> float | None:
+    return None if result.retry_after is None else now + result.retry_after
+
+
+def _code(result: CallResult, *, after_unknown: bool) -> OutcomeCode:
+    gone = result.code is OutcomeCode.NOT_FOUND and after_unknown
+    return OutcomeCode.ALREADY_GONE if gone else result.code
+
+
+def _settle(
+    db: sa.Connection, row: sa.RowMapping | None, result: CallResult, now: float, *, claim: bool
+) -> Request | None:
+    """Write the outcome of a request that an UPDATE has just settled; None if that UPDATE changed nothing."""
+    if row is None:
+        return None
+    after_unknown = db.scalar(statements.UNKNOWN_BEFORE, {"number": row["number_id"]}) is not None
+    outcome = Outcome(
+        request_id=row["id"],
+        attempt=row["attempt"],
+        code=_code(result, after_unknown=after_unknown),
+        message=result.message,
+        retry_at=_retry_at(result, now),
+        after_unknown=after_unknown,
+        decided_by=row["decided_by"],
+        decided_at=row["decided_at"],
+        settled_at=now,
+        delivery_attempts=int(claim),
+        deliver_after=now + LEASE if claim else now,
+        message_posted_at=None,
+        delivered_at=None,
+    )
+    db.execute(statements.CREATE_OUTCOME, vars(outcome))
+    return queries.to_request(row, outcome)

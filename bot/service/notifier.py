@@ -1,0 +1,192 @@
+"""Shows in Slack what the ledger says: posts and updates cards, and delivers outcomes until Slack accepts them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+from weakref import WeakValueDictionary
+
+import structlog
+
+from bot.clients.slack import Slack
+from bot.domain.models import Click, Message, Outcome, Request
+from bot.errors import SlackError, SlackRejected, SlackUnavailable
+from bot.ledger.store import Ledger, until_stored
+from bot.ledger.transitions import LEASE
+from bot.ops.metrics import Metrics
+from bot.views import cards
+
+log = structlog.get_logger("bot.notifier")
+
+FIRST_WAIT, MAX_WAIT = 1.0, 60.0
+
+T = TypeVar("T")
+
+
+def backoff(attempts: int) -> float:
+    """Return the seconds from a failed delivery, the last of `attempts`, to the next: 1, then doubling up to 60."""
+    return float(min(FIRST_WAIT * 2 ** min(attempts - 1, 10), MAX_WAIT))
+
+
+async def first_accepted(*ways: Callable[[], Awaitable[T]]) -> T:
+    """Return the result of the first way that Slack does not reject for good.
+
+    Raise SlackUnavailable if a way may work later, and SlackRejected if Slack rejects all of them.
+    """
+    for way in ways[:-1]:
+        with contextlib.suppress(SlackRejected):
+            return await way()
+    return await ways[-1]()
+
+
+class Notifier:
+    """Posts, updates and delivers. `on_change` is called when a card changes; `now` returns seconds since the epoch."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        slack: Slack,
+        rules: cards.Rules,
+        metrics: Metrics,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self.ledger, self.slack, self.rules, self.metrics, self.now = ledger, slack, rules, metrics, now
+        self.on_change: Callable[[], None] = lambda: None
+        # One update of a card at a time. An entry lasts while somebody holds the lock or waits for it.
+        self._updating: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    async def post_card(self, request: Request) -> None:
+        """Post the card of a new request: as a message, or by response_url if the bot is not in the channel."""
+        message = cards.card(request, self.rules)
+        url = request.response_url
+
+        async def post() -> str | None:
+            return await self.slack.post(request.channel, message)
+
+        async def respond() -> None:
+            assert url is not None  # noqa: S101 - the way is only taken with one
+            await self.slack.respond(url, message)
+            log.info("card_posted_by_response_url", request=request.id)
+
+        try:
+            ts = await first_accepted(post, *([respond] if url is not None else []))
+        except (SlackRejected, SlackUnavailable) as error:
+            log.warning("card_post_failed", request=request.id, error=str(error))
+            # If Slack posted the card without saying so, somebody may have confirmed by now: nothing is lost then.
+            if await until_stored(lambda: self.ledger.card_lost(request.id)):
+                maybe_posted = isinstance(error, SlackUnavailable) and error.sent
+                await self.send_private(url, cards.card_not_posted(request, known=not maybe_posted))
+        else:
+            log.info("card_posted", request=request.id, channel=request.channel, ts=ts)
+            current = await until_stored(lambda: self.ledger.card_posted(request.id, ts))
+            if current.status is not request.status:  # its outcome was posted: nobody knew where the card was
+                await self.ledger.card_stale(request.id, self.now())
+                await self.update_card(request.id)
+        self.on_change()
+
+    async def send_card_link(self, request: Request, response_url: str | None) -> None:
+        """Tell the person who requested again where the open card is."""
+        link = None
+        if request.card_ts:
+            with contextlib.suppress(SlackError):  # the reply is useful without the link too
+                link = await self.slack.permalink(request.channel, request.card_ts)
+        await self.send_private(response_url, cards.pointer(request, link))
+
+    async def send_private(self, response_url: str | None, message: Message, trigger_id: str | None = None) -> None:
+        """Show one person a message, once, without retrying: it changes nothing."""
+        try:
+            if response_url is not None:
+                await self.slack.respond(response_url, message, private=True)
+            elif trigger_id is not None:
+                await self.slack.open_dialog(trigger_id, cards.DIALOG, message)
+        except SlackError as error:
+            log.warning("private_reply_failed", error=str(error))
+
+    async def deliver(self, outcome: Outcome, request: Request | None = None) -> None:
+        """Deliver an outcome that is claimed: its card and its message. What fails is due again later.
+
+        `request` is as the outcome was settled; without it the ledger is read.
+        """
+        log_of = log.bind(request=outcome.request_id, attempt=outcome.attempt)
+        try:
+            async with asyncio.timeout(LEASE - 1):
+                updating = self._update(outcome.request_id)
+                if outcome.attempt == 0 or outcome.message_posted_at is not None:
+                    # Kept and expired are on the card; only if it can't be changed, a message must say so.
+                    if not await updating and outcome.message_posted_at is None:
+                        await self._post_outcome(outcome, request)
+                else:  # nobody waits for the card to read what came of the call, and neither spoils the other
+                    posting = self._post_outcome(outcome, request)
+                    for error in await asyncio.gather(posting, updating, return_exceptions=True):
+                        if isinstance(error, BaseException):
+                            raise error
+        except (SlackError, TimeoutError) as error:
+            asked = error.retry_after if isinstance(error, SlackUnavailable) else 0.0
+            wait = max(backoff(outcome.delivery_attempts), asked)
+            log_of.warning("delivery_failed", error=str(error), wait=wait)
+            await self.ledger.defer_delivery(outcome, self.now() + wait)
+        else:
+            await self.ledger.delivered(outcome, self.now())
+            self.metrics.count_delivery(outcome.code)
+            log_of.info("outcome_delivered", outcome=outcome.code)
+
+    async def _post_outcome(self, outcome: Outcome, request: Request | None) -> None:
+        """Post the message of an outcome: in the channel, by response_url, or to the person who decided."""
+        request = request or await self.ledger.require(outcome.request_id)
+        message = cards.toast(request, outcome)
+        url, person = request.response_url, outcome.decided_by or request.requested_by
+        ways: list[Callable[[], Awaitable[object]]] = [lambda: self.slack.post(request.channel, message)]
+        if url is not None:
+            ways.append(lambda: self.slack.respond(url, message))
+        await first_accepted(*ways, lambda: self.slack.post(person, message))
+        await self.ledger.message_posted(outcome, self.now())  # at once: it is not posted again
+
+    async def update_card(self, request_id: str, due: float | None = None) -> None:
+        """Update a card once, without retrying. `due` is the claim of a sweep, which ends if Slack took the update.
+
+        Only a sweep ends a claim: it comes when every update from before the claim must have landed.
+        """
+        try:
+            await self._update(request_id, due)
+        except SlackError as error:
+            log.warning("card_update_failed", request=request_id, error=str(error))
+
+    async def update_clicked_card(self, click: Click) -> None:
+        """Update the card of a click that changed nothing."""
+        await self.ledger.card_clicked(click)
+        await self.update_card(click.request_id)
+
+    async def _update(self, request_id: str, due: float | None = None) -> bool:
+        """Show on the card what the ledger says; False if it can't be changed (any more).
+
+        Raise SlackUnavailable if it may work later. One update of a card at a time, so that the last one shows the
+        last state. An update of another replica may still land after it: whatever can be followed by another state
+        claims the card for a later sweep.
+        """
+        self.on_change()
+        async with self._updating.setdefault(request_id, asyncio.Lock()):
+            request = await self.ledger.require(request_id)
+            message = cards.card(request, self.rules)
+            ts, url = request.card_ts, request.response_url
+            ways: list[Callable[[], Awaitable[None]]] = []
+            if ts is not None:
+                ways.append(lambda: self.slack.update(request.channel, ts, message))
+            if url is not None and request.response_url_replaces:
+                ways.append(lambda: self.slack.respond(url, message, replace=True))
+            try:
+                if ways:
+                    await first_accepted(*ways)
+                changed = bool(ways)
+            except SlackRejected as error:
+                log.info("card_update_rejected", request=request_id, code=error.code)
+                changed = False
+            except SlackUnavailable as error:
+                if error.sent:  # Slack may still apply this update, and after a later one
+                    await self.ledger.card_stale(request_id, self.now())
+                raise
+        if due is not None:
+            await self.ledger.card_updated(request, due)
+        return changed

@@ -122,7 +122,9 @@ async def test_same_click_at_every_copy(
     assert (of_requests, first) == (200, 1)
     assert last - 1 <= again <= not_recorded(workspace)
     assert rows(database, "SELECT count(*) FROM outcomes WHERE code = 'succeeded'") == [(200,)]
-    reliability("Replicas", "the same click at three replicas at once, 200 times", calls="one for each", told="once each")
+    reliability(
+        "Replicas", "the same click at three replicas at once, 200 times", calls="one for each", told="once each"
+    )
 
 
 async def test_copies_that_die_at_random(

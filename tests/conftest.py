@@ -230,6 +230,7 @@ def private(workspace: Workspace, user: str) -> list[str]:
 
 Record = Callable[..., None]
 ROWS = "reliability"
+RELIABILITY_PAGE = Path(__file__).parent.parent / "docs" / "reliability.md"
 
 
 @pytest.fixture
@@ -255,24 +256,24 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Compare docs/reliability.md with what a whole run has tried.
-
-    The page is written only with `--write-reliability`. In CI the run fails if the page was out of date.
-    """
-    worker = hasattr(session.config, "workerinput")
-    part = bool(session.config.option.keyword or session.config.option.markexpr or session.config.args != ["tests"])
-    write, ci = session.config.getoption("--write-reliability"), bool(os.environ.get("CI"))
-    if worker or part or _failed or not _rows or not (write or ci):
+    """Compare docs/reliability.md with the faults of a whole run; in CI an out-of-date page fails the run."""
+    option = session.config.option
+    part = bool(option.keyword or option.markexpr or session.config.args != ["tests"])
+    if hasattr(session.config, "workerinput") or part or _failed or not _rows:
         return
-    path = Path(__file__).parent.parent / "docs" / "reliability.md"
-    text = _reliability()
-    if path.exists() and path.read_text(encoding="utf-8") == text:
-        return
-    if write:
-        path.write_text(text, encoding="utf-8")
-    if ci:
+    up_to_date = update_page(RELIABILITY_PAGE, _reliability(), write=option.write_reliability)
+    if not up_to_date and os.environ.get("CI"):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
         print("docs/reliability.md was out of date: run pytest --write-reliability")  # noqa: T201 - why the run fails
+
+
+def update_page(path: Path, text: str, *, write: bool) -> bool:
+    """Return whether the page was up to date; `write` brings it up to date."""
+    if path.exists() and path.read_text(encoding="utf-8") == text:
+        return True
+    if write:
+        path.write_text(text, encoding="utf-8")
+    return False
 
 
 def _reliability() -> str:

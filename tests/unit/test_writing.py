@@ -53,6 +53,8 @@ MAX_WORDS = 25
 WRITTEN = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"]
 # docs/messages.md repeats what the code says to people; tests/test_messages.py reads that.
 DOCUMENTS = [*WRITTEN, *(f"docs/{p.name}" for p in sorted((ROOT / "docs").glob("*.md")) if p.name != "messages.md")]
+# Files whose comments operators read.
+COMMENTED = [".env.example", "compose.yaml", "Dockerfile"]
 # What a tool writes into documents from the texts of the code, and whole pages written by a tool.
 GENERATED = re.compile(r"<!-- generated: (\w+) -->.*?<!-- end -->", re.DOTALL)
 PAGES = ["docs/packages.md", "docs/performance.md", "docs/reliability.md"]
@@ -100,6 +102,12 @@ def _without_code(text: str) -> str:
     return re.sub(r"\]\([^)]*\)", "]", text)
 
 
+def comments(name: str) -> str:
+    """The comments of a file for operators."""
+    lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
+    return "\n".join(line.strip().lstrip("# ") for line in lines if line.strip().startswith("#"))
+
+
 def generated() -> Iterator[tuple[str, str]]:
     """Each generated part of a document, with its name."""
     for name in DOCUMENTS:
@@ -134,6 +142,12 @@ def sentences(name: str) -> Iterator[str]:
 def test_documents_are_plain_english(name: str) -> None:
     """A document holds no word of the reject list."""
     assert found_in(prose(name)) == []
+
+
+@pytest.mark.parametrize("name", COMMENTED)
+def test_comments_for_operators_are_plain_english(name: str) -> None:
+    """A comment holds no word of the reject list."""
+    assert found_in(_without_code(comments(name))) == []
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)

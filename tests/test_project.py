@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -126,6 +127,22 @@ def test_image_runs_without_rights_and_hears_signals() -> None:
     for line in ("USER 10001:10001", "VOLUME /data", 'ENTRYPOINT ["python", "-m", "bot"]', "HOST=0.0.0.0", "/healthz"):
         assert line in dockerfile
     assert "--require-hashes" in dockerfile
+
+
+@pytest.mark.parametrize(
+    ("schema", "file"),
+    [
+        ("vendor.dependabot", ".github/dependabot.yml"),
+        ("vendor.github-issue-forms", ".github/ISSUE_TEMPLATE/bug.yml"),
+        ("vendor.github-issue-forms", ".github/ISSUE_TEMPLATE/idea.yml"),
+        ("vendor.github-issue-config", ".github/ISSUE_TEMPLATE/config.yml"),
+    ],
+)
+def test_templates_keep_to_their_schemas(schema: str, file: str) -> None:
+    """The issue forms and the configuration of dependabot keep to the published schemas."""
+    command = [str(Path(sys.executable).parent / "check-jsonschema"), "--builtin-schema", schema, file]
+    checked = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S603 - as above
+    assert checked.returncode == 0, checked.stdout
 
 
 def test_security_claims_point_to_tests() -> None:

@@ -72,6 +72,17 @@ def test_links_lead_somewhere(name: str) -> None:
     assert [path for path in paths if not (ROOT / path).exists()] == []
 
 
+def test_operations_page_names_real_log_events() -> None:
+    """Each log event that docs/operations.md explains is in the code."""
+    _, _, table = read("docs/operations.md").partition("| event | meaning |")
+    events = {e for row in re.findall(r"^\| (`.+?`) \|", table, re.MULTILINE) for e in re.findall(r"`(\w+)`", row)}
+    code = "".join(
+        path.read_text(encoding="utf-8") for part in ("bot", "handlers") for path in (ROOT / part).rglob("*.py")
+    )
+    assert len(events) >= 15
+    assert {event for event in events if f'"{event}"' not in code} == set()
+
+
 def test_manifest_fits_the_bot() -> None:
     """The manifest has the bot's command, its buttons, and the scopes that it uses."""
     manifest = json.loads(read("bot/manifest.json"))

@@ -5,7 +5,7 @@ RUN python -m venv --without-pip /venv \
     && pip --python /venv/bin/python install --no-cache-dir --require-hashes --no-deps -r requirements.lock
 
 FROM python:3.12-slim
-# HOME: slack_sdk asks for it as it is loaded, also where the container runs as a user of its host's choice.
+# HOME: slack_sdk reads it on import, also if the container runs as another user.
 ENV PATH=/venv/bin:$PATH HOME=/app PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 \
     HOST=0.0.0.0 DATABASE_URL=sqlite:////data/unsubscribe.db
 RUN groupadd --system --gid 10001 bot \
@@ -15,12 +15,12 @@ WORKDIR /app
 COPY --from=packages /venv /venv
 COPY bot ./bot
 COPY handlers ./handlers
-# Nobody can write beside them later: compiled once here, and not at each start.
+# The tree is read-only later, so compile once here instead of at each start.
 RUN python -m compileall -q bot handlers
 USER 10001:10001
 VOLUME /data
 EXPOSE 3000
 HEALTHCHECK --interval=15s --timeout=5s --start-period=20s --retries=3 \
     CMD ["python", "-c", "import os, urllib.request as u; u.urlopen(f\"http://127.0.0.1:{os.environ.get('PORT', '3000')}/healthz\", timeout=4)"]
-# The exec form: SIGTERM reaches the bot, which lets a running call end and tells it.
+# The exec form passes SIGTERM to the bot, which waits for a running call and delivers its outcome.
 ENTRYPOINT ["python", "-m", "bot"]

@@ -57,20 +57,15 @@ NEVERS = [
     f"{COMMANDS_WHILE}, {INTERRUPTED}",
     f"{CLICKS_THAT}, {INTERRUPTED}",
 ]
-WHY = """## What stands in the way
+EXTRA = """## What the bot does beyond the limit
 
-An unloaded request finds the processor's caches cold, so it costs what its code is long. The limit has a page of code;
-a request to the bot also goes through Bolt and, for a click, through SQLAlchemy. Sampled at random moments of such a
-command, from its bytes to those of its ack: a third is aiohttp's server, which the limit has too, a third Bolt (a
-client made for each request, the arguments of matchers and listeners, its middleware), a fifth the look at signature
-and shape. With Bolt left out for a trial, the rest still took a third longer than the limit. Bolt is what this bot is
-built on, and the look at the shape is what keeps odd payloads out, so both stay. To start the work behind the ack
-later was tried without a gain. Under load the same code runs warm, and changes that wait are committed together: there
-commands are answered as fast as by the limit, though each is recorded, which the limit leaves out.
+The limit acks, calls and posts, and nothing more.
+The bot also does this, and each part has its reason in [decisions.md](decisions.md):
 
-From the click to the toast it does what the limit leaves out, and each part has its reason: a connection of its own for
-each call (a kept one that Cellcast has closed would end "unknown" for nothing), httpx's trace (it proves that nothing
-was sent), and an outcome that is durable before it is told.
+- It checks the shape of each payload and passes the request through Bolt.
+- It opens a new connection for each call to Cellcast and traces whether any byte of the request left.
+- It stores each request, the start of each call and each outcome before it goes on.
+- It delivers each outcome again until Slack accepts it.
 """
 
 
@@ -92,9 +87,9 @@ def page(found: dict[str, Figures], rounds: int, shares: dict[str, dict[str, flo
     lines = [
         "# Performance",
         "",
-        f"Written by `python -m benchmarks`: medians of {rounds} rounds in one run, the contestants in turns, over",
-        "loopback, with stand-ins that take 30 ms (Slack) and 150 ms (Cellcast). Times of two runs cannot be compared:",
-        "only the ratios count, and they move by a tenth from run to run.",
+        f"`python -m benchmarks` wrote this page: medians of {rounds} rounds in one run, the contestants in turns.",
+        "Everything runs over loopback, with a fake Slack that takes 30 ms and a fake Cellcast that takes 150 ms.",
+        "Compare the ratios only, because times depend on the machine.",
         f"This run had {os.cpu_count()} cores and Python {platform.python_version()}.",
         "",
         "![How long each contestant takes](pictures/performance.svg)",
@@ -103,11 +98,14 @@ def page(found: dict[str, Figures], rounds: int, shares: dict[str, dict[str, flo
         "",
         *_table(["figure", BOT, LIMIT, "ratio", "target", "met"], _target_rows(found)),
         "",
-        "The limit is a bare aiohttp handler that verifies, acks, writes one durable row a click and makes the same",
-        "calls. It records no command, ends nothing, and tells nothing again.",
+        _summary(found),
+        "The limit is a bare aiohttp handler: it verifies, acks, writes one durable row a click, and makes the calls.",
+        "It stores no command, expires no request, and never repeats a delivery.",
         "",
-        WHY if missed(found) else "## Where the time goes\n",
-        "The processor time of the bot by library, sampled on the same machine:",
+        EXTRA,
+        "## Processor time by library",
+        "",
+        "This run sampled the bot's processor time on the same machine:",
         "",
         *_table(
             ["library", "a command and its card", "a click, its call and its toast"],
@@ -121,11 +119,19 @@ def page(found: dict[str, Figures], rounds: int, shares: dict[str, dict[str, flo
             [[figure, *(_number(found[name].get(figure)) for name in found)] for figure in found[BOT]],
         ),
         "",
-        "A dash: not played. (b) and (c) would need minutes for 2000 clicks; on PostgreSQL (the same machine and disk)",
-        "only the unloaded requests are played. (b), (c) and (d) change the card before they post the toast, as people",
-        "usually write it: 30 ms of their way to it are Slack's.",
+        "A dash means that this figure was not measured.",
+        "(b) and (c) skip the burst of 2000 clicks.",
+        "On PostgreSQL, on the same machine and disk, only the unloaded requests are measured.",
+        "(b), (c) and (d) update the card before they post the toast, as people usually write it.",
+        "That adds one call to the fake Slack (30 ms) to their time.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _summary(found: dict[str, Figures]) -> str:
+    """Say which targets this run missed."""
+    names = ", ".join(target.figure for target in missed(found))
+    return f"This run missed these targets: {names}." if names else "This run met every target."
 
 
 def _target_rows(found: dict[str, Figures]) -> list[list[str]]:

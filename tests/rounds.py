@@ -65,14 +65,14 @@ class Round:
                 await asyncio.sleep(self.lease)
                 await self.workspace.command(ANA, NUMBERS, NUMBER)
                 await self.workspace.until(self.shown, 30)
-        await self.step("the card stands")
+        await self.step("the card is posted")
         card = self.shown()[0]
         if "Unsubscribe Number" in card.buttons:
-            await self.step("before the press")
+            await self.step("before the click")
             await self.workspace.press(BEN, card, "Unsubscribe Number")
-            await self.step("the press is acknowledged")
+            await self.step("the click is acked")
         await self.workspace.until(self.toasts, 30)
-        await self.step("the toast stands")
+        await self.step("the toast is posted")
 
     def shown(self) -> list[Note]:
         """What the channel shows of the request; one whose card got lost may have been replaced before."""

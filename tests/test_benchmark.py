@@ -45,12 +45,13 @@ def figures(value: float) -> Figures:
 
 
 @pytest.mark.parametrize(("mine", "verdicts"), [(1.0, 0), (9.0, len(TARGETS) - 1)])
-def test_page_tells_what_was_missed(mine: float, verdicts: int) -> None:
-    """A ratio beyond its target is a plain no, with the profile that says why."""
+def test_page_names_missed_targets(mine: float, verdicts: int) -> None:
+    """A ratio beyond its target is a plain no, and the page names the target."""
     found = {"this bot": figures(mine), "(a) limit": figures(1.0)}
     text = page(found, 5, {"command": {}, "click": {}} | dict.fromkeys(("command", "click"), _Shares()))
     assert len(missed(found)) == verdicts == text.count("**no**")
-    assert ("What stands in the way" in text) is bool(verdicts)
+    assert ("This run missed these targets" in text) is bool(verdicts)
+    assert ("This run met every target." in text) is not bool(verdicts)
     assert plot(found).count("<rect") == 1 + 2 * 6
 
 

@@ -122,7 +122,9 @@ async def test_same_click_at_every_copy(
     assert (of_requests, first) == (200, 1)
     assert last - 1 <= again <= not_recorded(workspace)
     assert rows(database, "SELECT count(*) FROM outcomes WHERE code = 'succeeded'") == [(200,)]
-    reliability("Copies", "the same click at three copies at once, 200 times", calls="one for each", told="once each")
+    reliability(
+        "Replicas", "the same click at three replicas at once, 200 times", calls="one for each", told="once each"
+    )
 
 
 async def test_copies_that_die_at_random(
@@ -165,7 +167,7 @@ async def test_copies_that_die_at_random(
         told = {n.text for n in public(workspace) if number in n.text and not n.edited}
         assert len(told) == 1
     reliability(
-        "Copies", "three copies, five of them killed at random during 40 clicks", calls="at most one", told="each"
+        "Replicas", "three replicas, five of them killed at random during 40 clicks", calls="at most one", told="each"
     )
 
 

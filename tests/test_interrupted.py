@@ -173,7 +173,7 @@ async def test_answer_replaces_interrupted(
     assert toast.startswith(SUCCESS)
     assert "Unsubscribed:" in current(workspace, card).text
     assert len(cellcast.calls) == 1
-    reliability("Copies", "the answer comes after another copy took the call for interrupted", calls="one",
+    reliability("Replicas", "the answer comes after another replica settled the call as interrupted", calls="one",
                 told="the toast")  # fmt: skip
 
 
@@ -211,7 +211,7 @@ async def test_answer_corrects_what_was_told(
         assert toasts(workspace)[1:] == told
     assert len(cellcast.calls) == 1
     if answer == "succeeded":
-        reliability("Copies", "the answer comes after another copy has told the outcome as unknown", calls="one",
+        reliability("Replicas", "the answer comes after another replica reported the outcome as unknown", calls="one",
                     told="unknown, then the toast as a correction")  # fmt: skip
 
 

@@ -16,9 +16,9 @@ MOMENTS = [
     "before the command",
     "before chat.postMessage",
     "after chat.postMessage",
-    "the card stands",
-    "before the press",
-    "the press is acknowledged",
+    "the card is posted",
+    "before the click",
+    "the click is acked",
     "before chat.update",
     "after chat.update",
     "before the call",
@@ -27,7 +27,7 @@ MOMENTS = [
     "after chat.update 2",
     "before chat.postMessage 2",
     "after chat.postMessage 2",
-    "the toast stands",
+    "the toast is posted",
 ]
 
 

@@ -1,4 +1,4 @@
-"""The likeliest mistakes of a set-up, each made here: its message is the one that the README's table shows."""
+"""The likeliest mistakes of a set-up, each made here: docs/troubleshooting.md lists its message."""
 
 from __future__ import annotations
 
@@ -20,14 +20,12 @@ def database(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path}/ledger.db"
 
 
-SYMPTOMS = re.findall(
-    r"^\| `([^`]+)`", (ROOT / "README.md").read_text().partition("## When it does not work")[2], re.MULTILINE
-)
+SYMPTOMS = re.findall(r"^\| `([^`]+)`", (ROOT / "docs" / "troubleshooting.md").read_text(), re.MULTILINE)
 
 
-def in_readme(said: str) -> None:
-    """The README's table has a symptom that stands in what was said."""
-    assert [symptom for symptom in SYMPTOMS if symptom in said], f"no symptom in the README's table fits: {said}"
+def in_table(said: str) -> None:
+    """docs/troubleshooting.md lists a symptom that is part of what the bot said."""
+    assert [symptom for symptom in SYMPTOMS if symptom in said], f"no symptom in docs/troubleshooting.md fits: {said}"
 
 
 async def started(environment: dict[str, str], folder: Path, **changes: str) -> str:
@@ -54,13 +52,13 @@ async def test_start_tells(
     changes: dict[str, str], environment: dict[str, str], tmp_path: Path, workspace: Workspace
 ) -> None:
     """What is wrong in the settings is told at the start."""
-    in_readme(await started(environment, tmp_path, **changes))
+    in_table(await started(environment, tmp_path, **changes))
 
 
 async def test_app_token_without_its_scope(environment: dict[str, str], tmp_path: Path, workspace: Workspace) -> None:
     """An app-level token without connections:write."""
     workspace.faults["apps.connections.open"].append("missing_scope")
-    in_readme(await started(environment, tmp_path, SLACK_APP_TOKEN=APP_TOKEN))
+    in_table(await started(environment, tmp_path, SLACK_APP_TOKEN=APP_TOKEN))
 
 
 async def test_missing_scope(environment: dict[str, str], tmp_path: Path, workspace: Workspace) -> None:
@@ -68,14 +66,14 @@ async def test_missing_scope(environment: dict[str, str], tmp_path: Path, worksp
     workspace.scopes = "commands,chat:write"
     code, out, _ = await run_bot("check", settings=environment, cwd=tmp_path)
     assert code == 1
-    in_readme(out)
+    in_table(out)
 
 
 async def test_wrong_cellcast_key(environment: dict[str, str], tmp_path: Path) -> None:
     """A key that Cellcast does not take."""
     code, out, _ = await run_bot("check", settings=environment | {"CELLCAST_API_KEY": "no-such-key"}, cwd=tmp_path)
     assert code == 1
-    in_readme(out)
+    in_table(out)
 
 
 async def test_signing_secret_of_another_app(
@@ -85,7 +83,7 @@ async def test_signing_secret_of_another_app(
     async with start(slack_signing_secret="f" * 32):
         await workspace.command(ANA, NUMBERS, NUMBER)
         workspace.broken_rules.clear()
-    in_readme(capsys.readouterr().out)
+    in_table(capsys.readouterr().out)
     assert "operation_timeout" in private(workspace, ANA)[0]
 
 
@@ -95,7 +93,7 @@ async def test_clock_that_is_off(start: Start, workspace: Workspace, capsys: pyt
         stamp = {"X-Slack-Request-Timestamp": str(int(time.time()) - 400)}
         status, _ = await workspace.send_raw(b"command=/unsubscribe-number", **stamp)
     assert status == 401
-    in_readme(capsys.readouterr().out)
+    in_table(capsys.readouterr().out)
 
 
 async def test_two_deployments_on_one_token(
@@ -108,8 +106,8 @@ async def test_two_deployments_on_one_token(
             await workspace.press(BEN, card, "Unsubscribe Number")
             await settled(other)
             await workspace.until(lambda: private(workspace, BEN))
-    in_readme(private(workspace, BEN)[0])
-    in_readme(capsys.readouterr().out)
+    in_table(private(workspace, BEN)[0])
+    in_table(capsys.readouterr().out)
     assert cellcast.calls == []
 
 
@@ -125,4 +123,4 @@ async def test_not_in_channel(
         await settled(bot)
     assert "Expired:" in public(workspace, SECRET)[-1].text
     assert public(workspace, SECRET)[0].buttons
-    in_readme(capsys.readouterr().out)
+    in_table(capsys.readouterr().out)

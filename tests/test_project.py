@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -37,20 +38,49 @@ def test_env_example_names_every_variable() -> None:
 
 
 def test_generated_documents_are_up_to_date() -> None:
-    """The README's tables are what the code says now."""
+    """The generated tables are what the code says now."""
     checked = subprocess.run([sys.executable, "tools/docs.py", "--check"], cwd=ROOT, capture_output=True, check=False)
     assert checked.returncode == 0, checked.stdout
 
 
-def test_readme_has_its_parts() -> None:
-    """Every part of the README is there, the generated ones with every variable and every way to end."""
+def test_readme_is_short_and_has_its_parts() -> None:
+    """The README has every part on at most 150 lines."""
     text = read("README.md")
-    for heading in ("In your workspace in five minutes", "What people see", "Docker", "Several copies", "Settings"):
+    for heading in ("Try it", "Quick start in a workspace", "What people see", "Guarantees", "Limits", "Documentation"):
         assert f"\n## {heading}\n" in text
-    assert len(re.findall(r"^\| `[A-Z_]+` \|", text, re.MULTILINE)) == len(Settings.model_fields)
-    assert len(re.findall(r"^\| (succeeded|refused|unknown|kept|expired|replaced) \| [^!]", text, re.MULTILINE)) == len(
-        OutcomeCode
+    assert len(text.splitlines()) <= 150
+
+
+def test_documents_list_every_setting_and_outcome() -> None:
+    """The generated tables have a row for each variable and for each outcome code."""
+    settings, outcomes, glossary = (read(f"docs/{name}.md") for name in ("configuration", "outcomes", "glossary"))
+    assert len(re.findall(r"^\| `[A-Z_]+` \|", settings, re.MULTILINE)) == len(Settings.model_fields)
+    for code in OutcomeCode:
+        assert f"| {code.status} | `{code}` |" in outcomes
+        assert f"| `{code}` | {code.status} |" in glossary
+
+
+@pytest.mark.parametrize(
+    "name", sorted(str(p.relative_to(ROOT)) for p in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+)
+def test_links_lead_somewhere(name: str) -> None:
+    """Each file that a document links to, or names as a folder or file of the project, exists."""
+    text = re.sub(r"^```.*?^```", "", read(name), flags=re.DOTALL | re.MULTILINE)
+    links = re.findall(r"\]\((?!https?://|#)([^)#]+)", text)
+    assert [link for link in links if not ((ROOT / name).parent / link).exists()] == []
+    paths = re.findall(r"`((?:bot|handlers|sandbox|tests|tools|docs|benchmarks)/[\w./-]*)`", text)
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
+def test_operations_page_names_real_log_events() -> None:
+    """Each log event that docs/operations.md explains is in the code."""
+    _, _, table = read("docs/operations.md").partition("| event | meaning |")
+    events = {e for row in re.findall(r"^\| (`.+?`) \|", table, re.MULTILINE) for e in re.findall(r"`(\w+)`", row)}
+    code = "".join(
+        path.read_text(encoding="utf-8") for part in ("bot", "handlers") for path in (ROOT / part).rglob("*.py")
     )
+    assert len(events) >= 15
+    assert {event for event in events if f'"{event}"' not in code} == set()
 
 
 def test_manifest_fits_the_bot() -> None:
@@ -110,9 +140,25 @@ def test_image_runs_without_rights_and_hears_signals() -> None:
     assert "--require-hashes" in dockerfile
 
 
+@pytest.mark.parametrize(
+    ("schema", "file"),
+    [
+        ("vendor.dependabot", ".github/dependabot.yml"),
+        ("vendor.github-issue-forms", ".github/ISSUE_TEMPLATE/bug.yml"),
+        ("vendor.github-issue-forms", ".github/ISSUE_TEMPLATE/idea.yml"),
+        ("vendor.github-issue-config", ".github/ISSUE_TEMPLATE/config.yml"),
+    ],
+)
+def test_templates_keep_to_their_schemas(schema: str, file: str) -> None:
+    """The issue forms and the configuration of dependabot keep to the published schemas."""
+    command = [str(Path(sys.executable).parent / "check-jsonschema"), "--builtin-schema", schema, file]
+    checked = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S603 - as above
+    assert checked.returncode == 0, checked.stdout
+
+
 def test_security_claims_point_to_tests() -> None:
     """Each test that SECURITY.md names is there."""
-    named = re.findall(r"`(tests/\w+\.py)::(\w+)`", read("SECURITY.md"))
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", read("SECURITY.md"))
     assert len(named) >= 20
     for file, name in named:
         assert re.search(rf"^(async )?def {name}\(", read(file), re.MULTILINE), name

@@ -1,6 +1,6 @@
-"""Writes the generated parts of the documents, from what the code says; `--check` only compares.
+"""Write the generated parts of the documents from the code; `--check` only compares.
 
-A part stands between `<!-- generated: NAME -->` and `<!-- end -->`.
+A part is everything between `<!-- generated: NAME -->` and `<!-- end -->`.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from bot.views import cards
 from tests import messages
 
 ROOT = Path(__file__).parent.parent
-DOCUMENTS = ["README.md", "docs/messages.md"]
+DOCUMENTS = ["docs/configuration.md", "docs/glossary.md", "docs/messages.md", "docs/outcomes.md"]
 
 
 def variables() -> str:
-    """Every variable of the environment."""
-    rows = ["| variable | what it should be | default |", "| --- | --- | --- |"]
+    """List every variable of the environment."""
+    rows = ["| variable | value | default |", "| --- | --- | --- |"]
     for name, field in Settings.model_fields.items():
         rows.append(
             f"| `{name.upper()}` | {(field.description or '').replace('|', '&#124;')} | {_default(field.default)} |"
@@ -42,19 +42,26 @@ def _default(value: object) -> str:
 
 
 def outcomes() -> str:
-    """Every way in which a request can end, with what people read and the next step."""
-    rows = ["| how it ended | what happened | what to do |", "| --- | --- | --- |"]
-    for kind in OutcomeCode:
-        what, then = cards.explain(kind)
-        rows.append(f"| {kind.status} | {what} | {then or 'Nothing.'} |")
+    """List every outcome, with the words that people read and the next step."""
+    rows = ["| status | code | what happened | next step |", "| --- | --- | --- | --- |"]
+    for code in OutcomeCode:
+        what, then = cards.explain(code)
+        rows.append(f"| {code.status} | `{code}` | {what} | {then or 'Nothing.'} |")
     return "\n".join(rows)
 
 
-PARTS = {"variables": variables, "outcomes": outcomes}
+def codes() -> str:
+    """List every outcome code with its status, and whether the bot offers Try Again."""
+    rows = ["| code | status | Try Again |", "| --- | --- | --- |"]
+    rows += [f"| `{code}` | {code.status} | {'yes' if code.can_try_again else 'no'} |" for code in OutcomeCode]
+    return "\n".join(rows)
+
+
+PARTS = {"variables": variables, "outcomes": outcomes, "codes": codes}
 
 
 def fresh(name: str, text: str) -> str:
-    """The document with its generated parts as they should be."""
+    """Return the document with up-to-date generated parts."""
     if name == "docs/messages.md":
         return messages.table()
 
@@ -65,7 +72,7 @@ def fresh(name: str, text: str) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """Write, or compare; the exit code is 1 where a document is out of date."""
+    """Write, or compare; with `--check` the exit code is 1 if a document is out of date."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     stale = 0
     for name in DOCUMENTS:

@@ -19,17 +19,17 @@ ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "packages.md"
 BRINGS = {
     "aiohttp": "the web server, the calls to Slack, the WebSocket of Socket Mode",
-    "httpx": "the call to Cellcast: its trace tells whether a byte of the request can have left",
-    "phonenumberslite": "phone numbers in the forms that people write; loaded only where there is a list of numbers",
-    "prometheus-client": "/metrics; loaded at the first scrape",
+    "httpx": "the call to Cellcast: its trace shows whether any byte of the request left",
+    "phonenumberslite": "phone numbers as people write them; loaded only with a list of numbers",
+    "prometheus-client": "/metrics",
     "psycopg": "PostgreSQL (the extra `postgres`, which the image has)",
     "pydantic-settings": "the settings, and the shapes of what Slack sends",
     "python-dotenv": "`.env`",
     "slack-bolt": "listeners for what Slack sends",
     "slack-sdk": "Slack's methods, signatures and Socket Mode",
     "sqlalchemy": "the ledger, on SQLite and PostgreSQL alike",
-    "structlog": "one line for each event, secrets masked",
-    "uvloop": "the event loop of the running bot: a third less processor time for a command",
+    "structlog": "one log line for each event, with secrets masked",
+    "uvloop": "the event loop of the running bot",
 }
 
 
@@ -78,8 +78,9 @@ def main() -> int:
         lines = [
             "# What the image holds",
             "",
-            f"Written by `tools/packages.py`: {len(found)} packages, {total:.0f} MB installed (compiled files too),",
-            f"beside Python's slim image and {own:.1f} MB of the bot and its demo. There is no pip among them.",
+            f"`tools/packages.py` wrote this page: {len(found)} packages, {total:.0f} MB with compiled files.",
+            f"The image also holds Python's slim image and {own:.1f} MB of the bot.",
+            "It holds no pip.",
             "",
             "| package | MB | what for |",
             "| --- | --- | --- |",

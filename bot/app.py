@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-import os
 import signal
 import time
 from collections.abc import Callable
@@ -14,11 +13,6 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import structlog
 from aiohttp import web as aiohttp_web
-from slack_bolt.async_app import AsyncApp
-from slack_bolt.authorization import AuthorizeResult
-from slack_bolt.authorization.async_authorize import AsyncAuthorize
-from slack_bolt.request.async_request import AsyncBoltRequest
-from slack_bolt.response import BoltResponse
 from slack_sdk.signature import SignatureVerifier
 
 import handlers
@@ -30,8 +24,8 @@ from bot.errors import LedgerError, NewerLedgerError, SlackRejected, SlackUnavai
 from bot.ledger.store import Ledger
 from bot.ops.health import Health
 from bot.ops.metrics import Metrics
-from bot.receivers import http as web
-from bot.receivers import payloads
+from bot.receivers import http
+from bot.receivers.bolt import Dispatcher, Send, make_app
 from bot.service.access import Access
 from bot.service.executor import GRACE, Executor
 from bot.service.home_publisher import Home
@@ -46,15 +40,6 @@ if TYPE_CHECKING:
     from bot.receivers.socket_mode import Socket
 
 log = structlog.get_logger("bot.app")
-
-# Bolt reads these by itself: a stray SLACK_CLIENT_ID switches it to OAuth, and it drops the token it is given.
-BOLTS_OWN = (
-    "SLACK_BOT_TOKEN",
-    "SLACK_SIGNING_SECRET",
-    "SLACK_CLIENT_ID",
-    "SLACK_CLIENT_SECRET",
-    "SLACK_VERIFICATION_TOKEN",
-)
 
 
 class Bot:
@@ -103,7 +88,8 @@ class Bot:
         self.scheduler = Scheduler(settings, self.ledger, self.executor, self.notifier, self.tasks, self.now)
         connected = self._connected if settings.socket_mode else None
         self.health = Health(self.ledger, self.slack, lambda: self.scheduler.swept_at, connected, self.now)
-        self.bolt = make_bolt(self.slack, me)
+        app = make_app(self.slack, me)
+        self.dispatcher = Dispatcher(app, self.notifier, self.tasks, self.metrics)
         access = Access(settings, str(me["team_id"]), self.slack, self.now, enterprise_id=me.get("enterprise_id"))
         self.home = Home(self.ledger, self.slack, access, self.tasks, rules, settings.dry_run, self.now)
         self.notifier.on_change = self.home.refresh
@@ -120,7 +106,7 @@ class Bot:
             tasks=self.tasks,
             now=self.now,
         )
-        handlers.register(self.bolt, services)
+        handlers.register(app, services)
         await self._serve()
         if settings.slack_app_token is not None:
             await self._connect(settings.slack_app_token.get_secret_value())
@@ -142,11 +128,11 @@ class Bot:
         secret = None if self.settings.socket_mode else self.settings.slack_signing_secret
         verifier = None if secret is None else SignatureVerifier(secret.get_secret_value())
         runner = aiohttp_web.AppRunner(
-            web.make(verifier, self._dispatch, self.health.state, self._scraped), access_log=None
+            http.make(verifier, self._receive, self.health.state, self._scraped), access_log=None
         )
         await runner.setup()
         self._closing.push_async_callback(runner.cleanup)
-        self._site = aiohttp_web.TCPSite(runner, self.settings.host, self.settings.port, backlog=web.BACKLOG)
+        self._site = aiohttp_web.TCPSite(runner, self.settings.host, self.settings.port, backlog=http.BACKLOG)
         try:
             await self._site.start()
         except OSError as error:
@@ -156,33 +142,19 @@ class Bot:
             ) from None
         self.port = runner.addresses[0][1]
 
-    async def _take(self, body: dict[str, Any]) -> BoltResponse | None:
-        """Answer a request of Slack; None while the bot stops: nothing is recorded, another copy may take it."""
+    async def _receive(self, body: dict[str, Any], send: Send) -> bool:
+        """Answer a request of Slack; False while the bot stops: nothing is recorded, another replica may take it."""
+        if self.health.stopping:
+            return False
         # A task of the bot's own: the drain waits for it, and what it has acked is finished before the ledger closes.
-        return None if self.health.stopping else await self.tasks.start(self._answer(body))
-
-    async def _dispatch(self, body: dict[str, Any]) -> BoltResponse:
-        return await self._take(body) or BoltResponse(status=503, body="")
-
-    async def _answer(self, body: dict[str, Any]) -> BoltResponse:
-        """Hand a request to Bolt; from here on it is the same whether it was signed or came by the socket."""
-        began = time.monotonic()
-        try:
-            request = AsyncBoltRequest(body=payloads.read(body), mode="socket_mode")
-        except payloads.InvalidPayloadError as error:
-            log.warning("payload_invalid", type=error.kind, fields=error.fields)
-            line = cards.private(payloads.SENTENCE)
-            self.tasks.start(self.notifier.send_private(error.response_url, line, error.trigger_id))
-            return error.answer
-        answer = await self.bolt.async_dispatch(request)
-        self.metrics.acks.add(str(body.get("type", "command")), time.monotonic() - began)
-        return answer
+        await self.tasks.start(self.dispatcher.handle(body, send))
+        return True
 
     async def _connect(self, app_token: str) -> None:
         from bot.receivers.socket_mode import Socket  # noqa: PLC0415 - HTTP mode does not load it
 
         url = await open_socket(self.slack, app_token)
-        self._socket = Socket(self.slack, app_token, self._take, self._greeted)
+        self._socket = Socket(self.slack, app_token, self._receive, self._greeted)
         self._closing.push_async_callback(self._socket.close)
         await self._socket.connect(url)
 
@@ -228,42 +200,6 @@ def _spare_the_collector() -> None:
     """
     gc.freeze()
     gc.set_threshold(10_000, 20, 20)
-
-
-def make_bolt(slack: Slack, me: dict[str, Any]) -> AsyncApp:
-    """Bolt's app for the one workspace: a listener's return is the answer, and nobody asks auth.test again."""
-    for name in BOLTS_OWN:
-        if os.environ.pop(name, None) is not None and "CLIENT" in name:
-            log.warning("variable_ignored", name=name, why="this bot has one workspace and no OAuth")
-    mine = AuthorizeResult(
-        enterprise_id=me.get("enterprise_id"),
-        team_id=me["team_id"],
-        bot_id=me.get("bot_id"),
-        bot_user_id=me.get("user_id"),
-        bot_token=slack.client.token,
-    )
-    return AsyncApp(
-        name="cellcast-unsubscribe-bot",
-        # With a token of its own Bolt would warn that the authorize function wins; every call uses `slack` anyway.
-        client=type(slack.client)(base_url=slack.client.base_url, session=slack.session, retry_handlers=[]),
-        authorize=_OneWorkspace(mine),
-        process_before_response=True,
-        # web.py verifies each request before Bolt sees it; on the socket there is none to verify.
-        request_verification_enabled=False,
-        # The bot listens for no messages, its own neither, and for no functions of workflows.
-        ignoring_self_events_enabled=False,
-        attaching_function_token_enabled=False,
-    )
-
-
-class _OneWorkspace(AsyncAuthorize):
-    """What Bolt is told of every request. For a plain function it would gather arguments each time."""
-
-    def __init__(self, mine: AuthorizeResult) -> None:
-        self._mine = mine
-
-    async def __call__(self, **_of_the_request: Any) -> AuthorizeResult:
-        return self._mine
 
 
 async def open_ledger(ledger: Ledger) -> None:

@@ -13,8 +13,6 @@ from bot import errors
 log = structlog.get_logger("bot.tasks")
 
 T = TypeVar("T")
-# From a listener's return to the bytes of its answer the event loop takes so many turns.
-TURNS = 5
 
 
 class Tasks:
@@ -32,10 +30,6 @@ class Tasks:
         if self._closed:  # the parts it would use are closing: it ends before its first step
             task.cancel()
         return task
-
-    def after_ack(self, work: Coroutine[Any, Any, None]) -> None:
-        """The same for what may take processor time: the ack of the request that it follows from goes out first."""
-        self.start(_in_a_few_turns(work))
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._running.discard(task)
@@ -63,9 +57,3 @@ class Tasks:
         if self._running:
             await asyncio.wait(self._running, timeout=0.5)
         return left
-
-
-async def _in_a_few_turns(work: Coroutine[Any, Any, None]) -> None:
-    for _ in range(TURNS):
-        await asyncio.sleep(0)
-    await work

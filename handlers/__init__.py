@@ -6,10 +6,11 @@ import re
 from typing import Any
 
 from slack_bolt.async_app import AsyncApp
+from slack_bolt.context.async_context import AsyncBoltContext
 from slack_bolt.response import BoltResponse
 
 from bot.errors import RequestDenied
-from bot.receivers.payloads import said_privately
+from bot.receivers.payloads import private_ack
 from bot.views import cards
 from handlers import actions, commands, events, options
 from handlers.context import ONE_COMMAND, Services, reply_privately, sentence_of
@@ -36,14 +37,14 @@ def register(app: AsyncApp, services: Services) -> None:
     async def other_event() -> None:
         """One that the app was subscribed to by hand."""
 
-    async def answer_error(error: Exception, body: dict[str, Any]) -> BoltResponse:
+    async def answer_error(error: Exception, body: dict[str, Any], context: AsyncBoltContext) -> BoltResponse:
         """Answer the person, in the ack where a command has one."""
         sentence = sentence_of(error)
         if "command" in body:
-            return said_privately(sentence)
+            return private_ack(sentence)
         if body.get("type") == "block_suggestion":  # a menu can show no sentence: the choice will
             return BoltResponse(status=200, body={"options": []})
-        reply_privately(services, body, cards.private(sentence))
+        reply_privately(services, context, cards.private(sentence))
         return BoltResponse(status=200, body="")
 
     app.error(answer_error)

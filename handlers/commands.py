@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 import structlog
 from slack_bolt.async_app import AsyncApp
 from slack_bolt.context.ack.async_ack import AsyncAck
+from slack_bolt.context.async_context import AsyncBoltContext
 
 from bot.domain.models import NewRequest
 from bot.domain.numbers import Number, NumberList
 from bot.errors import RequestDenied
+from bot.receivers.payloads import Command
 from bot.service.access import Person
 from bot.views import cards
-from handlers.context import Services, answer_command, reply_on_error
+from handlers.context import Services, after_ack, answer_command, payload_of, reply_on_error
 
 # What people paste around an id: quotes, backticks, brackets, and characters that show nothing.
 CLUTTER = re.compile(
@@ -88,7 +89,11 @@ def _example(known: NumberList) -> str:
 async def request_card(
     services: Services, number: Number, *, reason: str | None, by: str, channel: str, response_url: str | None
 ) -> None:
-    """Store a request; its card, or the way to the open one, follows in the background."""
+    """Store a request, and post its card, or the way to the one that is open. Runs after the ack.
+
+    Nobody has confirmed anything yet: a request that a crash loses here is typed again. So a slow or locked database
+    costs nobody the ack.
+    """
     new = NewRequest(
         number_id=number.id,
         phone=number.phone,
@@ -103,41 +108,41 @@ async def request_card(
     )
     request, is_new = await services.ledger.create_request(new)
     log.info("request_created", request=request.id, number=number.id, by=by, channel=channel, new=is_new)
-    notifier = services.notifier
-    services.tasks.after_ack(notifier.post_card(request) if is_new else notifier.send_card_link(request, response_url))
+    if is_new:
+        await services.notifier.post_card(request)
+    else:
+        await services.notifier.send_card_link(request, response_url)
 
 
 def register(app: AsyncApp, services: Services) -> None:
     """Listen for the command."""
 
     @app.command(cards.COMMAND)
-    async def unsubscribe_number(ack: AsyncAck, command: dict[str, Any]) -> None:
-        """Ack a permitted request; it is stored, and its card posted, in the background.
-
-        Nobody has confirmed anything yet: a request that a crash loses here is typed again. So a slow or locked
-        database costs nobody the ack.
-        """
-        text = command.get("text") or ""
-        words = words_of(text)
+    async def unsubscribe_number(ack: AsyncAck, context: AsyncBoltContext) -> None:
+        """Answer help, history and the picker in the ack; ack a permitted request, which goes on in the background."""
+        command = payload_of(context, Command)
+        words = words_of(command.text)
         if words == ["help"] or not (words or services.numbers.path):
-            answer = cards.usage(services.access.rights(), listed=services.numbers.path is not None)
-            await answer_command(services, ack, command, answer)
+            usage = cards.usage(services.access.rights(), listed=services.numbers.path is not None)
+            await answer_command(services, ack, context, usage)
             return
-        user, channel = command["user_id"], command["channel_id"]
-        await services.access.check(Person(user, command["team_id"]), channel)
+        await services.access.check(Person(command.user_id, command.team_id), command.channel_id)
         known = await services.numbers.current()
         if not words:
             known.usable()
-            answer = cards.picker()
+            await answer_command(services, ack, context, cards.picker())
         elif words == ["history"]:
             found = await services.ledger.history(limit=HISTORY)
-            answer = cards.history([request for request, _ in found])
+            await answer_command(services, ack, context, cards.history([request for request, _ in found]))
         else:
-            number, reason = number_and_reason(text, known)
+            number, reason = number_and_reason(command.text, known)
             requesting = request_card(
-                services, number, reason=reason, by=user, channel=channel, response_url=command.get("response_url")
+                services,
+                number,
+                reason=reason,
+                by=command.user_id,
+                channel=command.channel_id,
+                response_url=command.response_url,
             )
-            services.tasks.after_ack(reply_on_error(services, command, requesting))
+            after_ack(context, reply_on_error(services, command, requesting))
             await ack()
-            return
-        await answer_command(services, ack, command, answer)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from slack_bolt.context.ack.async_ack import AsyncAck
+from slack_bolt.context.async_context import AsyncBoltContext
 
 from bot import errors
 from bot.clients.slack import fits_in_ack
@@ -14,6 +15,7 @@ from bot.domain.models import Message
 from bot.domain.numbers import Numbers
 from bot.errors import BotError
 from bot.ledger.store import Ledger
+from bot.receivers.payloads import Payload
 from bot.service.access import Access
 from bot.service.executor import Executor
 from bot.service.home_publisher import Home
@@ -23,6 +25,8 @@ from bot.tasks import Tasks
 from bot.views import cards
 
 ONE_COMMAND = f"The bot knows the command `{cards.COMMAND}` only. `{cards.COMMAND} help` explains it."
+
+P = TypeVar("P", bound=Payload)
 
 
 @dataclass(frozen=True)
@@ -40,28 +44,41 @@ class Services:
     now: Callable[[], float]
 
 
-def reply_privately(services: Services, body: dict[str, Any], message: Message) -> None:
+def payload_of(context: AsyncBoltContext, kind: type[P]) -> P:
+    """Return the validated payload of a request, which is of this kind."""
+    payload = context["payload"]
+    assert isinstance(payload, kind)  # noqa: S101 - Bolt has chosen the listener by the payload's type
+    return payload
+
+
+def after_ack(context: AsyncBoltContext, work: Coroutine[Any, Any, None]) -> None:
+    """Start work in the background when the ack of this request has been written."""
+    context["after_ack"].append(work)
+
+
+def reply_privately(services: Services, context: AsyncBoltContext, message: Message) -> None:
     """Show a message to the person who clicked or typed: by response_url, or from the App Home in a dialog."""
-    services.tasks.start(services.notifier.send_private(body.get("response_url"), message, body.get("trigger_id")))
+    payload = payload_of(context, Payload)
+    after_ack(context, services.notifier.send_private(payload.response_url, message, payload.trigger_id))
 
 
-async def answer_command(services: Services, ack: AsyncAck, command: dict[str, Any], message: Message) -> None:
+async def answer_command(services: Services, ack: AsyncAck, context: AsyncBoltContext, message: Message) -> None:
     """Ack a command with a private answer; one that is too long for an ack is sent by response_url."""
     body: dict[str, Any] = {"text": message.text, "blocks": message.blocks}
-    url = command.get("response_url")
-    if url is None or fits_in_ack(body):
+    if payload_of(context, Payload).response_url is None or fits_in_ack(body):
         await ack(**body)
         return
-    services.tasks.after_ack(services.notifier.send_private(url, message))
+    reply_privately(services, context, message)
     await ack()
 
 
-async def reply_on_error(services: Services, body: dict[str, Any], work: Awaitable[None]) -> None:
+async def reply_on_error(services: Services, payload: Payload, work: Awaitable[None]) -> None:
     """Go on after the ack: an error still reaches the person."""
     try:
         await work
     except Exception as error:  # noqa: BLE001 - every error becomes a sentence, as in `register`
-        reply_privately(services, body, cards.private(sentence_of(error)))
+        reply = cards.private(sentence_of(error))
+        await services.notifier.send_private(payload.response_url, reply, payload.trigger_id)
 
 
 def sentence_of(error: Exception) -> str:

@@ -8,14 +8,16 @@ from typing import Any
 
 from slack_bolt.async_app import AsyncApp
 from slack_bolt.context.ack.async_ack import AsyncAck
+from slack_bolt.context.async_context import AsyncBoltContext
 
 from bot.clients.slack import fits_in_ack
 from bot.domain.numbers import NUMBER_ID
 from bot.errors import LedgerError, SlackError
+from bot.receivers.payloads import BlockActions, Suggestion
 from bot.service.access import Person
 from bot.views import cards
 from handlers.commands import request_card
-from handlers.context import Services
+from handlers.context import Services, after_ack, payload_of, reply_on_error
 
 # https://docs.slack.dev/reference/interaction-payloads/block_suggestion-payload
 MAX_OPTIONS = 100
@@ -25,10 +27,11 @@ def register(app: AsyncApp, services: Services) -> None:
     """Listen for what is typed in the picker, and for the choice."""
 
     @app.options(cards.PICK)
-    async def suggest(ack: AsyncAck, body: dict[str, Any]) -> None:
-        """The numbers that fit what was typed, those with an open card marked."""
-        await _check(services, body)
-        fitting = (await services.numbers.current()).like(body["value"])
+    async def suggest(ack: AsyncAck, context: AsyncBoltContext) -> None:
+        """Offer the numbers that fit what was typed, those with an open card marked."""
+        payload = payload_of(context, Suggestion)
+        await _check(services, payload)
+        fitting = (await services.numbers.current()).like(payload.value)
         has_card: set[str] = set()
         with contextlib.suppress(LedgerError):  # the choice finds the open card without the mark too
             has_card = {r.number_id for r in await services.ledger.open_requests(services.now())}
@@ -38,17 +41,23 @@ def register(app: AsyncApp, services: Services) -> None:
         await ack(**_menu(options, len(fitting)))
 
     @app.action(cards.PICK)
-    async def pick(ack: AsyncAck, body: dict[str, Any], action: dict[str, Any]) -> None:
-        """Record the asking for the chosen number and ack; the picker makes way for the card."""
-        await _check(services, body)
-        chosen = (action.get("selected_option") or {}).get("value", "")
-        if NUMBER_ID.fullmatch(chosen):
-            number = (await services.numbers.current()).of_id(chosen)
-            url = body.get("response_url")
-            channel = body["channel"]["id"]
-            await request_card(services, number, reason=None, by=body["user"]["id"], channel=channel, response_url=url)
-            if url is not None:
-                services.tasks.start(_withdraw(services, url))
+    async def pick(ack: AsyncAck, context: AsyncBoltContext) -> None:
+        """Ack the choice; the request for the number is stored in the background, and the picker makes way."""
+        payload = payload_of(context, BlockActions)
+        await _check(services, payload)
+        chosen, channel = payload.actions[0].selected_option, payload.channel
+        if chosen is not None and channel is not None and NUMBER_ID.fullmatch(chosen.value):
+            requesting = request_card(
+                services,
+                (await services.numbers.current()).of_id(chosen.value),
+                reason=None,
+                by=payload.user.id,
+                channel=channel.id,
+                response_url=payload.response_url,
+            )
+            after_ack(context, reply_on_error(services, payload, requesting))
+            if payload.response_url is not None:
+                after_ack(context, _withdraw(services, payload.response_url))
         await ack()
 
 
@@ -65,9 +74,9 @@ def _menu(options: list[cards.Block], total: int) -> dict[str, Any]:
     return part(first_too_many - 1)
 
 
-async def _check(services: Services, body: dict[str, Any]) -> None:
-    user = body["user"]
-    await services.access.check(Person(user["id"], user.get("team_id")), body.get("channel", {}).get("id"))
+async def _check(services: Services, payload: Suggestion | BlockActions) -> None:
+    channel = payload.channel.id if payload.channel else None
+    await services.access.check(Person(payload.user.id, payload.user.team_id), channel)
 
 
 async def _withdraw(services: Services, url: str) -> None:

@@ -12,6 +12,7 @@ import pytest
 from slack_bolt.response import BoltResponse
 
 from bot.errors import StartError
+from bot.receivers.bolt import Send
 from bot.receivers.socket_mode import Socket
 from sandbox.fake_cellcast import SUCCESS, Cellcast
 from sandbox.fake_slack import FRAME_BYTES, Workspace
@@ -204,8 +205,9 @@ async def test_last_defence_against_a_large_frame(
     """An ack that is too large after all is replaced by an empty one and logged, so that the socket stays open."""
     said = {"text": "x" * (20_000 if large else 10_000)}
 
-    async def answer(_payload: dict[str, Any]) -> BoltResponse:
-        return BoltResponse(status=200, body=said)
+    async def answer(_payload: dict[str, Any], send: Send) -> bool:
+        await send(BoltResponse(status=200, body=said))
+        return True
 
     # The bot itself makes no such answer, so here its socket gets one of the test.
     async with start() as bot:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import time
@@ -14,9 +15,12 @@ from aiohttp import web
 from slack_bolt.response import BoltResponse
 from slack_sdk.signature import SignatureVerifier
 
+from bot.receivers.bolt import Send
+
 log = structlog.get_logger("bot.web")
 
-Dispatch = Callable[[dict[str, Any]], Awaitable[BoltResponse]]
+# Answers a request of Slack by the given function; False if another replica should take it.
+Receive = Callable[[dict[str, Any], Send], Awaitable[bool]]
 HealthReport = Callable[[], Awaitable[dict[str, Any]]]
 RenderMetrics = Callable[[], Awaitable[bytes]]
 # A burst of requests waits here instead of being turned away.
@@ -73,12 +77,12 @@ def parse(body: bytes, content_type: str) -> dict[str, Any]:
 
 
 def make(
-    verifier: SignatureVerifier | None, dispatch: Dispatch, health: HealthReport, metrics: RenderMetrics
+    verifier: SignatureVerifier | None, receive: Receive, health: HealthReport, metrics: RenderMetrics
 ) -> web.Application:
     """The web server's routes; without a verifier (Socket Mode) there is none for Slack's requests."""
     app = web.Application()
     if verifier is not None:
-        app.router.add_post("/slack/events", _events(verifier, dispatch))
+        app.router.add_post("/slack/events", _events(verifier, receive))
 
     async def healthz(_request: web.Request) -> web.Response:
         state = await health()
@@ -92,8 +96,8 @@ def make(
     return app
 
 
-def _events(verifier: SignatureVerifier, dispatch: Dispatch) -> Callable[[web.Request], Awaitable[web.Response]]:
-    async def events(request: web.Request) -> web.Response:
+def _events(verifier: SignatureVerifier, receive: Receive) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    async def events(request: web.Request) -> web.StreamResponse:
         body = await request.read()
         if why := unsigned(verifier, request.headers, body):
             log.warning("signature_invalid", remote=request.remote, why=why)
@@ -103,8 +107,16 @@ def _events(verifier: SignatureVerifier, dispatch: Dispatch) -> Callable[[web.Re
         except InvalidBodyError:
             log.warning("payload_invalid")
             return web.json_response({"error": "unreadable request"}, status=400)
-        answer = await dispatch(parsed)
-        kind = "application/json" if answer.body.startswith("{") else "text/plain"
-        return web.Response(status=answer.status, text=answer.body, content_type=kind)
+        sent = web.StreamResponse()
+
+        async def send(answer: BoltResponse) -> None:
+            nonlocal sent
+            kind = "application/json" if answer.body.startswith("{") else "text/plain"
+            sent = web.Response(status=answer.status, text=answer.body, content_type=kind)
+            with contextlib.suppress(ConnectionError):  # Slack has hung up: what was recorded goes on
+                await sent.prepare(request)
+                await sent.write_eof()
+
+        return sent if await receive(parsed, send) else web.Response(status=503)
 
     return events

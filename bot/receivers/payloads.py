@@ -30,15 +30,25 @@ Short = Annotated[str, StringConstraints(max_length=255)]
 MAX_KIND, MAX_FIELDS = 40, 5
 
 
-class Command(BaseModel):
-    """A slash command."""
+class Payload(BaseModel):
+    """A payload that the bot can read, with the ways to answer its person, if it names any."""
+
+    response_url: Url | None = None
+    trigger_id: Short | None = None
+
+    def for_bolt(self) -> dict[str, Any]:
+        """Return the body that Bolt finds the listener by."""
+        return self.model_dump(exclude_none=True)
+
+
+class Command(Payload):
+    """A slash command (https://docs.slack.dev/interactivity/implementing-slash-commands)."""
 
     command: Short
     text: str = ""
     user_id: Id
     team_id: Id
     channel_id: Id
-    response_url: Url | None = None
 
 
 class Owner(BaseModel):
@@ -89,8 +99,8 @@ class Action(BaseModel):
     selected_option: Option | None = None
 
 
-class BlockActions(BaseModel):
-    """A press of a button, or a choice, on a message or in the App Home."""
+class BlockActions(Payload):
+    """A click on a button, or a choice in a menu, on a message or in the App Home."""
 
     type: Literal["block_actions"]
     user: User
@@ -98,19 +108,17 @@ class BlockActions(BaseModel):
     channel: Owner | None = None
     container: Container
     actions: Annotated[list[Action], Field(min_length=1, max_length=1)]
-    trigger_id: Short | None = None
-    response_url: Url | None = None
 
     @model_validator(mode="after")
     def _somewhere(self) -> BlockActions:
         self.channel = self.channel or _channel(self.container)
         of_message = self.channel is not None and self.container.message_ts is not None
         if not of_message and (self.container.type != "view" or self.actions[0].type != "button"):
-            raise ValueError("a press on a message names its channel and ts; the App Home has buttons only")
+            raise ValueError("a click on a message names its channel and ts; the App Home has buttons only")
         return self
 
 
-class Suggestion(BaseModel):
+class Suggestion(Payload):
     """What somebody has typed in a menu so far (.../reference/interaction-payloads/block_suggestion-payload).
 
     A menu without a channel is answered too: the choice in it is checked with its channel.
@@ -144,7 +152,7 @@ class OtherEvent(BaseModel):
     type: Short
 
 
-class Event(BaseModel):
+class Event(Payload):
     """An event (https://docs.slack.dev/apis/events-api)."""
 
     type: Literal["event_callback"]
@@ -152,18 +160,19 @@ class Event(BaseModel):
     event: HomeOpened | OtherEvent
 
 
-class Handshake(BaseModel):
+class Handshake(Payload):
     """Slack's own questions whether somebody listens: url_verification and ssl_check."""
 
     type: Literal["url_verification", "ssl_check"]
     challenge: Short = ""
 
+    def for_bolt(self) -> dict[str, Any]:
+        """Return the body that Bolt finds the listener by."""
+        return super().for_bolt() | ({"ssl_check": "1"} if self.type == "ssl_check" else {})
 
-class Way(BaseModel):
-    """The ways to answer a person, if the payload has any that can be read."""
 
-    response_url: Url | None = None
-    trigger_id: Short | None = None
+class ReadableWays(Payload):
+    """The ways to answer a person, as far as they can be read."""
 
     @field_validator("*", mode="wrap")
     @classmethod
@@ -181,13 +190,13 @@ class InvalidPayloadError(Exception):
     trigger_id is a way to tell the person.
     """
 
-    def __init__(self, answer: BoltResponse, kind: str, fields: list[str], way: Way) -> None:
+    def __init__(self, answer: BoltResponse, kind: str, fields: list[str], ways: ReadableWays) -> None:
         super().__init__("unreadable request")
         self.answer, self.kind, self.fields = answer, kind, fields
-        self.response_url, self.trigger_id = way.response_url, way.trigger_id
+        self.response_url, self.trigger_id = ways.response_url, ways.trigger_id
 
 
-_SHAPES: dict[str, type[BaseModel]] = {
+_SHAPES: dict[str, type[Payload]] = {
     "block_actions": BlockActions,
     "block_suggestion": Suggestion,
     "event_callback": Event,
@@ -195,9 +204,9 @@ _SHAPES: dict[str, type[BaseModel]] = {
 SENTENCE = "The bot could not read what Slack sent. Nothing was done. Please try again with the command."
 
 
-def read(body: dict[str, Any]) -> dict[str, Any]:
-    """The fields that the bot knows of a request. Raises InvalidPayloadError."""
-    model: type[BaseModel] = Handshake
+def parse(body: dict[str, Any]) -> Payload:
+    """Return the payload of a request. Raise InvalidPayloadError if the bot can't read it."""
+    model: type[Payload] = Handshake
     if "command" in body:
         model = Command
     elif isinstance(body.get("type"), str) and body["type"] in _SHAPES:
@@ -205,14 +214,13 @@ def read(body: dict[str, Any]) -> dict[str, Any]:
     elif body.get("ssl_check") is not None:
         body = {"type": "ssl_check"}
     try:
-        found = model.model_validate(body, strict=True).model_dump(exclude_none=True)
+        return model.model_validate(body, strict=True)
     except ValidationError as error:
         raise _unreadable(body, error) from None
-    return found | ({"ssl_check": "1"} if found.get("type") == "ssl_check" else {})
 
 
-def said_privately(sentence: str) -> BoltResponse:
-    """The ack of a command that shows only its person a line."""
+def private_ack(sentence: str) -> BoltResponse:
+    """Return the ack of a command that only its person sees."""
     line = cards.private(sentence)
     return BoltResponse(status=200, body={"response_type": "ephemeral", "text": line.text, "blocks": line.blocks})
 
@@ -222,7 +230,9 @@ def _unreadable(body: dict[str, Any], error: ValidationError) -> InvalidPayloadE
     kind = "command" if "command" in body else str(body.get("type"))[:MAX_KIND]
     fields = sorted({".".join(map(str, fault["loc"])) for fault in error.errors()})[:MAX_FIELDS]
     if kind == "command":
-        return InvalidPayloadError(said_privately(SENTENCE), kind, fields, Way())
+        return InvalidPayloadError(private_ack(SENTENCE), kind, fields, ReadableWays())
     if kind == "block_suggestion":  # a menu asks with each letter that is typed: a line for each would be noise
-        return InvalidPayloadError(BoltResponse(status=200, body={"options": []}), kind, fields, Way())
-    return InvalidPayloadError(BoltResponse(status=200, body=""), kind, fields, Way.model_validate(body, strict=True))
+        return InvalidPayloadError(BoltResponse(status=200, body={"options": []}), kind, fields, ReadableWays())
+    return InvalidPayloadError(
+        BoltResponse(status=200, body=""), kind, fields, ReadableWays.model_validate(body, strict=True)
+    )

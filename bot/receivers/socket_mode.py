@@ -16,18 +16,19 @@ from slack_sdk.socket_mode.request import SocketModeRequest
 from bot.clients.slack import FRAME_LIMIT, Slack, frame
 from bot.errors import StartError
 from bot.ops import health
+from bot.receivers.bolt import Send
 
 log = structlog.get_logger("bot.socket_mode")
 
 CONNECT_TIMEOUT = 15.0
-Answer = Callable[[dict[str, Any]], Awaitable[BoltResponse | None]]
+Receive = Callable[[dict[str, Any], Send], Awaitable[bool]]
 
 
 class Socket:
-    """The bot's connection. `answer` answers a request or leaves it to another copy (None), `greeted` hears a hello."""
+    """The bot's connection. `receive` answers a request, or leaves it to another replica, `greeted` hears a hello."""
 
-    def __init__(self, slack: Slack, app_token: str, answer: Answer, greeted: Callable[[int], None]) -> None:
-        self._answer, self._greeted = answer, greeted
+    def __init__(self, slack: Slack, app_token: str, receive: Receive, greeted: Callable[[int], None]) -> None:
+        self._receive, self._greeted = receive, greeted
         self.client = SocketModeClient(app_token, web_client=slack.client, ping_interval=health.PING_EVERY)
         self.client.socket_mode_request_listeners.append(self._hear)
         self.client.message_listeners.append(self._message)
@@ -56,13 +57,14 @@ class Socket:
             self._greeted(message.get("num_connections", 1))
 
     async def _hear(self, client: AsyncBaseSocketModeClient, request: SocketModeRequest) -> None:
-        if (answer := await self._answer(request.payload)) is None:
-            return
-        # Slack delivers an event again until it is acknowledged, so what the bot refuses gets an empty ack.
-        has_payload = answer.status == 200 and answer.body.startswith("{")
-        ack = frame(request.envelope_id, json.loads(answer.body) if has_payload else None)
-        if (size := len(ack.encode())) >= FRAME_LIMIT:
-            # The person sees no answer, but the socket stays open for everyone else.
-            log.error("ack_too_large", bytes=size, limit=FRAME_LIMIT, type=request.type)
-            ack = frame(request.envelope_id)
-        await client.send_message(ack)
+        async def send(answer: BoltResponse) -> None:
+            # Slack delivers an event again until it is acknowledged, so what the bot refuses gets an empty ack.
+            has_payload = answer.status == 200 and answer.body.startswith("{")
+            ack = frame(request.envelope_id, json.loads(answer.body) if has_payload else None)
+            if (size := len(ack.encode())) >= FRAME_LIMIT:
+                # The person sees no answer, but the socket stays open for everyone else.
+                log.error("ack_too_large", bytes=size, limit=FRAME_LIMIT, type=request.type)
+                ack = frame(request.envelope_id)
+            await client.send_message(ack)
+
+        await self._receive(request.payload, send)

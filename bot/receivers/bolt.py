@@ -1,0 +1,104 @@
+"""Bolt: its app for the one workspace, and how a request of Slack passes through it."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+
+import structlog
+from slack_bolt.async_app import AsyncApp
+from slack_bolt.authorization import AuthorizeResult
+from slack_bolt.authorization.async_authorize import AsyncAuthorize
+from slack_bolt.request.async_request import AsyncBoltRequest
+from slack_bolt.response import BoltResponse
+
+from bot.clients.slack import Slack
+from bot.ops.metrics import Metrics
+from bot.receivers import payloads
+from bot.service.notifier import Notifier
+from bot.tasks import Tasks
+from bot.views import cards
+
+log = structlog.get_logger("bot.bolt")
+
+# Bolt reads these by itself: a stray SLACK_CLIENT_ID switches it to OAuth, and it drops the token it is given.
+BOLT_VARIABLES = (
+    "SLACK_BOT_TOKEN",
+    "SLACK_SIGNING_SECRET",
+    "SLACK_CLIENT_ID",
+    "SLACK_CLIENT_SECRET",
+    "SLACK_VERIFICATION_TOKEN",
+)
+# Writes an answer to Slack.
+Send = Callable[[BoltResponse], Awaitable[None]]
+
+
+class Dispatcher:
+    """Hands each request of Slack to its listener, sends the answer, and starts the work that follows from it."""
+
+    def __init__(self, app: AsyncApp, notifier: Notifier, tasks: Tasks, metrics: Metrics) -> None:
+        self._app, self._notifier, self._tasks, self._metrics = app, notifier, tasks, metrics
+
+    async def handle(self, body: dict[str, Any], send: Send) -> None:
+        """Answer one request. From here on it is the same whether it was signed or came by the socket."""
+        began = time.monotonic()
+        # What a listener has handed over starts when its ack has been written: an ack is due within 3 seconds.
+        after_ack: list[Coroutine[Any, Any, None]] = []
+        try:
+            await send(await self._answer(body, after_ack))
+        finally:
+            for work in after_ack:
+                self._tasks.start(work)
+        self._metrics.acks.add(str(body.get("type", "command")), time.monotonic() - began)
+
+    async def _answer(self, body: dict[str, Any], after_ack: list[Coroutine[Any, Any, None]]) -> BoltResponse:
+        try:
+            payload = payloads.parse(body)
+        except payloads.InvalidPayloadError as error:
+            log.warning("payload_invalid", type=error.kind, fields=error.fields)
+            reply = cards.private(payloads.SENTENCE)
+            after_ack.append(self._notifier.send_private(error.response_url, reply, error.trigger_id))
+            return error.answer
+        # "socket_mode" also for HTTP: Bolt then takes the parsed body as it is. Its own parsing loses a command whose
+        # text contains "payload", and the signature was verified before.
+        context = {"payload": payload, "after_ack": after_ack}
+        request = AsyncBoltRequest(body=payload.for_bolt(), mode="socket_mode", context=context)
+        return await self._app.async_dispatch(request)
+
+
+def make_app(slack: Slack, me: dict[str, Any]) -> AsyncApp:
+    """Return Bolt's app for the one workspace: a listener's return is the answer, and nobody asks auth.test again."""
+    for name in BOLT_VARIABLES:
+        if os.environ.pop(name, None) is not None and "CLIENT" in name:
+            log.warning("variable_ignored", name=name, why="this bot has one workspace and no OAuth")
+    authorized = AuthorizeResult(
+        enterprise_id=me.get("enterprise_id"),
+        team_id=me["team_id"],
+        bot_id=me.get("bot_id"),
+        bot_user_id=me.get("user_id"),
+        bot_token=slack.client.token,
+    )
+    return AsyncApp(
+        name="cellcast-unsubscribe-bot",
+        # With a token of its own Bolt would warn that the authorize function wins; every call uses `slack` anyway.
+        client=type(slack.client)(base_url=slack.client.base_url, session=slack.session, retry_handlers=[]),
+        authorize=_OneWorkspace(authorized),
+        process_before_response=True,
+        # http.py verifies each request before Bolt sees it; on the socket there is none to verify.
+        request_verification_enabled=False,
+        # The bot listens for no messages, not even its own, and for no functions of workflows.
+        ignoring_self_events_enabled=False,
+        attaching_function_token_enabled=False,
+    )
+
+
+class _OneWorkspace(AsyncAuthorize):
+    """Authorizes every request for the one workspace. For a plain function Bolt would gather arguments each time."""
+
+    def __init__(self, authorized: AuthorizeResult) -> None:
+        self._authorized = authorized
+
+    async def __call__(self, **_of_the_request: Any) -> AuthorizeResult:
+        return self._authorized

@@ -213,6 +213,13 @@ async def settled(bot: Bot) -> None:
     assert await bot.tasks.drain(10) == 0
 
 
+async def advance(bot: Bot, clock: Clock, seconds: float) -> None:
+    """Let time pass, sweep, and wait until the bot is idle."""
+    clock.advance(seconds)
+    await bot.fulfilment.sweep()
+    await settled(bot)
+
+
 def public(workspace: Workspace, channel: str = NUMBERS) -> list[Note]:
     """What stands in the channel for everybody."""
     return [n for n in workspace.notes if n.channel == channel and n.to is None]

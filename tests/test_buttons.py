@@ -21,6 +21,7 @@ from tests.conftest import (
     QUIET,
     Clock,
     Start,
+    advance,
     ask,
     current,
     private,
@@ -101,13 +102,9 @@ async def test_card_closes_by_itself(bot: Bot, workspace: Workspace, clock: Cloc
     """Without a press the card closes when its time is over, and not before."""
     card = await ask(workspace)
     await settled(bot)
-    clock.advance(890)
-    await bot.fulfilment.sweep()
-    await settled(bot)
+    await advance(bot, clock, 890)
     assert public(workspace) == [card]
-    clock.advance(11)
-    await bot.fulfilment.sweep()
-    await settled(bot)
+    await advance(bot, clock, 11)
     (closed,) = public(workspace)
     assert "Nobody confirmed in time. Nothing was sent to Cellcast." in closed.text
     assert not closed.buttons
@@ -119,9 +116,7 @@ async def test_card_that_cannot_be_changed_expires_with_a_message(
     """Where the bot cannot change the card, a message says that it expired; a press on it then closes it."""
     card = await ask(workspace, channel=QUIET)
     await settled(bot)
-    clock.advance(901)
-    await bot.fulfilment.sweep()
-    await settled(bot)
+    await advance(bot, clock, 901)
     assert public(workspace, QUIET)[1].text.startswith("*Expired: ")
     await workspace.press(ANA, card, "Unsubscribe Number")
     await settled(bot)

@@ -22,6 +22,7 @@ from tests.conftest import (
     Clock,
     Record,
     Start,
+    advance,
     ask,
     current,
     private,
@@ -124,9 +125,7 @@ async def test_both_requests_stay_in_the_record(bot: Bot, workspace: Workspace, 
     await lose_card(bot, workspace, text=f"{NUMBER} first")
     await ask(workspace, BEN, text=f"{NUMBER} second")
     await settled(bot)
-    clock.advance(1)
-    await bot.fulfilment.sweep()
-    await settled(bot)
+    await advance(bot, clock, 1)
     (second, none), (first, outcomes) = await bot.ledger.history()
     assert (second.requested_by, second.reason, second.status, none) == (BEN, "second", Status.PENDING, [])
     assert (first.requested_by, first.reason, first.status) == (ANA, "first", Status.REPLACED)
@@ -197,9 +196,7 @@ async def test_card_is_remembered_after_an_outage(bot: Bot, workspace: Workspace
     card = await ask(workspace)
     await settled(bot)
     assert failed
-    clock.advance(901)
-    await bot.fulfilment.sweep()
-    await settled(bot)
+    await advance(bot, clock, 901)
     assert current(workspace, card).text.startswith("*Expired: ")
 
 

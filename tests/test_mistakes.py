@@ -10,7 +10,21 @@ import pytest
 
 from sandbox.fake_cellcast import Cellcast
 from sandbox.fake_slack import Workspace
-from tests.conftest import ANA, APP_TOKEN, BEN, NUMBER, NUMBERS, SECRET, Clock, Start, ask, private, public, settled
+from tests.conftest import (
+    ANA,
+    APP_TOKEN,
+    BEN,
+    NUMBER,
+    NUMBERS,
+    SECRET,
+    Clock,
+    Start,
+    advance,
+    ask,
+    private,
+    public,
+    settled,
+)
 from tests.process import ROOT, run_bot
 
 
@@ -120,9 +134,7 @@ async def test_not_in_channel(
     async with start() as bot:
         await ask(workspace, channel=SECRET)
         await settled(bot)
-        clock.advance(1000)
-        await bot.fulfilment.sweep()
-        await settled(bot)
+        await advance(bot, clock, 1000)
     assert "Expired:" in public(workspace, SECRET)[-1].text
     assert public(workspace, SECRET)[0].buttons
     in_readme(capsys.readouterr().out)

@@ -11,20 +11,7 @@ from bot.app import Bot
 from bot.domain.numbers import read
 from sandbox.fake_cellcast import Cellcast
 from sandbox.fake_slack import Note, Workspace
-from tests.conftest import (
-    ANA,
-    BEN,
-    GIL,
-    NUMBER,
-    NUMBERS,
-    OTHER,
-    Start,
-    ask,
-    private,
-    public,
-    settled,
-    text_of,
-)
+from tests.conftest import ANA, BEN, GIL, NUMBER, NUMBERS, OTHER, Start, advance, ask, private, public, settled, text_of
 from tests.process import run_bot
 
 US = "66ea98514f0c1a121c76ec20"
@@ -153,9 +140,7 @@ async def test_ask_again_names_the_number(start: Start, listed: Path, workspace:
     async with start(confirm_within_seconds=50) as bot:
         await ask(workspace, text="Support line")
         await settled(bot)
-        clock.advance(60)
-        await bot.fulfilment.sweep()
-        await settled(bot)
+        await advance(bot, clock, 60)
     assert "Ask again with `/unsubscribe-number +61 480 000 000`." in public(workspace)[0].text
 
 

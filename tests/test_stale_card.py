@@ -12,7 +12,7 @@ from bot.domain.models import Click
 from bot.ledger.store import LEASE
 from sandbox.fake_cellcast import SUCCESS, Answer, Cellcast
 from sandbox.fake_slack import Workspace
-from tests.conftest import ANA, BEN, Clock, Start, ask, current, private, settled
+from tests.conftest import ANA, BEN, Clock, Start, advance, ask, current, private, settled
 
 UPDATE = "chat.update"
 
@@ -41,13 +41,6 @@ class Updates:
                 await self._hold[number].wait()
         elif name == f"after {UPDATE}":
             self.landed += 1
-
-
-async def sweep(bot: Bot, clock: Clock, seconds: float) -> None:
-    """Let time pass, sweep, and wait until the bot has nothing left to do."""
-    clock.advance(seconds)
-    await bot.fulfilment.sweep()
-    await settled(bot)
 
 
 async def test_double_click(bot: Bot, workspace: Workspace, cellcast: Cellcast) -> None:
@@ -93,10 +86,10 @@ async def test_updates_of_two_replicas(start: Start, workspace: Workspace, cellc
             late.set()
             await settled(other)
             assert current(workspace, card).text.startswith("*Unsubscribing ")
-            await sweep(one, clock, LEASE + 1)
+            await advance(one, clock, LEASE + 1)
             assert current(workspace, card).text.startswith("*Unsubscribed: ")
             before = workspace.api_calls.count(UPDATE)
-            await sweep(one, clock, LEASE + 1)
+            await advance(one, clock, LEASE + 1)
             assert workspace.api_calls.count(UPDATE) == before  # and then it is not updated any more
 
 
@@ -114,7 +107,7 @@ async def test_update_that_slack_applies_late(bot: Bot, workspace: Workspace, ce
     late.set()
     await workspace.until(lambda: updates.landed == 2)
     assert current(workspace, card).text.startswith("*Unsubscribing ")
-    await sweep(bot, clock, LEASE + 1)
+    await advance(bot, clock, LEASE + 1)
     assert current(workspace, card).text.startswith("*Unsubscribed: ")
 
 
@@ -151,7 +144,7 @@ async def test_update_of_an_attempt_lands_after_the_next(
             await settled(one)
             await settled(other)
             for replica in (one, other, one):
-                await sweep(replica, clock, LEASE + 1)
+                await advance(replica, clock, LEASE + 1)
             assert current(workspace, card).text.startswith("*Unsubscribed: ")
     assert len(cellcast.calls) == 2
 
@@ -183,7 +176,7 @@ async def test_click_between_an_update_and_its_late_landing(
     late.set()
     await workspace.until(lambda: updates.landed == landed + 1)
     assert current(workspace, card).text.startswith("*Unsubscribing ")
-    await sweep(bot, clock, LEASE + 1)
+    await advance(bot, clock, LEASE + 1)
     assert current(workspace, card).text.startswith("*Unsubscribed: ")
 
 
@@ -195,10 +188,10 @@ async def test_replica_that_comes_too_late(bot: Bot, workspace: Workspace, cellc
     press = Click(request_id, 0, BEN, now, card.channel, card.ts)
     request = await bot.ledger.confirm(press, bot.fulfilment.call_deadline(now), second_person=False)
     assert request is not None
-    await sweep(bot, clock, 11)
+    await advance(bot, clock, 11)
     await bot.fulfilment.execute(request)
     await settled(bot)
-    await sweep(bot, clock, LEASE + 1)
+    await advance(bot, clock, LEASE + 1)
     assert "Try Again" in current(workspace, card).buttons
     assert cellcast.calls == []
 
@@ -229,9 +222,9 @@ async def test_end_of_the_offer_is_shown(
     await settled(bot)
     assert "Try Again" in current(workspace, card).buttons
     workspace.faults[UPDATE].append(fault)
-    await sweep(bot, clock, 901)
+    await advance(bot, clock, 901)
     assert current(workspace, card).buttons
-    await sweep(bot, clock, LEASE + 1)
+    await advance(bot, clock, LEASE + 1)
     assert not current(workspace, card).buttons
 
 
@@ -250,6 +243,6 @@ async def test_click_in_vain_is_shown(
     await workspace.send("interactive", payload)
     await settled(bot)
     assert "pressed Keep Number already" in private(workspace, ANA)[0]
-    await sweep(bot, clock, LEASE + 1)
+    await advance(bot, clock, LEASE + 1)
     assert current(workspace, card).text.startswith("*Kept: ")
     assert cellcast.calls == []

@@ -12,7 +12,21 @@ from bot.service.fulfilment import wait_before
 from bot.views import cards
 from sandbox.fake_cellcast import SUCCESS, Cellcast
 from sandbox.fake_slack import Channel, Workspace
-from tests.conftest import ANA, BEN, NUMBER, NUMBERS, QUIET, Clock, Record, Start, ask, current, public, settled
+from tests.conftest import (
+    ANA,
+    BEN,
+    NUMBER,
+    NUMBERS,
+    QUIET,
+    Clock,
+    Record,
+    Start,
+    advance,
+    ask,
+    current,
+    public,
+    settled,
+)
 
 
 def toasts(workspace: Workspace, channel: str = NUMBERS) -> list[str]:
@@ -38,13 +52,9 @@ async def test_telling_is_repeated_until_slack_takes_it(
     await settled(bot)
     for wait in (1, 2, 4):
         assert toasts(workspace) == []
-        clock.advance(wait - 0.7)
-        await bot.fulfilment.sweep()
-        await settled(bot)
+        await advance(bot, clock, wait - 0.7)
         assert toasts(workspace) == []
-        clock.advance(0.7)
-        await bot.fulfilment.sweep()
-        await settled(bot)
+        await advance(bot, clock, 0.7)
     assert len(toasts(workspace)) == 1
     assert len(cellcast.calls) == 1
     reliability("Slack", f"chat.postMessage of the toast, three times: {fault}", calls="one", told="the toast, once")
@@ -62,9 +72,7 @@ async def test_toast_whose_answer_is_lost(
     await workspace.press(BEN, card, "Unsubscribe Number")
     await settled(bot)
     assert workspace.api_calls.count("chat.postMessage") == posted + 1
-    clock.advance(1.1)
-    await bot.fulfilment.sweep()
-    await settled(bot)
+    await advance(bot, clock, 1.1)
     assert len(toasts(workspace)) == (2 if fault == "drop_after" else 1)
     assert len(set(toasts(workspace))) == 1
     assert len(cellcast.calls) == 1
@@ -81,9 +89,7 @@ async def test_retry_after_is_obeyed(bot: Bot, workspace: Workspace, clock: Cloc
     await workspace.press(BEN, card, "Unsubscribe Number")
     await settled(bot)
     for wait, there in ((25, 0), (6, 1)):
-        clock.advance(wait)
-        await bot.fulfilment.sweep()
-        await settled(bot)
+        await advance(bot, clock, wait)
         assert len(toasts(workspace)) == there
 
 
@@ -95,9 +101,7 @@ async def test_card_that_could_not_be_closed_is_closed_later(bot: Bot, workspace
     await workspace.press(BEN, card, "Unsubscribe Number")
     await settled(bot)
     assert current(workspace, card).buttons
-    clock.advance(1.1)
-    await bot.fulfilment.sweep()
-    await settled(bot)
+    await advance(bot, clock, 1.1)
     assert not current(workspace, card).buttons
     assert len(toasts(workspace)) == 1
 
@@ -176,16 +180,12 @@ async def test_response_url_says_no_with_200(
     assert toasts(workspace, QUIET) == toasts(workspace, f"D0{BEN}") == []
     assert bot.metrics.outcomes[OutcomeCode.SUCCEEDED] == 0
     workspace.faults["response_url"] += [fault] * 2
-    clock.advance(1.1)
-    await bot.fulfilment.sweep()
-    await settled(bot)
+    await advance(bot, clock, 1.1)
     assert toasts(workspace, QUIET) == []
     assert len(toasts(workspace, f"D0{BEN}")) == 1
     assert bot.metrics.outcomes[OutcomeCode.SUCCEEDED] == 1
     assert bot.slack.errors["response_url"] == 4
-    clock.advance(60)
-    await bot.fulfilment.sweep()
-    await settled(bot)
+    await advance(bot, clock, 60)
     assert len(toasts(workspace, f"D0{BEN}")) == 1
     reliability(
         "Slack",
@@ -206,9 +206,7 @@ async def test_response_url_says_later_with_200(
     await workspace.press(BEN, card, "Unsubscribe Number")
     await settled(bot)
     assert toasts(workspace, QUIET) == toasts(workspace, f"D0{BEN}") == []
-    clock.advance(1.1)
-    await bot.fulfilment.sweep()
-    await settled(bot)
+    await advance(bot, clock, 1.1)
     assert len(toasts(workspace, QUIET)) == 1
     assert toasts(workspace, f"D0{BEN}") == []
     what = {"garbage": "broken JSON", "word:<html>": "HTML"}.get(fault, fault.removeprefix("word:"))
@@ -228,9 +226,7 @@ async def test_expiry_where_no_way_is_left(bot: Bot, workspace: Workspace, clock
     """An expiry that can stand nowhere in the channel is told to who asked."""
     await ask(workspace, channel=QUIET)
     await settled(bot)
-    clock.advance(1801)
-    await bot.fulfilment.sweep()
-    await settled(bot)
+    await advance(bot, clock, 1801)
     (line,) = public(workspace, f"D0{ANA}")
     assert line.text.startswith("*Expired: ")
 
@@ -244,9 +240,7 @@ async def test_kept_card_that_could_not_be_closed(bot: Bot, workspace: Workspace
     await workspace.press(BEN, card, "Keep Number")
     await settled(bot)
     assert current(workspace, card).buttons
-    clock.advance(1.1)
-    await bot.fulfilment.sweep()
-    await settled(bot)
+    await advance(bot, clock, 1.1)
     assert "Kept" in current(workspace, card).text
     assert len(public(workspace)) == 1
 
@@ -263,9 +257,7 @@ async def test_toast_by_response_url_whose_answer_is_lost(
     workspace.faults["response_url"] += ["", "drop_after"]
     cellcast.hold.set()
     await settled(bot)
-    clock.advance(1.1)
-    await bot.fulfilment.sweep()
-    await settled(bot)
+    await advance(bot, clock, 1.1)
     assert len(set(toasts(workspace, QUIET))) == 1
 
 
@@ -281,9 +273,7 @@ async def test_response_url_fails_for_a_while(
     await settled(bot)
     assert toasts(workspace, QUIET) == []
     for _ in range(2):
-        clock.advance(3)
-        await bot.fulfilment.sweep()
-        await settled(bot)
+        await advance(bot, clock, 3)
     assert len(toasts(workspace, QUIET)) == 1
     assert not current(workspace, card).buttons
     reliability("Slack", f"no member, response_url: {fault}", calls="one", told="the toast, once")

@@ -42,6 +42,16 @@ def pytest_configure() -> None:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(memory))
 
 
+FOLDERS = ("unit", "integration", "faults", "e2e")
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Mark each test with the name of its folder, so that `pytest -m unit` runs tests/unit."""
+    folder = item.path.relative_to(Path(__file__).parent).parts[0]
+    if folder in FOLDERS:
+        item.add_marker(folder)
+
+
 class Clock:
     """The time as the bot and the workspace are told it."""
 

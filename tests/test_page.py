@@ -170,7 +170,7 @@ async def test_expiry(demo: Demo) -> None:
     """A card whose time is over closes by itself."""
     await demo.tab.get_by_label("A card lives").select_option("5 seconds")
     await expect(demo.tab.get_by_label("Steps")).to_contain_text(
-        "started anew with CONFIRM_WITHIN_SECONDS=5", timeout=20_000
+        "restarted with CONFIRM_WITHIN_SECONDS=5", timeout=20_000
     )
     await demo.type(f"/unsubscribe-number {SUPPORT}")
     await demo.see("Expired:", seconds=15)
@@ -247,11 +247,11 @@ async def test_kill_and_restart(demo: Demo) -> None:
 
 async def test_two_press_at_once(demo: Demo) -> None:
     """Of two presses at the same moment one makes the call; the other person is told who was first."""
-    await demo.tab.get_by_role("button", name="Two press at once").click()
-    await expect(demo.tab.get_by_role("status")).to_have_text("This is not there any more.")
+    await demo.tab.get_by_role("button", name="Two click at once").click()
+    await expect(demo.tab.get_by_role("status")).to_have_text("This is no longer there.")
     await demo.type(f"/unsubscribe-number {SUPPORT}")
     await demo.see("Asked by @Ana")
-    await demo.tab.get_by_role("button", name="Two press at once").click()
+    await demo.tab.get_by_role("button", name="Two click at once").click()
     await demo.see(SUCCESS)
     assert len(demo.cellcast.calls) == 1
     (told,) = [n for n in demo.workspace.notes if n.to is not None]
@@ -402,7 +402,7 @@ async def test_what_is_not_there_any_more(workspace: Workspace, cellcast: Cellca
             ("setting", {"name": "SLACK_BOT_TOKEN", "value": "x"}),
             ("press_in_home", {"value": "x", "label": "Keep Number"}),
         ]:
-            assert await post(page, what, user=ANA, **body) == (409, {"error": "This is not there any more."})
+            assert await post(page, what, user=ANA, **body) == (409, {"error": "This is no longer there."})
         async with aiohttp.ClientSession() as client, client.get(page.url + "events") as stream:
             await stream.content.readline()
             assert len(page._pages) == 1

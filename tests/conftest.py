@@ -8,6 +8,7 @@ import itertools
 import os
 import shutil
 import time
+import zlib
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -23,6 +24,7 @@ from bot.settings import Settings
 from sandbox.fake_cellcast import Cellcast
 from sandbox.fake_slack import Channel, Note, Workspace
 from tests.messages import said_by
+from tests.process import ROOT
 
 KEY = "stand-in-key-4f3a9b"
 TOKEN = "xoxb-stand-in-token"
@@ -36,10 +38,16 @@ NUMBERS, QUIET, SECRET, DIRECT = "C0NUMBERS", "C0QUIET", "G0SECRET", "D0DIRECT"
 
 
 def pytest_configure() -> None:
-    """Keep the tests' databases in memory where there is room: a disk that others keep busy makes an fsync take seconds."""
-    memory = Path("/dev/shm")  # noqa: S108 - pytest makes a folder of its own in it
+    """Keep the tests' databases in memory if there is room: on a busy disk an fsync can take seconds.
+
+    Each checkout has its own folder there. pytest closes its folder to other users whenever a run starts, and a run in
+    another checkout may be using it as the user of PostgreSQL or of the image.
+    """
+    memory = Path("/dev/shm")  # noqa: S108 - pytest makes a private folder in it
     if memory.is_dir() and shutil.disk_usage(memory).free > 2**31:
-        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(memory))
+        own = memory / f"pytest-{zlib.crc32(str(ROOT).encode()):x}"
+        own.mkdir(exist_ok=True)
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(own))
 
 
 FOLDERS = ("unit", "integration", "faults", "e2e")
@@ -272,7 +280,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     part = bool(session.config.option.keyword or session.config.option.markexpr or session.config.args != ["tests"])
     if worker or part or _failed or not _rows:
         return
-    path = Path(__file__).parent.parent / "docs" / "reliability.md"
+    path = ROOT / "docs" / "reliability.md"
     text = _reliability()
     if not path.exists() or path.read_text(encoding="utf-8") != text:
         path.write_text(text, encoding="utf-8")

@@ -87,8 +87,8 @@ async def first_round(workspace: Workspace) -> bool:
         print(f"    Ana types {COMMAND} {NUMBER}", flush=True)
         await workspace.command(ANA, CHANNEL, NUMBER)
         card = await workspace.until(lambda: next((n for n in workspace.notes if n.buttons), None), ROUND_SECONDS)
-        print("    Ben presses Unsubscribe Number", flush=True)
-        await workspace.press(BEN, card, "Unsubscribe Number")
+        print("    Ben clicks Unsubscribe Number", flush=True)
+        await workspace.click(BEN, card, "Unsubscribe Number")
         await workspace.until(lambda: any(n.text.startswith(SUCCESS) for n in workspace.notes), ROUND_SECONDS)
     except TimeoutError:
         print("The toast did not come.", file=sys.stderr)

@@ -91,9 +91,9 @@ class Workspace(Payloads, WebApi, SocketMode):
         await self._show_answer(ack, user, channel)
         return ack
 
-    async def press(self, user: str, note: Note, label: str, team: str | None = TEAM) -> Ack:
+    async def click(self, user: str, note: Note, label: str, team: str | None = TEAM) -> Ack:
         """Click a button of a message. Raises NotThere if no button has this label."""
-        return await self.send("interactive", self.press_payload(user, note, label, team))
+        return await self.send("interactive", self.click_payload(user, note, label, team))
 
     async def choose(self, user: str, note: Note, option: dict[str, Any] | None, team: str | None = TEAM) -> Ack:
         """Choose in the menu of a message."""
@@ -120,9 +120,9 @@ class Workspace(Payloads, WebApi, SocketMode):
         """Return the buttons in a person's App Home."""
         return [e for b in self.homes.get(user, []) if b["type"] == "actions" for e in b["elements"]]
 
-    async def press_in_home(self, user: str, button: dict[str, Any], team: str | None = TEAM) -> Ack:
+    async def click_in_home(self, user: str, button: dict[str, Any], team: str | None = TEAM) -> Ack:
         """Click a button in the App Home."""
-        return await self.send("interactive", self.home_press_payload(user, button, team))
+        return await self.send("interactive", self.home_click_payload(user, button, team))
 
     def use_up(self, response_url: str) -> None:
         """Leave no use of a response_url."""

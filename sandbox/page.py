@@ -45,11 +45,11 @@ class Page:
         app.router.add_get("/events", self._events)
         for do in (
             self.type,
-            self.press,
+            self.click,
             self.typing,
             self.choose,
             self.home,
-            self.press_in_home,
+            self.click_in_home,
             self.next,
             self.drop,
             self.kill,
@@ -152,9 +152,9 @@ class Page:
         else:
             await self._workspace.say(given["user"], self._channel, text)
 
-    async def press(self, given: Given) -> None:
+    async def click(self, given: Given) -> None:
         """Click a button of a message."""
-        await self._workspace.press(given["user"], self._note(given), given["label"])
+        await self._workspace.click(given["user"], self._note(given), given["label"])
 
     async def typing(self, given: Given) -> list[dict[str, Any]]:
         """Type in a menu, and return its options."""
@@ -168,14 +168,14 @@ class Page:
         """Open the App Home."""
         await self._workspace.open_home(given["user"])
 
-    async def press_in_home(self, given: Given) -> None:
+    async def click_in_home(self, given: Given) -> None:
         """Click a button in the App Home."""
         found = [
             button
             for button in self._workspace.home_buttons(given["user"])
             if (button["value"], button["text"]["text"]) == (given["value"], given["label"])
         ]
-        await self._workspace.press_in_home(given["user"], found[0])
+        await self._workspace.click_in_home(given["user"], found[0])
 
     async def next(self, given: Given) -> None:
         """Choose how Cellcast answers the next call."""
@@ -203,7 +203,7 @@ class Page:
         if not cards:
             raise NotThere("no open card")
         label = next(iter(cards[-1].buttons))
-        await asyncio.gather(*(self._workspace.press(user, cards[-1], label) for user in self._may))
+        await asyncio.gather(*(self._workspace.click(user, cards[-1], label) for user in self._may))
 
     async def setting(self, given: Given) -> None:
         """Restart the bot with another setting."""

@@ -29,11 +29,11 @@ class Payloads(State):
             "trigger_id": self._trigger(user),
         } | ({"enterprise_id": self.enterprise_id, "enterprise_name": "Stand-in Org"} if self.enterprise_id else {})
 
-    def press_payload(self, user: str, note: Note, label: str, team: str | None = TEAM) -> dict[str, Any]:
+    def click_payload(self, user: str, note: Note, label: str, team: str | None = TEAM) -> dict[str, Any]:
         """Return the payload of a click on a message's button. Raises NotThere if no button has this label."""
         if label not in note.buttons:
             raise NotThere(f"no button {label!r} on {note.text!r}")
-        return self._on_message(user, note, team, self._pressed(note.buttons[label]))
+        return self._on_message(user, note, team, self._button_action(note.buttons[label]))
 
     def choice_payload(
         self, user: str, note: Note, option: dict[str, Any] | None, team: str | None = TEAM
@@ -62,17 +62,17 @@ class Payloads(State):
             payload["enterprise_id"] = self.enterprise_id
         return payload | {"event_id": f"Ev{self._ts()}", "event_time": int(self.now())}
 
-    def home_press_payload(self, user: str, button: dict[str, Any], team: str | None = TEAM) -> dict[str, Any]:
+    def home_click_payload(self, user: str, button: dict[str, Any], team: str | None = TEAM) -> dict[str, Any]:
         """Return the payload of a click in the App Home: it has no channel and no response_url."""
         return self._sender(user, team) | {
             "type": "block_actions",
             "container": {"type": "view", "view_id": "V0HOME"},
             "trigger_id": self._trigger(user),
             "view": {"id": "V0HOME", "team_id": TEAM, "type": "home", "blocks": self.homes[user]},
-            "actions": [self._pressed(button)],
+            "actions": [self._button_action(button)],
         }
 
-    def _pressed(self, button: dict[str, Any]) -> dict[str, Any]:
+    def _button_action(self, button: dict[str, Any]) -> dict[str, Any]:
         action = {key: button[key] for key in ("action_id", "text", "value", "type")}
         return action | {"block_id": "b1", "action_ts": self._ts()}
 
@@ -117,4 +117,4 @@ def title(payload: dict[str, Any]) -> str:
     if payload.get("type") == "block_suggestion":
         return f"{who} types {payload.get('value', '')!r} in the menu"
     action = (payload.get("actions") or [{}])[0]
-    return f"{who} presses {action['text']['text']}" if "text" in action else f"{who} chooses in the menu"
+    return f"{who} clicks {action['text']['text']}" if "text" in action else f"{who} chooses in the menu"

@@ -130,7 +130,7 @@ async def test_read_only_tree_and_a_user_without_rights(
     try:
         await healthy(process, workspace.bot_url)
         card = await ask(workspace, channel=NUMBERS)
-        await workspace.press(BEN, card, "Unsubscribe Number")
+        await workspace.click(BEN, card, "Unsubscribe Number")
         await workspace.until(lambda: workspace.notes[-1].text.startswith(SUCCESS))
         async with aiohttp.ClientSession() as client, client.get(f"{workspace.bot_url}/metrics") as answer:
             assert "unsubscribe_healthy 1.0" in await answer.text()

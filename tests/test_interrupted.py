@@ -68,12 +68,12 @@ async def test_call_that_cannot_be_recorded_is_not_made(bot: Bot, workspace: Wor
             raise sa.exc.OperationalError(statement, {}, Exception("disk I/O error"))
 
     sa.event.listen(bot.ledger.database.engine, "before_cursor_execute", executes)
-    await workspace.press(BEN, card, "Unsubscribe Number")
+    await workspace.click(BEN, card, "Unsubscribe Number")
     await settled(bot)
     assert cellcast.calls == []
     assert "The bot was interrupted before it called Cellcast. Nothing was sent." in toasts(workspace)[0]
     sa.event.remove(bot.ledger.database.engine, "before_cursor_execute", executes)
-    await workspace.press(BEN, current(workspace, card), "Try Again")
+    await workspace.click(BEN, current(workspace, card), "Try Again")
     await settled(bot)
     assert len(cellcast.calls) == 1
 
@@ -106,7 +106,7 @@ async def test_stop_while_a_yes_is_being_recorded(
         card = await ask(workspace)
         await settled(bot)
         sa.event.listen(bot.ledger.database.engine, "commit", commits)
-        pressing = asyncio.create_task(workspace.press(BEN, card, "Unsubscribe Number"))
+        pressing = asyncio.create_task(workspace.click(BEN, card, "Unsubscribe Number"))
         await asyncio.to_thread(committing.wait)
         stopping = asyncio.create_task(bot.stop())
         await asyncio.sleep(2.2)  # the ack is still due: a press has 2.4 s to be recorded
@@ -144,7 +144,7 @@ async def answer_after_interruption(workspace: Workspace, bot: Bot, cellcast: Ce
     cellcast.hold = asyncio.Event()
     card = await ask(workspace)
     await settled(bot)
-    await workspace.press(BEN, card, "Unsubscribe Number")
+    await workspace.click(BEN, card, "Unsubscribe Number")
     await cellcast.called.wait()
     await workspace.until(lambda: "Unsubscribing" in current(workspace, card).text)
     return card
@@ -216,7 +216,7 @@ async def test_correction_after_try_again(bot: Bot, workspace: Workspace, cellca
     await sweep_once(bot, clock)
     await workspace.until(lambda: "Try Again" in current(workspace, card).buttons)
     cellcast.hold, cellcast.called = asyncio.Event(), asyncio.Event()
-    await workspace.press(BEN, current(workspace, card), "Try Again")
+    await workspace.click(BEN, current(workspace, card), "Try Again")
     await cellcast.called.wait()
     assert first is not None
     first.set()
@@ -245,7 +245,7 @@ async def test_correction_offers_nothing_that_is_gone(
     bot.fulfilment._running.clear()  # the sweep of another replica, which does not know of the call
     await sweep_once(bot, clock)
     await workspace.until(lambda: "Try Again" in current(workspace, card).buttons)
-    await workspace.press(BEN, current(workspace, card), "Try Again")
+    await workspace.click(BEN, current(workspace, card), "Try Again")
     await workspace.until(lambda: toasts(workspace)[-1].startswith(SUCCESS))
     assert first is not None
     first.set()
@@ -283,10 +283,10 @@ async def test_nothing_sent_after_an_unknown_attempt(
     cellcast.next += [Answer(fault="drop"), Answer(400, {"code": 400, "message": "No."})]
     card = await ask(workspace)
     await settled(bot)
-    await workspace.press(BEN, card, "Unsubscribe Number")
+    await workspace.click(BEN, card, "Unsubscribe Number")
     await settled(bot)
     if second == "refused":
-        await workspace.press(BEN, current(workspace, card), "Try Again")
+        await workspace.click(BEN, current(workspace, card), "Try Again")
         await settled(bot)
     else:
         request_id, now = str(card.buttons["Keep Number"]["value"]).partition(":")[0], clock()
@@ -328,7 +328,7 @@ async def test_outcome_is_stored_within_a_second_after_an_outage(
 
     sa.event.listen(bot.ledger.database.engine, "before_cursor_execute", executes)
     began = asyncio.get_running_loop().time()
-    await workspace.press(BEN, card, "Unsubscribe Number")
+    await workspace.click(BEN, card, "Unsubscribe Number")
     await workspace.until(lambda: toasts(workspace), 12)
     assert asyncio.get_running_loop().time() - began < 7  # four tries, a second between them
     assert len(tried) == 4
@@ -380,7 +380,7 @@ async def test_commit_whose_answer_is_lost(
                 cutter.armed = True
 
         sa.event.listen(bot.ledger.database.engine, "after_cursor_execute", executed)
-        await workspace.press(BEN, card, "Unsubscribe Number")
+        await workspace.click(BEN, card, "Unsubscribe Number")
         sa.event.remove(bot.ledger.database.engine, "after_cursor_execute", executed)
         await workspace.until(lambda: toasts(workspace))
         await settled(bot)
@@ -388,7 +388,7 @@ async def test_commit_whose_answer_is_lost(
         (toast,) = toasts(workspace)
         assert "The bot was interrupted before it called Cellcast. Nothing was sent." in toast
         assert cellcast.calls == []
-        await workspace.press(BEN, current(workspace, card), "Try Again")
+        await workspace.click(BEN, current(workspace, card), "Try Again")
         await workspace.until(lambda: toasts(workspace)[-1].startswith(SUCCESS))
         await settled(bot)
     assert len(cellcast.calls) == 1

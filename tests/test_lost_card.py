@@ -60,12 +60,12 @@ async def test_new_request_has_its_own_card(
     assert len(lost) == (fault == "drop_after")
     for card in lost:
         assert card.buttons["Keep Number"]["value"] != fresh.buttons["Keep Number"]["value"]
-        await workspace.press(BEN, card, "Unsubscribe Number")
+        await workspace.click(BEN, card, "Unsubscribe Number")
         await settled(bot)
         assert "a later request has replaced it" in private(workspace, BEN)[0]
         assert current(workspace, card).text.startswith("*Replaced: ")
     assert cellcast.calls == []
-    await workspace.press(ANA, fresh, "Unsubscribe Number")
+    await workspace.click(ANA, fresh, "Unsubscribe Number")
     await settled(bot)
     assert len(cellcast.calls) == 1
     assert cards(workspace) == []
@@ -75,7 +75,7 @@ async def test_new_request_has_its_own_card(
 async def test_lost_card_still_works_by_itself(bot: Bot, workspace: Workspace, cellcast: Cellcast) -> None:
     """As long as nobody has asked again, the lost card confirms its own request."""
     card = await lose_card(bot, workspace)
-    await workspace.press(BEN, card, "Unsubscribe Number")
+    await workspace.click(BEN, card, "Unsubscribe Number")
     await settled(bot)
     assert len(cellcast.calls) == 1
     assert public(workspace)[-1].text.startswith(SUCCESS)
@@ -90,7 +90,7 @@ async def test_dry_run_card_never_sends(start: Start, workspace: Workspace, cell
     async with start() as bot:
         await ask(workspace)
         await settled(bot)
-        await workspace.press(BEN, card, "Unsubscribe Number")
+        await workspace.click(BEN, card, "Unsubscribe Number")
         await settled(bot)
     assert cellcast.calls == []
 
@@ -102,7 +102,7 @@ async def test_deadline_of_the_card_holds(bot: Bot, workspace: Workspace, cellca
     await ask(workspace, BEN)
     await settled(bot)
     clock.advance(600)
-    await workspace.press(ANA, card, "Unsubscribe Number")
+    await workspace.click(ANA, card, "Unsubscribe Number")
     await settled(bot)
     assert cellcast.calls == []
 
@@ -115,7 +115,7 @@ async def test_requester_of_a_lost_card_is_no_second_person(
         card = await lose_card(bot, workspace)
         await ask(workspace, BEN)
         await settled(bot)
-        await workspace.press(ANA, card, "Unsubscribe Number")
+        await workspace.click(ANA, card, "Unsubscribe Number")
         await settled(bot)
     assert cellcast.calls == []
 
@@ -141,7 +141,7 @@ async def test_closed_by_a_click_in_another_channel(bot: Bot, workspace: Workspa
     lost = await lose_card(bot, workspace)
     await ask(workspace, BEN, QUIET)
     await settled(bot)
-    await workspace.press(BEN, lost, "Keep Number")
+    await workspace.click(BEN, lost, "Keep Number")
     await settled(bot)
     assert current(workspace, lost).text.startswith("*Replaced: ")
     assert cards(workspace) == []
@@ -176,7 +176,7 @@ async def test_confirmed_in_home_while_slack_refuses_the_card(
     await settled(bot)
     await workspace.open_home(BEN)
     await workspace.until(lambda: BEN in workspace.homes)
-    await workspace.press_in_home(BEN, workspace.home_buttons(BEN)[0])
+    await workspace.click_in_home(BEN, workspace.home_buttons(BEN)[0])
     await settled(bot)
     assert len(cellcast.calls) == 1
     assert "Slack did not post the card" in private(workspace, ANA)[0]
@@ -212,7 +212,7 @@ async def test_slow_post_while_somebody_confirms(bot: Bot, workspace: Workspace,
     workspace.watch(lambda note: toasted.set() if note.text.startswith(SUCCESS) else None)
     workspace.faults["chat.postMessage"].append("drop_after")
     card = await ask(workspace)
-    await workspace.press(BEN, card, "Unsubscribe Number")
+    await workspace.click(BEN, card, "Unsubscribe Number")
     await settled(bot)
     assert len(cellcast.calls) == 1
     assert private(workspace, ANA) == []

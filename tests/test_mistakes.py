@@ -119,7 +119,7 @@ async def test_two_deployments_on_one_token(
     async with start(slack_app_token=APP_TOKEN):
         card = await ask(workspace)
         async with start(slack_app_token=APP_TOKEN, database_url=f"sqlite:///{tmp_path}/other.db") as other:
-            await workspace.press(BEN, card, "Unsubscribe Number")
+            await workspace.click(BEN, card, "Unsubscribe Number")
             await settled(other)
             await workspace.until(lambda: private(workspace, BEN))
     in_readme(private(workspace, BEN)[0])

@@ -48,7 +48,7 @@ async def test_telling_is_repeated_until_slack_takes_it(
     card = await ask(workspace)
     await settled(bot)
     workspace.faults["chat.postMessage"] += [fault] * 3
-    await workspace.press(BEN, card, "Unsubscribe Number")
+    await workspace.click(BEN, card, "Unsubscribe Number")
     await settled(bot)
     for wait in (1, 2, 4):
         assert toasts(workspace) == []
@@ -69,7 +69,7 @@ async def test_toast_whose_answer_is_lost(
     await settled(bot)
     posted = workspace.api_calls.count("chat.postMessage")
     workspace.faults["chat.postMessage"].append(fault)
-    await workspace.press(BEN, card, "Unsubscribe Number")
+    await workspace.click(BEN, card, "Unsubscribe Number")
     await settled(bot)
     assert workspace.api_calls.count("chat.postMessage") == posted + 1
     await advance(bot, clock, 1.1)
@@ -86,7 +86,7 @@ async def test_retry_after_is_obeyed(bot: Bot, workspace: Workspace, clock: Cloc
     await settled(bot)
     workspace.retry_after = 30
     workspace.faults["chat.postMessage"].append("429")
-    await workspace.press(BEN, card, "Unsubscribe Number")
+    await workspace.click(BEN, card, "Unsubscribe Number")
     await settled(bot)
     for wait, there in ((25, 0), (6, 1)):
         await advance(bot, clock, wait)
@@ -98,7 +98,7 @@ async def test_card_that_could_not_be_closed_is_closed_later(bot: Bot, workspace
     card = await ask(workspace)
     await settled(bot)
     workspace.faults["chat.update"] += ["500", "500"]
-    await workspace.press(BEN, card, "Unsubscribe Number")
+    await workspace.click(BEN, card, "Unsubscribe Number")
     await settled(bot)
     assert current(workspace, card).buttons
     await advance(bot, clock, 1.1)
@@ -109,7 +109,7 @@ async def test_card_that_could_not_be_closed_is_closed_later(bot: Bot, workspace
 async def test_message_deleted(bot: Bot, workspace: Workspace, reliability: Record) -> None:
     """Where somebody deleted the card meanwhile, the toast comes all the same."""
     card = await ask(workspace)
-    payload = workspace.press_payload(BEN, card, "Unsubscribe Number")
+    payload = workspace.click_payload(BEN, card, "Unsubscribe Number")
     await workspace.delete(card)
     await workspace.send("interactive", payload)
     await settled(bot)
@@ -122,7 +122,7 @@ async def test_channel_archived(bot: Bot, workspace: Workspace, reliability: Rec
     card = await ask(workspace)
     await settled(bot)
     workspace.channels[NUMBERS] = Channel(NUMBERS, "numbers", archived=True)
-    await workspace.press(BEN, card, "Unsubscribe Number")
+    await workspace.click(BEN, card, "Unsubscribe Number")
     await settled(bot)
     assert len(toasts(workspace)) == 1
     reliability("Slack", "the channel was archived", calls="one", told="the toast, by response_url")
@@ -134,7 +134,7 @@ async def test_response_url_over(
     """Where no way to the channel is left, who confirmed gets the toast as a direct message."""
     cellcast.hold = asyncio.Event()
     card = await ask(workspace, channel=QUIET)
-    await workspace.press(BEN, card, "Unsubscribe Number")
+    await workspace.click(BEN, card, "Unsubscribe Number")
     await workspace.until(lambda: "Unsubscribing" in current(workspace, card).text)
     await cellcast.called.wait()
     clock.advance(1801)
@@ -149,7 +149,7 @@ async def test_response_url_used_up(bot: Bot, workspace: Workspace, cellcast: Ce
     """Where the press's response_url has been used five times, who confirmed gets the toast as a direct message."""
     cellcast.hold = asyncio.Event()
     card = await ask(workspace, channel=QUIET)
-    payload = workspace.press_payload(BEN, card, "Unsubscribe Number")
+    payload = workspace.click_payload(BEN, card, "Unsubscribe Number")
     await workspace.send("interactive", payload)
     await workspace.until(lambda: "Unsubscribing" in current(workspace, card).text)
     workspace.use_up(payload["response_url"])
@@ -170,7 +170,7 @@ async def test_response_url_says_no_with_200(
     """A toast that a response_url refuses with HTTP 200 is sent to the person who confirmed, and counts only then."""
     cellcast.hold = asyncio.Event()
     card = await ask(workspace, channel=QUIET)
-    await workspace.press(BEN, card, "Unsubscribe Number")
+    await workspace.click(BEN, card, "Unsubscribe Number")
     await workspace.until(lambda: "Unsubscribing" in current(workspace, card).text)
     workspace.faults["response_url"] += [fault] * 2  # the toast, and the card beside it
     # Slack takes the direct message only the second time: until then the outcome must not count as delivered.
@@ -203,7 +203,7 @@ async def test_response_url_says_later_with_200(
     card = await ask(workspace, channel=QUIET)
     await settled(bot)
     workspace.faults["response_url"] += [fault] * 3
-    await workspace.press(BEN, card, "Unsubscribe Number")
+    await workspace.click(BEN, card, "Unsubscribe Number")
     await settled(bot)
     assert toasts(workspace, QUIET) == toasts(workspace, f"D0{BEN}") == []
     await advance(bot, clock, 1.1)
@@ -237,7 +237,7 @@ async def test_kept_card_that_could_not_be_closed(bot: Bot, workspace: Workspace
     card = await ask(workspace)
     await settled(bot)
     workspace.faults["chat.update"].append(fault)
-    await workspace.press(BEN, card, "Keep Number")
+    await workspace.click(BEN, card, "Keep Number")
     await settled(bot)
     assert current(workspace, card).buttons
     await advance(bot, clock, 1.1)
@@ -252,7 +252,7 @@ async def test_toast_by_response_url_whose_answer_is_lost(
     cellcast.hold = asyncio.Event()
     card = await ask(workspace, channel=QUIET)
     await settled(bot)
-    await workspace.press(BEN, card, "Unsubscribe Number")
+    await workspace.click(BEN, card, "Unsubscribe Number")
     await workspace.until(lambda: "Unsubscribing" in current(workspace, card).text)
     workspace.faults["response_url"] += ["", "drop_after"]
     cellcast.hold.set()
@@ -269,7 +269,7 @@ async def test_response_url_fails_for_a_while(
     card = await ask(workspace, channel=QUIET)
     await settled(bot)
     workspace.faults["response_url"] += [fault] * 3
-    await workspace.press(BEN, card, "Unsubscribe Number")
+    await workspace.click(BEN, card, "Unsubscribe Number")
     await settled(bot)
     assert toasts(workspace, QUIET) == []
     for _ in range(2):
@@ -285,7 +285,7 @@ async def test_told_after_a_restart(start: Start, workspace: Workspace, cellcast
         card = await ask(workspace)
         await settled(bot)
         workspace.faults["chat.postMessage"].append("drop_before")
-        await workspace.press(BEN, card, "Unsubscribe Number")
+        await workspace.click(BEN, card, "Unsubscribe Number")
     assert toasts(workspace) == []
     clock.advance(16)
     async with start(sweep_every=0.2) as bot:
@@ -301,7 +301,7 @@ async def test_running_call_is_not_taken_for_an_orphan(
     """A sweep leaves alone the call that this very bot still holds."""
     cellcast.hold = asyncio.Event()
     card = await ask(workspace)
-    await workspace.press(BEN, card, "Unsubscribe Number")
+    await workspace.click(BEN, card, "Unsubscribe Number")
     await workspace.until(lambda: "Unsubscribing" in current(workspace, card).text)
     await cellcast.called.wait()
     clock.advance(11)

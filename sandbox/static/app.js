@@ -87,7 +87,7 @@ function buttonOf(spec, where) {
   const made = element("button", spec.style ?? "", spec.text.text);
   made.type = "button";
   made.addEventListener("click", async () => {
-    if (!spec.confirm || (await confirmed(spec.confirm))) where.press(spec);
+    if (!spec.confirm || (await confirmed(spec.confirm))) where.click(spec);
   });
   return made;
 }
@@ -177,7 +177,7 @@ function menu(spec, where) {
 // The channel
 
 const onMessage = (note) => ({
-  press: (spec) => send("press", { ts: note.ts, label: spec.text.text }),
+  click: (spec) => send("click", { ts: note.ts, label: spec.text.text }),
   typing: (text) => send("typing", { ts: note.ts, text }),
   choose: (option) => send("choose", { ts: note.ts, option }),
 });
@@ -251,7 +251,7 @@ function showHome() {
   const made = JSON.stringify([you, view]);
   if (made === homeMade) return;
   homeMade = made;
-  const where = { press: (spec) => send("press_in_home", { value: spec.value, label: spec.text.text }) };
+  const where = { click: (spec) => send("click_in_home", { value: spec.value, label: spec.text.text }) };
   byId("home-view").replaceChildren(...view.map((spec) => block(spec, where)));
 }
 

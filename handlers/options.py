@@ -11,7 +11,7 @@ from slack_bolt.context.ack.async_ack import AsyncAck
 from slack_bolt.context.async_context import AsyncBoltContext
 
 from bot.clients.slack import fits_in_ack
-from bot.domain.numbers import NUMBER_ID
+from bot.domain.numbers import NUMBER_ID, Number
 from bot.errors import LedgerError, SlackError
 from bot.receivers.payloads import BlockActions, Suggestion
 from bot.service.access import Person
@@ -47,17 +47,8 @@ def register(app: AsyncApp, services: Services) -> None:
         await _check(services, payload)
         chosen, channel = payload.actions[0].selected_option, payload.channel
         if chosen is not None and channel is not None and NUMBER_ID.fullmatch(chosen.value):
-            requesting = request_card(
-                services,
-                (await services.numbers.current()).of_id(chosen.value),
-                reason=None,
-                by=payload.user.id,
-                channel=channel.id,
-                response_url=payload.response_url,
-            )
-            after_ack(context, reply_on_error(services, payload, requesting))
-            if payload.response_url is not None:
-                after_ack(context, _withdraw(services, payload.response_url))
+            number = (await services.numbers.current()).of_id(chosen.value)
+            after_ack(context, reply_on_error(services, payload, _request(services, payload, number, channel.id)))
         await ack()
 
 
@@ -79,6 +70,10 @@ async def _check(services: Services, payload: Suggestion | BlockActions) -> None
     await services.access.check(Person(payload.user.id, payload.user.team_id), channel)
 
 
-async def _withdraw(services: Services, url: str) -> None:
-    with contextlib.suppress(SlackError):  # a picker that stays can do no harm
-        await services.notifier.slack.withdraw(url)
+async def _request(services: Services, payload: BlockActions, number: Number, channel: str) -> None:
+    """Request the chosen number; if that worked, the picker goes."""
+    url = payload.response_url
+    await request_card(services, number, reason=None, by=payload.user.id, channel=channel, response_url=url)
+    if url is not None:
+        with contextlib.suppress(SlackError):  # a picker that stays can do no harm
+            await services.notifier.slack.withdraw(url)

@@ -1,4 +1,4 @@
-"""A stand-in workspace and a stand-in Cellcast on loopback: the demo shows the bot in them, the tests hold it to them.
+"""A fake Slack workspace and a fake Cellcast on loopback, and the web page of the demo.
 
-The bot itself knows nothing of this package; it is reached over HTTP or a socket, by settings alone.
+The demo, the tests and the screenshots use them. The bot never imports this package: its settings name the fakes' URLs.
 """

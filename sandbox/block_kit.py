@@ -8,8 +8,8 @@ from typing import Any
 
 MAX_TEXT = 40_000
 # Mentions as an app writes them, and what automatic parsing makes of plain text: a mention, or a link to a channel or
-# an address (https://docs.slack.dev/messaging/formatting-message-text#automatic-parsing). The stand-in takes every
-# #name for a channel's.
+# an address (https://docs.slack.dev/messaging/formatting-message-text#automatic-parsing). The fake takes every #name
+# for a channel's.
 BROADCASTS = frozenset({"here", "channel", "everyone"})
 MENTION = re.compile(r"<(?:@|!subteam\^|!)(?P<who>[UWS][A-Z0-9]+|here|channel|everyone)(?:\|[^>]*)?>")
 PARSED = re.compile(
@@ -19,7 +19,7 @@ MARKUP = re.compile(r"<[^<>]*>")
 
 
 def faults(text: object, blocks: object) -> list[str]:
-    """What Slack would refuse in a message; empty where it is fine."""
+    """Return what Slack would refuse in a message; an empty list if it is valid."""
     found = []
     if not isinstance(text, str) or not text.strip() or len(text) > MAX_TEXT:
         found.append("no_text or msg_too_long: the top-level text")
@@ -47,7 +47,7 @@ def mentions(text: str, blocks: object) -> frozenset[str]:
 def alarms(text: str, blocks: object, *, text_is_parsed: bool = False) -> list[str]:
     """Return what a bot must never send: a mention of everyone, and plain text that Slack turns into mentions or links.
 
-    `text_is_parsed` tells whether Slack parses the top-level text automatically too.
+    `text_is_parsed` is whether Slack parses the top-level text automatically too.
     """
     changed = [*_parsed_again(blocks), *(_parsed(text) if text_is_parsed else ())]
     found = [f"a message alerts @{who}" for who in sorted(BROADCASTS & mentions(text, blocks))]
@@ -61,7 +61,7 @@ def _parsed_again(blocks: object) -> Iterator[re.Match[str]]:
 
 
 def _parsed(text: str) -> Iterator[re.Match[str]]:
-    """Find what automatic parsing changes. It leaves alone what stands in angle brackets already."""
+    """Find what automatic parsing changes: nothing that is in angle brackets already."""
     return PARSED.finditer(MARKUP.sub(" ", text))
 
 
@@ -91,14 +91,14 @@ def _actions(elements: list[dict[str, Any]]) -> Iterator[str]:
     if not 1 <= len(elements) <= 25:
         yield "invalid_blocks: 1 to 25 elements of actions"
     ids = [element.get("action_id") for element in elements]
-    if len(ids) != len(set(ids)):  # within the block; elsewhere the same may stand again
+    if len(ids) != len(set(ids)):  # unique within its block only
         yield "invalid_blocks: an action_id twice"
     for element in elements:
         yield from _button(element)
 
 
 def view_faults(view: dict[str, Any], kind: str) -> list[str]:
-    """What Slack would refuse in a view (https://docs.slack.dev/reference/views)."""
+    """Return what Slack would refuse in a view (https://docs.slack.dev/reference/views)."""
     blocks = view.get("blocks", [])
     found = [] if view.get("type") == kind and 1 <= len(blocks) <= 100 else [f"invalid_arguments: no {kind}"]
     if kind == "modal":
@@ -122,7 +122,7 @@ def menu_faults(answer: dict[str, Any]) -> list[str]:
 
 
 def option_faults(options: list[dict[str, Any]]) -> list[str]:
-    """What Slack would refuse in the options of a menu."""
+    """Return what Slack would refuse in the options of a menu."""
     found = [] if len(options) <= 100 else ["more than 100 options"]
     for option in options:
         found += _text(option.get("text"), 75, "option text", plain=True)

@@ -1,4 +1,4 @@
-"""The shipped bot as a process of its own, which the demo starts, kills and starts again."""
+"""The bot as its own process, which the demo starts, kills and restarts."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from sandbox.fake_slack import Workspace
 START_SECONDS = 30.0
 ROWS = """SELECT id, number_id, phone, label, status, attempt, requested_at
 FROM requests ORDER BY requested_at DESC LIMIT 20"""
-UNTOLD = "SELECT count(*) FROM outcomes WHERE delivered_at IS NULL AND request_id = ?"
+UNDELIVERED = "SELECT count(*) FROM outcomes WHERE delivered_at IS NULL AND request_id = ?"
 
 
 class Shipped:
-    """`python -m bot` with these settings and no others; its database outlives the process."""
+    """`python -m bot` with these settings and no others. Its database outlives the process."""
 
     def __init__(self, workspace: Workspace, settings: dict[str, str], folder: Path) -> None:
         self.settings = settings
@@ -35,12 +35,12 @@ class Shipped:
 
     @property
     def alive(self) -> bool:
-        """Whether the process runs and has said that it is ready."""
+        """Whether the process runs and has logged that it is ready."""
         return self._process is not None and self._process.returncode is None and bool(self._workspace.bot_url)
 
     async def start(self) -> None:
-        """Start it and wait until it is ready. Raises StartError where it ends instead, or takes too long."""
-        # No setting of this machine, no .env of this folder, and no proxy between loopback and loopback.
+        """Start the bot and wait until it is ready. Raises StartError if it exits or takes too long."""
+        # Not the settings of this machine, no .env (cwd has none), and no proxy for loopback.
         ours = {name.upper() for name in Settings.model_fields} | {"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"}
         environment = {k: v for k, v in os.environ.items() if k.upper() not in ours}
         environment |= {"PORT": "0", "DATABASE_URL": f"sqlite:///{self._folder}/demo.db", "LOG_FORMAT": "json"}
@@ -55,11 +55,11 @@ class Shipped:
             if self._workspace.bot_url:
                 return
             await asyncio.sleep(0.02)
-        raise StartError("The bot of the demo did not start; what it said stands above.")
+        raise StartError("The bot of the demo did not start: see its log above.")
 
     async def _listen(self, process: asyncio.subprocess.Process) -> None:
-        """Read the bot's log: where it listens, and what went wrong."""
-        assert process.stderr is not None  # noqa: S101 - it was asked for as a pipe
+        """Read the port from the bot's log, and print its errors."""
+        assert process.stderr is not None  # noqa: S101 - stderr=PIPE above
         async for line in process.stderr:
             if line.startswith(b"{") and (event := json.loads(line))["event"] == "started":
                 self._workspace.bot_url = f"http://127.0.0.1:{event['port']}"
@@ -67,7 +67,7 @@ class Shipped:
                 print(line.decode(), end="", file=sys.stderr, flush=True)
 
     async def stop(self, *, kill: bool = False) -> None:
-        """End the process, as a supervisor does, or at once; returns when it is gone."""
+        """Stop the process with SIGTERM, or kill it, and wait until it is gone."""
         if self._process is None or self._listening is None:
             return
         if self._process.returncode is None:
@@ -76,19 +76,19 @@ class Shipped:
         await self._listening
 
     def ledger(self) -> list[dict[str, Any]]:
-        """The last requests as the bot's database has them."""
+        """Return the newest requests in the bot's database."""
         path = self._folder / "demo.db"
         if not path.exists():
             return []
         with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
             db.row_factory = sqlite3.Row
             rows = [dict(row) for row in db.execute(ROWS)]
-            return [row | {"untold": db.execute(UNTOLD, [row["id"]]).fetchone()[0]} for row in rows]
+            return [row | {"undelivered": db.execute(UNDELIVERED, [row["id"]]).fetchone()[0]} for row in rows]
 
 
 @contextlib.asynccontextmanager
 async def shipped(workspace: Workspace, settings: dict[str, str]) -> AsyncIterator[Shipped]:
-    """A bot that is ready; it is stopped, and its database thrown away, in the end."""
+    """Start a bot, stop it at the end, and delete its database."""
     with tempfile.TemporaryDirectory() as folder:
         bot = Shipped(workspace, settings, Path(folder))
         try:

@@ -1,4 +1,4 @@
-"""python -m bot demo: starts the shipped bot between the stand-ins, plays one round, and lets a person go on."""
+"""python -m bot demo: start the bot with the fakes, play one round, and serve the web page."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ ROUND_SECONDS = 20.0
 
 
 async def demo(*, once: bool, port: int, browser: bool) -> int:
-    """Play the demo; the exit code: 0 if the toast of the first round came."""
+    """Play the demo. Returns 0 if the toast of the first round arrived, else 1."""
     stop = asyncio.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
@@ -61,9 +61,9 @@ async def demo(*, once: bool, port: int, browser: bool) -> int:
             "CELLCAST_BASE_URL": cellcast.url,
         }
         bot = await stack.enter_async_context(shipped(workspace, settings))
-        came = await first_round(workspace)
+        arrived = await first_round(workspace)
         if once:
-            return 0 if came else 1
+            return 0 if arrived else 1
         page = Page(workspace, cellcast, bot, CHANNEL, [ANA, BEN])
         await _serve(page, port)
         stack.push_async_callback(page.stop)
@@ -71,7 +71,7 @@ async def demo(*, once: bool, port: int, browser: bool) -> int:
         if browser:
             webbrowser.open(page.url)
         await stop.wait()
-    return 0 if came else 1
+    return 0 if arrived else 1
 
 
 async def _serve(page: Page, port: int) -> None:
@@ -82,13 +82,13 @@ async def _serve(page: Page, port: int) -> None:
 
 
 async def first_round(workspace: Workspace) -> bool:
-    """Ask, confirm, and wait for the toast; True if it came."""
+    """Request, confirm, and wait for the toast. Returns whether it arrived."""
     try:
         print(f"    Ana types {COMMAND} {NUMBER}", flush=True)
         await workspace.command(ANA, CHANNEL, NUMBER)
         card = await workspace.until(lambda: next((n for n in workspace.notes if n.buttons), None), ROUND_SECONDS)
-        print("    Ben presses Unsubscribe Number", flush=True)
-        await workspace.press(BEN, card, "Unsubscribe Number")
+        print("    Ben clicks Unsubscribe Number", flush=True)
+        await workspace.click(BEN, card, "Unsubscribe Number")
         await workspace.until(lambda: any(n.text.startswith(SUCCESS) for n in workspace.notes), ROUND_SECONDS)
     except TimeoutError:
         print("The toast did not come.", file=sys.stderr)
@@ -97,7 +97,7 @@ async def first_round(workspace: Workspace) -> bool:
 
 
 def in_terminal(note: Note) -> str:
-    """A message as a line or more of plain text."""
+    """Return a message as plain text for the terminal."""
     text = re.sub(r"<!date\^\d+\^[^|]*\|([^>]*)>", r"\1", note.text)
     text = re.sub(r"<@([^>]+)>", lambda m: "@" + PEOPLE.get(m[1], m[1]), text)
     text = re.sub(r"<(https?:[^|>]+)\|([^>]+)>", r"\2", text)

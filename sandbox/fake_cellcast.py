@@ -1,4 +1,4 @@
-"""A stand-in Cellcast: answers as its documentation says, or as it is told to, and counts what reached it."""
+"""A fake Cellcast: it answers as Cellcast documents, or as a test wants, and records the calls that reached it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ROUTE = "/api/v1/apiClient/virtual-number/unsubscribe/{id}"
 
 
 def envelope(message: str = SUCCESS, **fields: Any) -> dict[str, Any]:
-    """The documented envelope of an answer."""
+    """Return the documented envelope of an answer."""
     usual = {
         "app_type": "web",
         "app_version": "1.0",
@@ -41,13 +41,13 @@ def envelope(message: str = SUCCESS, **fields: Any) -> dict[str, Any]:
 
 
 def failure(code: int, message: str) -> dict[str, Any]:
-    """The documented error shape, with the server's stack that nobody may see."""
+    """Return the documented error shape, with the server's stack, which people must not see."""
     return {"code": code, "message": message, "stack": f"{message} {STACK}"}
 
 
 @dataclass(frozen=True)
 class Answer:
-    """One answer: a status with a body, or a way not to answer (`hang`, `drop`, `truncate`), after so many seconds."""
+    """One answer: a status with a body, or a fault (`hang`, `drop`, `truncate`), after so many seconds."""
 
     status: int = 200
     body: dict[str, Any] | bytes = field(default_factory=envelope)
@@ -61,7 +61,7 @@ class Answer:
         return self.body if isinstance(self.body, bytes) else json.dumps(self.body).encode()
 
 
-# What the demo page lets a person choose.
+# The choices on the demo page.
 ANSWERS = {
     "fine": Answer(),
     "fine, after 4 s": Answer(after=4.0),
@@ -82,7 +82,7 @@ class Call:
 
 
 class Cellcast:
-    """The stand-in's server. `calls` is what reached it; `next` holds the answers to come, then `ANSWERS["fine"]`."""
+    """The server of the fake. `calls` reached it; `next` holds the answers to come, then `ANSWERS["fine"]`."""
 
     def __init__(self, key: str) -> None:
         self.key = key
@@ -90,7 +90,7 @@ class Cellcast:
         self.next: deque[Answer] = deque()
         self.wire = Wire()
         self.on_step: Step = nothing
-        self.hold: asyncio.Event | None = None  # where set, an answer waits for it
+        self.hold: asyncio.Event | None = None  # if set, each answer waits for it
         self.called = asyncio.Event()  # set by each request that reaches it
         app = web.Application()
         app.router.add_put(ROUTE, self._unsubscribe)

@@ -1,4 +1,4 @@
-"""The demo's web page: shows the stand-in channel, and passes on what a person types, presses and breaks."""
+"""The demo's web page: it shows the channel, and passes on what people type, click and break."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ CHANGEABLE = {
     "DRY_RUN": ["false", "true"],
     "CONFIRM_WITHIN_SECONDS": ["120", "5"],
 }
-# How long a killed bot is away before its supervisor starts it again.
+# How long a killed bot is away before it is restarted.
 AWAY_SECONDS = 2.0
 
 Given = dict[str, Any]
 
 
 class Page:
-    """Serves the page of one workspace and one channel; `may` are the people who may use the bot."""
+    """Serve the page of one channel. `may` are the people who may use the bot."""
 
     def __init__(self, workspace: Workspace, cellcast: Cellcast, bot: Shipped, channel: str, may: list[str]) -> None:
         self._workspace, self._cellcast, self._bot, self._channel, self._may = workspace, cellcast, bot, channel, may
@@ -45,11 +45,11 @@ class Page:
         app.router.add_get("/events", self._events)
         for do in (
             self.type,
-            self.press,
+            self.click,
             self.typing,
             self.choose,
             self.home,
-            self.press_in_home,
+            self.click_in_home,
             self.next,
             self.drop,
             self.kill,
@@ -63,7 +63,7 @@ class Page:
 
     @property
     def url(self) -> str:
-        """Where the page is."""
+        """The address of the page."""
         return f"{self._server.url}/"
 
     async def start(self, port: int) -> None:
@@ -80,7 +80,7 @@ class Page:
             changed.set()
 
     def _look(self) -> list[dict[str, Any]]:
-        """The ledger; what has changed in it since the last step is noted."""
+        """Return the ledger, and add a step for each change since the last look."""
         ledger = self._bot.ledger()
         for row in reversed(ledger):
             now = f"{row['status']}{', attempt ' + str(row['attempt']) if row['attempt'] > 1 else ''}"
@@ -104,7 +104,7 @@ class Page:
         try:
             while True:
                 await stream.write(f"data: {json.dumps(self._state())}\n\n".encode())
-                with contextlib.suppress(TimeoutError):  # a ledger that changed by itself is seen a second later
+                with contextlib.suppress(TimeoutError):  # a change of the ledger alone shows a second later
                     await asyncio.wait_for(changed.wait(), 1)
                 changed.clear()
         except ConnectionError:  # the page was closed
@@ -135,8 +135,8 @@ class Page:
         async def route(request: web.Request) -> web.Response:
             try:
                 answer = await do(await request.json())
-            except (NotThere, LookupError):  # somebody was faster, or the page is older than the channel
-                return web.json_response({"error": "This is not there any more."}, status=409)
+            except (NotThere, LookupError):  # someone was faster, or the page is out of date
+                return web.json_response({"error": "This is no longer there."}, status=409)
             return web.json_response(answer)
 
         return route
@@ -145,68 +145,68 @@ class Page:
         return next(iter([n for n in self._workspace.notes if n.ts == given["ts"]] or [_nothing()]))
 
     async def type(self, given: Given) -> None:
-        """A person sends what was typed."""
+        """Send what a person typed: a command or a message."""
         text = given["text"].strip()
         if text.split(maxsplit=1)[:1] == [COMMAND]:
             await self._workspace.command(given["user"], self._channel, text.removeprefix(COMMAND).strip())
         else:
             await self._workspace.say(given["user"], self._channel, text)
 
-    async def press(self, given: Given) -> None:
-        """A person presses a button of a message."""
-        await self._workspace.press(given["user"], self._note(given), given["label"])
+    async def click(self, given: Given) -> None:
+        """Click a button of a message."""
+        await self._workspace.click(given["user"], self._note(given), given["label"])
 
     async def typing(self, given: Given) -> list[dict[str, Any]]:
-        """A person types in a menu; what it offers."""
+        """Type in a menu, and return its options."""
         return await self._workspace.suggestions(given["user"], self._note(given), given["text"])
 
     async def choose(self, given: Given) -> None:
-        """A person chooses in a menu."""
+        """Choose in a menu."""
         await self._workspace.choose(given["user"], self._note(given), given["option"])
 
     async def home(self, given: Given) -> None:
-        """A person opens the App Home."""
+        """Open the App Home."""
         await self._workspace.open_home(given["user"])
 
-    async def press_in_home(self, given: Given) -> None:
-        """A person presses a button in the App Home."""
+    async def click_in_home(self, given: Given) -> None:
+        """Click a button in the App Home."""
         found = [
             button
             for button in self._workspace.home_buttons(given["user"])
             if (button["value"], button["text"]["text"]) == (given["value"], given["label"])
         ]
-        await self._workspace.press_in_home(given["user"], found[0])
+        await self._workspace.click_in_home(given["user"], found[0])
 
     async def next(self, given: Given) -> None:
-        """Cellcast shall answer the next call like this."""
+        """Choose how Cellcast answers the next call."""
         self._cellcast.next.clear()
         self._cellcast.next.append(ANSWERS[given["answer"]])
         self._wake()
 
     async def drop(self, _given: Given) -> None:
-        """The next message of the bot gets lost on its way to Slack."""
+        """Lose the next message of the bot on its way to Slack."""
         self._workspace.faults["chat.postMessage"].append("drop_before")
         self._wake()
 
     async def kill(self, _given: Given) -> None:
-        """The bot is killed in the middle of whatever it does, and started again."""
+        """Kill the bot, whatever it is doing, and restart it."""
         async with self._changing:
             await self._bot.stop(kill=True)
             self._workspace.wire.note("bot", "killed (SIGKILL)")
             await asyncio.sleep(AWAY_SECONDS)
             await self._bot.start()
-            self._workspace.wire.note("bot", "started again, with the same database")
+            self._workspace.wire.note("bot", "restarted with the same database")
 
     async def twice(self, _given: Given) -> None:
-        """Two people press the red button of the newest open card at the same moment."""
+        """Click the red button of the newest open card as two people at the same moment."""
         cards = [n for n in self._workspace.notes if n.buttons and n.to is None]
         if not cards:
             raise NotThere("no open card")
         label = next(iter(cards[-1].buttons))
-        await asyncio.gather(*(self._workspace.press(user, cards[-1], label) for user in self._may))
+        await asyncio.gather(*(self._workspace.click(user, cards[-1], label) for user in self._may))
 
     async def setting(self, given: Given) -> None:
-        """The bot is started anew with another setting."""
+        """Restart the bot with another setting."""
         name, value = given["name"], given["value"]
         if value not in CHANGEABLE[name]:
             raise NotThere(name)
@@ -214,7 +214,7 @@ class Page:
             await self._bot.stop()
             self._bot.settings[name] = value
             await self._bot.start()
-            self._workspace.wire.note("bot", f"started anew with {name}={value}")
+            self._workspace.wire.note("bot", f"restarted with {name}={value}")
 
 
 def _nothing() -> Note:

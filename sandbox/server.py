@@ -1,4 +1,4 @@
-"""A web server on loopback with faults that can be asked for: what both stand-ins stand on."""
+"""The web server of both fakes, on loopback, and the faults that it can produce."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ Step = Callable[[str], Awaitable[None]]
 
 
 async def nothing(_step: str) -> None:
-    """What is done at a step unless a test says otherwise."""
+    """Do nothing: the default of `on_step`."""
 
 
 class Server:
-    """Serves `app` on 127.0.0.1; `url` is known after `start`."""
+    """Serve `app` on 127.0.0.1; `url` is known after `start`."""
 
     def __init__(self, app: web.Application) -> None:
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
         self.url = ""
 
     async def start(self, port: int = 0) -> None:
-        """Listen; on any free port where `port` is 0."""
+        """Listen; on any free port if `port` is 0."""
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", port, backlog=4096).start()
         self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
 
     async def stop(self) -> None:
-        """Stop listening and drop what hangs."""
+        """Stop listening, and drop the requests that hang."""
         await self._runner.cleanup()
 
 
 def drop(request: web.Request) -> None:
-    """Break the connection in the middle: the client gets no answer."""
+    """Break the connection, so that the client gets no answer."""
     request.protocol.force_close()
 
 
@@ -41,3 +41,26 @@ async def hang() -> web.Response:
     """Never answer."""
     never: asyncio.Future[web.Response] = asyncio.get_running_loop().create_future()
     return await never
+
+
+async def fault_answer(request: web.Request, fault: str, retry_after: int) -> web.StreamResponse | None:
+    """Produce a fault of Slack's web server; None means that the request is answered as usual."""
+    match fault:
+        case "" | "drop_after":
+            return None
+        case "429":
+            headers = {"Retry-After": str(retry_after)}
+            return web.json_response({"ok": False, "error": "ratelimited"}, status=429, headers=headers)
+        case "500":
+            return web.Response(status=500, text="<html>oops</html>", content_type="text/html")
+        case "hang":
+            return await hang()
+        case "drop_before":
+            drop(request)
+            return web.Response()
+        case "garbage":
+            return web.Response(text='[1, "ok', content_type="application/json")
+        case word if word.startswith("word:"):
+            return web.Response(text=word.removeprefix("word:"))
+        case code:
+            return web.json_response({"ok": False, "error": code})

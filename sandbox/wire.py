@@ -1,4 +1,4 @@
-"""What went over the wire between Slack, the bot and Cellcast, step by step: the demo's page shows it."""
+"""The requests between Slack, the bot and Cellcast, step by step, for the demo's page."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ MAX_DETAIL = 4000
 
 @dataclass
 class Step:
-    """One request and its answer (`result` is empty and `ms` None while it is under way), or a change of the ledger."""
+    """One request and its answer, or a change of the ledger. Until the answer `result` is empty and `ms` None."""
 
     number: int
-    kind: str  # slack: Slack asks the bot; api: the bot asks Slack; cellcast: the bot asks Cellcast; ledger; bot
+    kind: str  # slack: Slack calls the bot; api: the bot calls Slack; cellcast: the bot calls Cellcast; ledger; bot
     title: str
     detail: str
     began: float = field(default_factory=time.monotonic)
@@ -29,7 +29,7 @@ class Step:
 
 
 class Wire:
-    """The last steps; `on_change` is called after each."""
+    """The last steps. `on_change` is called after each."""
 
     def __init__(self) -> None:
         self.steps: deque[Step] = deque(maxlen=MAX_STEPS)
@@ -37,7 +37,7 @@ class Wire:
         self._numbers = itertools.count(1)
 
     def begin(self, kind: str, title: str, detail: object = "") -> Step:
-        """A step begins."""
+        """Add a step that takes time, and return it."""
         text = detail if isinstance(detail, str) else json.dumps(detail, indent=1, ensure_ascii=False)
         step = Step(next(self._numbers), kind, title, text[:MAX_DETAIL])
         self.steps.append(step)
@@ -45,14 +45,14 @@ class Wire:
         return step
 
     def end(self, step: Step, result: str) -> None:
-        """A step ends."""
+        """Set the result of a step, and how long it took."""
         step.result, step.ms = result, round((time.monotonic() - step.began) * 1000, 1)
         self.on_change()
 
     def note(self, kind: str, title: str, detail: object = "") -> None:
-        """Something happened that takes no time."""
+        """Add a step that takes no time."""
         self.begin(kind, title, detail)
 
     def shown(self) -> list[dict[str, Any]]:
-        """The steps as the page takes them."""
+        """Return the steps as the page needs them."""
         return [asdict(step) for step in self.steps]

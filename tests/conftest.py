@@ -8,6 +8,7 @@ import itertools
 import os
 import shutil
 import time
+import zlib
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -23,6 +24,7 @@ from bot.settings import Settings
 from sandbox.fake_cellcast import Cellcast
 from sandbox.fake_slack import Channel, Note, Workspace
 from tests.messages import said_by
+from tests.process import ROOT
 
 KEY = "stand-in-key-4f3a9b"
 TOKEN = "xoxb-stand-in-token"
@@ -41,10 +43,26 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure() -> None:
-    """Keep the tests' databases in memory where there is room: a disk that others keep busy makes an fsync take seconds."""
-    memory = Path("/dev/shm")  # noqa: S108 - pytest makes a folder of its own in it
+    """Keep the tests' databases in memory if there is room: on a busy disk an fsync can take seconds.
+
+    Each checkout has its own folder there. pytest closes its folder to other users whenever a run starts, and a run in
+    another checkout may be using it as the user of PostgreSQL or of the image.
+    """
+    memory = Path("/dev/shm")  # noqa: S108 - pytest makes a private folder in it
     if memory.is_dir() and shutil.disk_usage(memory).free > 2**31:
-        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(memory))
+        own = memory / f"pytest-{zlib.crc32(str(ROOT).encode()):x}"
+        own.mkdir(exist_ok=True)
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(own))
+
+
+FOLDERS = ("unit", "integration", "faults", "e2e")
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Mark each test with the name of its folder, so that `pytest -m unit` runs tests/unit."""
+    folder = item.path.relative_to(Path(__file__).parent).parts[0]
+    if folder in FOLDERS:
+        item.add_marker(folder)
 
 
 class Clock:
@@ -216,6 +234,13 @@ def current(workspace: Workspace, note: Note) -> Note:
 async def settled(bot: Bot) -> None:
     """Wait until the bot has nothing left to do."""
     assert await bot.tasks.drain(10) == 0
+
+
+async def advance(bot: Bot, clock: Clock, seconds: float) -> None:
+    """Let time pass, sweep, and wait until the bot is idle."""
+    clock.advance(seconds)
+    await bot.scheduler.sweep()
+    await settled(bot)
 
 
 def public(workspace: Workspace, channel: str = NUMBERS) -> list[Note]:

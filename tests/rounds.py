@@ -69,7 +69,7 @@ class Round:
         card = self.shown()[0]
         if "Unsubscribe Number" in card.buttons:
             await self.step("before the click")
-            await self.workspace.press(BEN, card, "Unsubscribe Number")
+            await self.workspace.click(BEN, card, "Unsubscribe Number")
             await self.step("the click is acked")
         await self.workspace.until(self.toasts, 30)
         await self.step("the toast is posted")

@@ -21,6 +21,7 @@ from tests.conftest import (
     QUIET,
     Clock,
     Start,
+    advance,
     ask,
     current,
     private,
@@ -35,7 +36,7 @@ async def test_person_who_may_not_press(
     """Who may not gets a private line with who may; the card stays; the log names person, team and request."""
     card = await ask(workspace)
     for label in card.buttons:
-        await workspace.press(GIL, card, label)
+        await workspace.click(GIL, card, label)
     await settled(bot)
     assert (
         private(workspace, GIL)
@@ -52,7 +53,7 @@ async def test_member_of_another_company_presses(start: Start, workspace: Worksp
     """A member of another company in a shared channel can press, and nothing happens."""
     async with start(allowed_users="*") as bot:
         card = await ask(workspace)
-        await workspace.press(ANA, card, "Unsubscribe Number", team="T0OTHER")
+        await workspace.click(ANA, card, "Unsubscribe Number", team="T0OTHER")
         await settled(bot)
         assert "Only members" in private(workspace, ANA)[0]
         assert public(workspace) == [card]
@@ -62,7 +63,7 @@ async def test_member_of_another_company_presses(start: Start, workspace: Worksp
 async def test_keep(bot: Bot, workspace: Workspace, cellcast: Cellcast) -> None:
     """Keep Number closes the card with who and when, and calls nobody."""
     card = await ask(workspace)
-    await workspace.press(BEN, card, "Keep Number")
+    await workspace.click(BEN, card, "Keep Number")
     await settled(bot)
     (closed,) = public(workspace)
     assert closed.text.startswith("*Kept: virtual number")
@@ -76,7 +77,7 @@ async def test_card_says_that_the_call_is_under_way(bot: Bot, workspace: Workspa
     """After the yes the buttons go at once, before Cellcast has answered."""
     cellcast.hold = asyncio.Event()
     card = await ask(workspace)
-    await workspace.press(BEN, card, "Unsubscribe Number")
+    await workspace.click(BEN, card, "Unsubscribe Number")
     await workspace.until(lambda: not current(workspace, card).buttons)
     assert "*Unsubscribing virtual number" in current(workspace, card).text
     assert f"Confirmed by <@{BEN}>" in current(workspace, card).text
@@ -88,7 +89,7 @@ async def test_press_after_the_time(bot: Bot, workspace: Workspace, cellcast: Ce
     """A press after the time closes the card as expired and says so; nobody is called."""
     card = await ask(workspace)
     clock.advance(901)
-    await workspace.press(BEN, card, "Unsubscribe Number")
+    await workspace.click(BEN, card, "Unsubscribe Number")
     await settled(bot)
     (closed,) = public(workspace)
     assert closed.text.startswith("*Expired: virtual number")
@@ -101,13 +102,9 @@ async def test_card_closes_by_itself(bot: Bot, workspace: Workspace, clock: Cloc
     """Without a press the card closes when its time is over, and not before."""
     card = await ask(workspace)
     await settled(bot)
-    clock.advance(890)
-    await bot.scheduler.sweep()
-    await settled(bot)
+    await advance(bot, clock, 890)
     assert public(workspace) == [card]
-    clock.advance(11)
-    await bot.scheduler.sweep()
-    await settled(bot)
+    await advance(bot, clock, 11)
     (closed,) = public(workspace)
     assert "Nobody confirmed in time. Nothing was sent to Cellcast." in closed.text
     assert not closed.buttons
@@ -119,11 +116,9 @@ async def test_card_that_cannot_be_changed_expires_with_a_message(
     """Where the bot cannot change the card, a message says that it expired; a press on it then closes it."""
     card = await ask(workspace, channel=QUIET)
     await settled(bot)
-    clock.advance(901)
-    await bot.scheduler.sweep()
-    await settled(bot)
+    await advance(bot, clock, 901)
     assert public(workspace, QUIET)[1].text.startswith("*Expired: ")
-    await workspace.press(ANA, card, "Unsubscribe Number")
+    await workspace.click(ANA, card, "Unsubscribe Number")
     await settled(bot)
     assert not current(workspace, card).buttons
     assert "Ask again" in private(workspace, ANA)[0]
@@ -133,7 +128,7 @@ async def test_card_that_cannot_be_changed_expires_with_a_message(
 async def test_ten_presses_at_once(bot: Bot, workspace: Workspace, cellcast: Cellcast) -> None:
     """Of many presses at the same moment one makes the call; the others learn who did."""
     card = await ask(workspace)
-    payloads = [workspace.press_payload(user, card, "Unsubscribe Number") for user in (ANA, BEN) * 5]
+    payloads = [workspace.click_payload(user, card, "Unsubscribe Number") for user in (ANA, BEN) * 5]
     await asyncio.gather(*(workspace.send("interactive", p) for p in payloads))
     await settled(bot)
     assert len(cellcast.calls) == 1
@@ -145,7 +140,7 @@ async def test_ten_presses_at_once(bot: Bot, workspace: Workspace, cellcast: Cel
 async def test_keep_and_unsubscribe_at_once(bot: Bot, workspace: Workspace, cellcast: Cellcast) -> None:
     """Of a yes and a no at the same moment one counts, and the card tells which."""
     card = await ask(workspace)
-    await asyncio.gather(workspace.press(ANA, card, "Keep Number"), workspace.press(BEN, card, "Unsubscribe Number"))
+    await asyncio.gather(workspace.click(ANA, card, "Keep Number"), workspace.click(BEN, card, "Unsubscribe Number"))
     await settled(bot)
     kept = "Kept" in current(workspace, card).text
     assert len(cellcast.calls) == (0 if kept else 1)
@@ -155,7 +150,7 @@ async def test_the_same_press_delivered_again(bot: Bot, workspace: Workspace, ce
     """A payload that Slack sends again, or that somebody replays later, makes no second call."""
     cellcast.next.append(ANSWERS["server error"])
     card = await ask(workspace)
-    payload = workspace.press_payload(BEN, card, "Unsubscribe Number")
+    payload = workspace.click_payload(BEN, card, "Unsubscribe Number")
     for _ in range(3):
         await workspace.send("interactive", payload)
         await settled(bot)
@@ -173,10 +168,10 @@ async def test_the_same_press_delivered_again(bot: Bot, workspace: Workspace, ce
 async def test_press_on_a_closed_card(bot: Bot, workspace: Workspace, first: str, says: str) -> None:
     """A press on a card that an outdated client still shows learns who decided."""
     card = await ask(workspace)
-    await workspace.press(BEN, card, first)
+    await workspace.click(BEN, card, first)
     await settled(bot)
     before = public(workspace)
-    await workspace.press(ANA, card, "Unsubscribe Number")
+    await workspace.click(ANA, card, "Unsubscribe Number")
     await settled(bot)
     (line,) = private(workspace, ANA)
     assert f"<@{BEN}>" in line
@@ -188,8 +183,8 @@ async def test_press_while_the_call_runs(bot: Bot, workspace: Workspace, cellcas
     """A press during the call learns that it is under way."""
     cellcast.hold = asyncio.Event()
     card = await ask(workspace)
-    await workspace.press(BEN, card, "Unsubscribe Number")
-    await workspace.press(ANA, card, "Keep Number")
+    await workspace.click(BEN, card, "Unsubscribe Number")
+    await workspace.click(ANA, card, "Keep Number")
     await workspace.until(lambda: private(workspace, ANA))
     assert re.search(
         r"has confirmed this already \(<!date.*>\)\. Cellcast's answer will follow\.", private(workspace, ANA)[0]
@@ -204,7 +199,7 @@ async def test_forged_button(bot: Bot, workspace: Workspace, cellcast: Cellcast,
     """A button value that the bot never made is answered, and does nothing."""
     card = await ask(workspace)
     for label in card.buttons:
-        payload = workspace.press_payload(BEN, card, label)
+        payload = workspace.click_payload(BEN, card, label)
         if value is None:
             del payload["actions"][0]["value"]
         else:
@@ -220,7 +215,7 @@ async def test_forged_button(bot: Bot, workspace: Workspace, cellcast: Cellcast,
 async def test_confirming_a_value_ahead_of_its_attempt(bot: Bot, workspace: Workspace, cellcast: Cellcast) -> None:
     """A value that claims attempts which never were confirms nothing, and the card stays."""
     card = await ask(workspace)
-    payload = workspace.press_payload(BEN, card, "Unsubscribe Number")
+    payload = workspace.click_payload(BEN, card, "Unsubscribe Number")
     payload["actions"][0]["value"] = payload["actions"][0]["value"].replace(":0", ":1")
     await workspace.send("interactive", payload)
     await settled(bot)
@@ -234,16 +229,16 @@ async def test_second_person(start: Start, workspace: Workspace, cellcast: Cellc
     async with start(require_second_person="true") as bot:
         card = await ask(workspace, ANA)
         assert f"Another person than <@{ANA}> must confirm." in card.text
-        await workspace.press(ANA, card, "Unsubscribe Number")
+        await workspace.click(ANA, card, "Unsubscribe Number")
         await settled(bot)
         assert "another person must confirm" in private(workspace, ANA)[0]
         assert public(workspace) == [card]
         assert cellcast.calls == []
-        await workspace.press(BEN, card, "Unsubscribe Number")
+        await workspace.click(BEN, card, "Unsubscribe Number")
         await settled(bot)
         assert len(cellcast.calls) == 1
         kept = await ask(workspace, ANA)
-        await workspace.press(ANA, kept, "Keep Number")
+        await workspace.click(ANA, kept, "Keep Number")
         await settled(bot)
         assert "Kept" in current(workspace, kept).text
 
@@ -260,7 +255,7 @@ async def test_unexpected_error_gives_a_reference(
             with ledger.database.transaction() as db:
                 db.execute(sa.text("UPDATE requests SET status = 'nonsense'"))
             ledger.close()
-            ack = await workspace.press(BEN, card, "Keep Number")
+            ack = await workspace.click(BEN, card, "Keep Number")
             assert ack.status == 200
             await workspace.command(BEN, NUMBERS, NUMBER)
             await settled(bot)
@@ -274,11 +269,11 @@ async def test_unexpected_error_gives_a_reference(
 async def test_things_the_bot_does_not_know(bot: Bot, workspace: Workspace, cellcast: Cellcast) -> None:
     """A button or command that is not the bot's, and a payload that cannot be read, are answered."""
     card = await ask(workspace)
-    payload = workspace.press_payload(BEN, card, "Keep Number")
+    payload = workspace.click_payload(BEN, card, "Keep Number")
     payload["actions"][0]["action_id"] = "dance"
     await workspace.send("interactive", payload)
     await workspace.send("interactive", payload | {"actions": []})
-    nowhere = workspace.press_payload(BEN, card, "Keep Number")
+    nowhere = workspace.click_payload(BEN, card, "Keep Number")
     del nowhere["channel"], nowhere["container"]["channel_id"]
     await workspace.send("interactive", nowhere)
     fields = workspace.sent[0] | {"command": "/dance"}

@@ -95,7 +95,7 @@ async def test_reason_stands_everywhere(
     """The reason stands harmless on the card in each state, in the toast and in the record."""
     card = await ask(workspace, text=text)
     assert f"\nReason: {reason}" in card.text
-    await workspace.press(BEN, card, "Unsubscribe Number")
+    await workspace.click(BEN, card, "Unsubscribe Number")
     await settled(bot)
     await workspace.command(ANA, NUMBERS, "history")
     shown, toast = public(workspace)
@@ -174,7 +174,7 @@ async def test_card_where_the_bot_is_no_member(
 ) -> None:
     """Where the bot is no member the whole round goes by response_url: card, under way, end, toast."""
     card = await ask(workspace, channel=channel)
-    await workspace.press(BEN, card, "Unsubscribe Number")
+    await workspace.click(BEN, card, "Unsubscribe Number")
     await settled(bot)
     shown, toast = public(workspace, channel)
     assert "Unsubscribed:" in shown.text
@@ -200,7 +200,7 @@ async def test_second_asking_while_the_call_runs(bot: Bot, workspace: Workspace,
     """While the call runs a second asking learns who confirmed."""
     cellcast.hold = asyncio.Event()
     card = await ask(workspace)
-    await workspace.press(BEN, card, "Unsubscribe Number")
+    await workspace.click(BEN, card, "Unsubscribe Number")
     await workspace.command(ANA, NUMBERS, NUMBER)
     await workspace.until(lambda: private(workspace, ANA))
     assert f"was confirmed by <@{BEN}> and is under way" in private(workspace, ANA)[0]

@@ -95,7 +95,7 @@ async def press_at_each(workspace: Workspace, copies: list[Copy], asked: dict[st
 
     while left := [current(workspace, asked[number]) for number in missing()]:
         before = not_recorded(workspace)
-        payloads = [workspace.press_payload(BEN, card, next(iter(card.buttons))) for card in left]
+        payloads = [workspace.click_payload(BEN, card, next(iter(card.buttons))) for card in left]
         await asyncio.gather(*(workspace.send("interactive", p, copy.url) for p in payloads for copy in copies))
         with contextlib.suppress(TimeoutError):
             await workspace.until(lambda: not missing(), 15)
@@ -143,7 +143,7 @@ async def test_copies_that_die_at_random(
 
     async def pressing() -> None:
         for card in found:
-            payload = workspace.press_payload(BEN, card, "Unsubscribe Number")
+            payload = workspace.click_payload(BEN, card, "Unsubscribe Number")
             await asyncio.gather(*(workspace.send("interactive", payload, copy.url) for copy in copies))
             await asyncio.sleep(0.1)  # so that presses and kills are spread over the same seconds
 
@@ -189,7 +189,7 @@ async def test_database_goes_away(
         await settled(bot)
         getattr(proxy, how)()
         try:
-            press = await workspace.press(BEN, card, "Unsubscribe Number")
+            press = await workspace.click(BEN, card, "Unsubscribe Number")
             asking = await workspace.command(ANA, NUMBERS, NUMBER)
         finally:
             proxy.mend()  # a bot that stops waits for its threads
@@ -204,7 +204,7 @@ async def test_database_goes_away(
         async with asyncio.timeout(10):
             while not cellcast.calls:
                 with contextlib.suppress(aiohttp.ClientError):
-                    await workspace.press(BEN, card, "Unsubscribe Number")
+                    await workspace.click(BEN, card, "Unsubscribe Number")
                 await settled(bot)
         assert "Unsubscribed:" in current(workspace, card).text
     assert len(cellcast.calls) == 1
@@ -222,7 +222,7 @@ async def test_database_goes_away_during_the_call(
     async with start(database_url=await proxy.start()) as bot:
         card = await ask(workspace)
         await settled(bot)
-        await workspace.press(BEN, card, "Unsubscribe Number")
+        await workspace.click(BEN, card, "Unsubscribe Number")
         await workspace.until(lambda: "Unsubscribing" in current(workspace, card).text)
         await cellcast.called.wait()
         proxy.cut()

@@ -38,7 +38,7 @@ async def test_once(tmp_path: Path) -> None:
     assert re.search(
         rf'Unsubscribe \+61 480 000 000 "Support line"\? \(`{NUMBER}`\)\n.*\n.*\n    \[ Unsubscribe Number \]', out
     )
-    assert "Ben presses Unsubscribe Number" in out
+    assert "Ben clicks Unsubscribe Number" in out
     assert SUCCESS in out
     assert "xoxb" not in out
 
@@ -108,8 +108,8 @@ async def test_browser_is_opened(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_terminal_shows_who_sees_what(bot: Bot, workspace: Workspace) -> None:
     """The terminal tells private lines and edited messages from others, and shows names and buttons."""
     card = await ask(workspace)
-    await workspace.press(GIL, card, "Keep Number")
-    await workspace.press(BEN, card, "Keep Number")
+    await workspace.click(GIL, card, "Keep Number")
+    await workspace.click(BEN, card, "Keep Number")
     await settled(bot)
     note = next(n for n in workspace.notes if n.to == GIL)
     assert "Cellcast Bot (only Gil sees this)\n    You may not unsubscribe numbers. @Ana, @Ben may" in play.in_terminal(
@@ -170,7 +170,7 @@ async def test_stand_in_holds_the_bot_to_its_rules(workspace: Workspace, bot: Bo
     card = await ask(workspace)
     said = await workspace.say(ANA, NUMBERS, "hello")
     with pytest.raises(NotThere):
-        workspace.press_payload(ANA, card, "Dance")
+        workspace.click_payload(ANA, card, "Dance")
     await settled(bot)
     async with aiohttp.ClientSession() as client:
 
@@ -198,7 +198,7 @@ async def test_stand_in_holds_the_bot_to_its_rules(workspace: Workspace, bot: Bo
                 assert (answer.status, await answer.text()) == expected
         home: dict[str, Any] = {"user_id": ANA, "view": {"type": "home", "blocks": []}}
         assert (await call("views.publish", **home))["error"] == "invalid_arguments"
-        payload = workspace.press_payload(ANA, card, "Keep Number")
+        payload = workspace.click_payload(ANA, card, "Keep Number")
         dialog: dict[str, Any] = {"trigger_id": payload["trigger_id"], "view": home["view"]}
         assert (await call("views.open", **dialog))["error"] == "invalid_arguments"
         assert (await call("views.open", **dialog))["error"] == "exchanged_trigger_id"

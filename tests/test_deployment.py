@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -94,43 +95,59 @@ def test_workflow_runs_the_same_ci() -> None:
 
 
 def test_hooks_are_those_of_ci() -> None:
-    """pre-commit runs what CI runs."""
+    """The pre-commit hook and CI run the same task of noxfile.py."""
     hooks = [hook["entry"] for repo in read(".pre-commit-config.yaml")["repos"] for hook in repo["hooks"]]
-    ci = (ROOT / ".ci" / "run").read_text()
-    assert hooks == [".venv/bin/ruff format", ".venv/bin/ruff check", ".venv/bin/mypy"]
-    assert all(hook in ci for hook in hooks)
+    assert hooks == [".venv/bin/ruff format", ".venv/bin/nox -s lint"]
+    assert hooks[-1] in (ROOT / ".ci" / "run").read_text()
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Iterator[Path]:
+    """The image's tree, made here step by step as the Dockerfile makes it."""
+    found = build(tmp_path)
+    yield found
+    chmod(found, "u+w")  # so that it can be deleted
+
+
+def start_in(image: Path, *arguments: str, settings: dict[str, str]) -> Coroutine[Any, Any, asyncio.subprocess.Process]:
+    """Start `python -m bot` in the image's tree, as a user without rights if the tests run as root."""
+    as_bot: dict[str, Any] = {"user": 10001, "group": 10001, "extra_groups": []} if os.geteuid() == 0 else {}
+    own = {"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1", "HOME": str(image / "app")}
+    return asyncio.create_subprocess_exec(
+        str(image / "venv/bin/python"), "-m", "bot", *arguments, env=settings | own,
+        cwd=image / "app", stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, **as_bot,
+    )  # fmt: skip
 
 
 async def test_read_only_tree_and_a_user_without_rights(
-    workspace: Workspace, cellcast: Cellcast, environment: dict[str, str], tmp_path: Path
+    workspace: Workspace, cellcast: Cellcast, environment: dict[str, str], image: Path
 ) -> None:
-    """Only the packages of the lock, a tree that nobody may write, a user without rights: the main round works.
-
-    What the Dockerfile does is done here step by step; where the tests are not run by root the user is their own.
-    """
-    image, data = await asyncio.to_thread(build, tmp_path)
+    """With only the locked packages, a read-only tree and a user without rights, the main round works."""
     port = free_port()
-    settings = environment | {"DATABASE_URL": f"sqlite:///{data}/unsubscribe.db", "PORT": str(port)}
-    as_bot: dict[str, Any] = {"user": 10001, "group": 10001, "extra_groups": []} if os.geteuid() == 0 else {}
-    process = await asyncio.create_subprocess_exec(
-        str(image / "venv/bin/python"), "-m", "bot",
-        env=settings | {"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1", "HOME": str(image / "app")},
-        cwd=image / "app", stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, **as_bot,
-    )  # fmt: skip
+    settings = environment | {"DATABASE_URL": f"sqlite:///{image.parent}/data/unsubscribe.db", "PORT": str(port)}
+    process = await start_in(image, settings=settings)
     workspace.bot_url = f"http://127.0.0.1:{port}"
     try:
         await healthy(process, workspace.bot_url)
         card = await ask(workspace, channel=NUMBERS)
-        await workspace.press(BEN, card, "Unsubscribe Number")
+        await workspace.click(BEN, card, "Unsubscribe Number")
         await workspace.until(lambda: workspace.notes[-1].text.startswith(SUCCESS))
         async with aiohttp.ClientSession() as client, client.get(f"{workspace.bot_url}/metrics") as answer:
             assert "unsubscribe_healthy 1.0" in await answer.text()
     finally:
         process.terminate()
         _, err = await process.communicate()
-        chmod(image, "u+w")  # so that it can be thrown away
     assert process.returncode == 0, err.decode()
     assert len(cellcast.calls) == 1
+
+
+async def test_image_does_not_carry_the_demo(image: Path) -> None:
+    """`python -m bot demo` in the image says that the demo needs a checkout."""
+    assert (ROOT / ".dockerignore").read_text().split("\n")[:4] == ["*", "!bot", "!handlers", "!requirements.lock"]
+    process = await start_in(image, "demo", "--once", settings={})
+    out, err = await process.communicate()
+    assert (process.returncode, out) == (1, b"")
+    assert re.fullmatch(r"The demo runs from a checkout of the project[;:.,] .*\n", err.decode())
 
 
 def chmod(folder: Path, mode: str) -> None:
@@ -145,14 +162,16 @@ def _open_to_all() -> str:
     return str(here / "bin" / "python3") if is_open else "/usr/bin/python3"
 
 
-def build(folder: Path) -> tuple[Path, Path]:
-    """The image's tree, written by nobody any more, and the volume; raises where a package is not in the lock."""
+def build(folder: Path) -> Path:
+    """Make the image's tree, which nobody can write, and the volume beside it. Raises if a package is not in the lock."""
     folder.chmod(0o755)
     for parent in folder.parents[:3]:
         parent.chmod(parent.stat().st_mode | 0o111)  # a user without rights must get here
     image, data = folder / "image", folder / "data"
     (image / "app").mkdir(parents=True)
-    for part in ("bot", "handlers"):
+    parts = re.findall(r"^COPY (\w+) \./\1$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    assert parts == ["bot", "handlers"]
+    for part in parts:
         shutil.copytree(ROOT / part, image / "app" / part, ignore=shutil.ignore_patterns("__pycache__"))
     python = str(image / "venv" / "bin" / "python")
     lock = ["--require-hashes", "--no-deps", "-r", str(ROOT / "requirements.lock")]
@@ -167,4 +186,4 @@ def build(folder: Path) -> tuple[Path, Path]:
     if os.geteuid() == 0:
         os.chown(data, 10001, 10001)
     chmod(image, "a-w")
-    return image, data
+    return image

@@ -77,12 +77,12 @@ async def uses(bot: Bot, workspace: Workspace, form: str, team: str | None, user
         return "Open requests" in json.dumps(workspace.homes[user])
     card = next((note for note in public(workspace) if note.buttons), None) or await ask(workspace)
     if form == "click":
-        await workspace.press(user, card, "Keep Number", team)
+        await workspace.click(user, card, "Keep Number", team)
     else:
         await workspace.open_home(ANA)
         await settled(bot)
         workspace.homes[user] = workspace.homes[ANA]
-        await workspace.press_in_home(user, workspace.home_buttons(ANA)[1], team)
+        await workspace.click_in_home(user, workspace.home_buttons(ANA)[1], team)
     await settled(bot)
     return current(workspace, card).text.startswith("*Kept")
 
@@ -200,7 +200,7 @@ async def test_users_info_that_hangs(start: Start, workspace: Workspace) -> None
     async with start() as bot:
         card = await ask(workspace)
         workspace.faults["users.info"].append("hang")
-        ack: Ack = await workspace.press(GIL, card, "Keep Number", SALES)
+        ack: Ack = await workspace.click(GIL, card, "Keep Number", SALES)
         await settled(bot)
     assert ack.status == 200
     assert UNKNOWN in told(workspace)
@@ -214,11 +214,11 @@ async def test_user_groups_after_a_look_up(start: Start, workspace: Workspace) -
     async with start(allowed_users=f"S0ADMINS,{ANA}") as bot:
         card = await ask(workspace)
         workspace.faults["usergroups.users.list"].append("hang")
-        ack = await workspace.press(GIL, card, "Keep Number", SALES)
+        ack = await workspace.click(GIL, card, "Keep Number", SALES)
         await settled(bot)
         assert ack.status == 200
         assert "cannot read from Slack who is in the user group" in told(workspace)
-        await workspace.press(GIL, card, "Keep Number", SALES)
+        await workspace.click(GIL, card, "Keep Number", SALES)
         await settled(bot)
     assert current(workspace, card).text.startswith("*Kept")
 

@@ -38,13 +38,13 @@ async def test_press_while_the_database_is_locked(
     card = await ask(workspace)
     await settled(bot)
     with locked(database):
-        ack = await workspace.press(BEN, card, "Unsubscribe Number")
+        ack = await workspace.click(BEN, card, "Unsubscribe Number")
     await settled(bot)
     assert ack.status == 200
     assert "not recorded and nothing was done" in private(workspace, BEN)[0]
     assert current(workspace, card).buttons
     assert cellcast.calls == []
-    await workspace.press(BEN, card, "Unsubscribe Number")
+    await workspace.click(BEN, card, "Unsubscribe Number")
     await settled(bot)
     assert len(cellcast.calls) == 1
     reliability("Database", "locked at a click", calls="none, then one", told="not recorded; then the toast")
@@ -61,12 +61,12 @@ async def test_yes_that_is_given_up(bot: Bot, workspace: Workspace, cellcast: Ce
             assert go.wait(20)
 
     sa.event.listen(bot.ledger.database.engine, "before_cursor_execute", executes)
-    assert (await workspace.press(BEN, card, "Unsubscribe Number")).status == 200
+    assert (await workspace.click(BEN, card, "Unsubscribe Number")).status == 200
     await workspace.until(lambda: private(workspace, BEN))
     go.set()
     await settled(bot)
     assert cellcast.calls == []
-    await workspace.press(BEN, current(workspace, card), "Unsubscribe Number")
+    await workspace.click(BEN, current(workspace, card), "Unsubscribe Number")
     await workspace.until(lambda: any(note.text.startswith(SUCCESS) for note in public(workspace)))
     assert len(cellcast.calls) == 1
 
@@ -84,14 +84,14 @@ async def test_yes_that_is_recorded_too_late(
             assert go.wait(20)
 
     sa.event.listen(bot.ledger.database.engine, "commit", commits)
-    assert (await workspace.press(BEN, card, "Unsubscribe Number")).status == 200
+    assert (await workspace.click(BEN, card, "Unsubscribe Number")).status == 200
     await workspace.until(lambda: private(workspace, BEN))
     assert "Nothing was sent to Cellcast for it" in private(workspace, BEN)[0]
     go.set()
     await workspace.until(lambda: any("Nothing was sent" in note.text for note in public(workspace)))
     await settled(bot)
     assert cellcast.calls == []
-    await workspace.press(BEN, current(workspace, card), "Try Again")
+    await workspace.click(BEN, current(workspace, card), "Try Again")
     await workspace.until(lambda: any(note.text.startswith(SUCCESS) for note in public(workspace)))
     assert len(cellcast.calls) == 1
     reliability("Database", "a click is recorded too late", calls="none, then one", told="nothing sent; then the toast")
@@ -115,7 +115,7 @@ async def test_answer_while_the_database_is_locked(
     cellcast.hold = asyncio.Event()
     card = await ask(workspace)
     await settled(bot)
-    await workspace.press(BEN, card, "Unsubscribe Number")
+    await workspace.click(BEN, card, "Unsubscribe Number")
     await workspace.until(lambda: "Unsubscribing" in current(workspace, card).text)
     await cellcast.called.wait()
     with locked(database):
@@ -169,7 +169,7 @@ async def test_stray_variables_of_bolt(
     stray = {"SLACK_CLIENT_ID": "1.2", "SLACK_CLIENT_SECRET": "x", "SLACK_VERIFICATION_TOKEN": "y"}
     async with running(workspace, environment | stray, tmp_path) as process:
         card = await ask(workspace)
-        await workspace.press(BEN, card, "Unsubscribe Number")
+        await workspace.click(BEN, card, "Unsubscribe Number")
         await workspace.until(lambda: workspace.notes[-1].text.startswith(SUCCESS))
         process.terminate()
         _, said = await process.communicate()
@@ -180,7 +180,7 @@ async def test_stray_variables_of_bolt(
 async def test_press_without_a_response_url(bot: Bot, workspace: Workspace) -> None:
     """A press that brings no response_url cannot be answered privately, and is refused all the same."""
     card = await ask(workspace)
-    payload = workspace.press_payload(GIL, card, "Unsubscribe Number")
+    payload = workspace.click_payload(GIL, card, "Unsubscribe Number")
     del payload["response_url"]
     await workspace.send("interactive", payload)
     await settled(bot)
@@ -192,12 +192,12 @@ async def test_round_without_any_response_url(bot: Bot, workspace: Workspace, ce
     await ask(workspace)
     await settled(bot)
     (card,) = public(workspace)
-    await workspace.press(BEN, card, "Keep Number")
+    await workspace.click(BEN, card, "Keep Number")
     fields = {k: v for k, v in workspace.sent[0].items() if k != "response_url"}
     await workspace.send("slash_commands", fields)
     await settled(bot)
     card = public(workspace)[-1]
-    payload = workspace.press_payload(BEN, card, "Unsubscribe Number")
+    payload = workspace.click_payload(BEN, card, "Unsubscribe Number")
     del payload["response_url"]
     workspace.channels[NUMBERS] = Channel(NUMBERS, "numbers", archived=True)
     await workspace.send("interactive", payload)

@@ -46,7 +46,7 @@ async def test_command_texts(bot: Bot, workspace: Workspace, cellcast: Cellcast,
     lines = private(workspace, ANA)
     for card in public(workspace):
         assert card.text.split("`")[1] in "".join(text.lower().split())
-        await workspace.press(ANA, card, "Keep Number")
+        await workspace.click(ANA, card, "Keep Number")
         await settled(bot)
     assert len(lines) + len(public(workspace)) == 1
     assert not any("<!" in line for line in lines)
@@ -87,7 +87,7 @@ async def test_button_values(bot: Bot, workspace: Workspace, cellcast: Cellcast,
     """A value that the bot did not make is refused privately."""
     workspace.notes[:] = public(workspace)
     (card,) = workspace.notes or [await ask(workspace)]
-    payload = workspace.press_payload(BEN, card, "Unsubscribe Number")
+    payload = workspace.click_payload(BEN, card, "Unsubscribe Number")
     payload["actions"][0]["value"] = value
     assert (await workspace.send("interactive", payload)).status == 200
     await settled(bot)
@@ -113,8 +113,8 @@ def whole(workspace: Workspace, kind: str, who: str) -> dict[str, Any]:
     workspace.homes[who] = []
     makers: dict[str, Callable[[], dict[str, Any]]] = {
         "command": lambda: workspace.command_fields(who, NUMBERS, NUMBER),
-        "press": lambda: workspace._on_message(who, card, TEAM, workspace._pressed(unsubscribe)),
-        "press in the home": lambda: workspace.home_press_payload(who, unsubscribe),
+        "press": lambda: workspace._on_message(who, card, TEAM, workspace._button_action(unsubscribe)),
+        "press in the home": lambda: workspace.home_click_payload(who, unsubscribe),
         "typing": lambda: workspace.suggestion_payload(who, picker, "support"),
         "choice": lambda: workspace.choice_payload(who, picker, {"value": "x", "text": {"type": "plain_text"}}),
         "home": lambda: workspace.home_event(who),

@@ -19,12 +19,12 @@ async def test_members_may(start: Start, workspace: Workspace, cellcast: Cellcas
     workspace.groups[GROUP] = [ANA]
     async with start(allowed_users=f"{GROUP},{BEN}") as bot:
         card = await ask(workspace, ANA)
-        await workspace.press(GIL, card, "Unsubscribe Number")
+        await workspace.click(GIL, card, "Unsubscribe Number")
         await settled(bot)
         assert private(workspace, GIL) == [
             f"You may not unsubscribe numbers. <!subteam^{GROUP}>, <@{BEN}> may do so: ask one of them."
         ]
-        await workspace.press(ANA, card, "Unsubscribe Number")
+        await workspace.click(ANA, card, "Unsubscribe Number")
         await settled(bot)
     assert len(cellcast.calls) == 1
 
@@ -36,11 +36,11 @@ async def test_person_taken_off_the_group(start: Start, workspace: Workspace, ce
         card = await ask(workspace, ANA)
         workspace.groups[GROUP] = [BEN]
         clock.advance(11)
-        await workspace.press(ANA, card, "Unsubscribe Number")
+        await workspace.click(ANA, card, "Unsubscribe Number")
         await settled(bot)
         assert "You may not unsubscribe numbers" in private(workspace, ANA)[0]
         assert public(workspace) == [card]
-        await workspace.press(BEN, card, "Keep Number")
+        await workspace.click(BEN, card, "Keep Number")
         await settled(bot)
         assert "Kept" in current(workspace, card).text
     assert cellcast.calls == []
@@ -52,7 +52,7 @@ async def test_person_taken_off_the_list_by_a_restart(start: Start, workspace: W
         card = await ask(workspace, ANA)
         await settled(bot)
     async with start(allowed_users=BEN) as bot:
-        await workspace.press(ANA, card, "Unsubscribe Number")
+        await workspace.click(ANA, card, "Unsubscribe Number")
         await settled(bot)
     assert "You may not unsubscribe numbers" in private(workspace, ANA)[0]
     assert cellcast.calls == []
@@ -68,13 +68,13 @@ async def test_slack_does_not_tell_the_members(
         card = await ask(workspace, ANA)
         workspace.faults["usergroups.users.list"] += [fault] * 2
         clock.advance(601)
-        ack = await workspace.press(ANA, card, "Unsubscribe Number")
+        ack = await workspace.click(ANA, card, "Unsubscribe Number")
         await settled(bot)
         assert ack.status == 200
         assert "cannot read from Slack who is in the user group" in private(workspace, ANA)[0]
         assert cellcast.calls == []
         workspace.faults["usergroups.users.list"].clear()
-        await workspace.press(ANA, card, "Keep Number")
+        await workspace.click(ANA, card, "Keep Number")
         await settled(bot)
         clock.advance(60)
         workspace.faults["usergroups.users.list"].append(fault)

@@ -166,13 +166,13 @@ async def test_metrics_count_what_happens(start: Start, workspace: Workspace, ce
     async with start() as bot:
         cellcast.next.append(ANSWERS["unknown number"])
         for number, label in ((NUMBER, "Unsubscribe Number"), (NUMBER, "Unsubscribe Number"), (OTHER, "Keep Number")):
-            await workspace.press(BEN, await ask(workspace, text=number), label)
+            await workspace.click(BEN, await ask(workspace, text=number), label)
             await settled(bot)
         await ask(workspace, text=OTHER)
         await settled(bot)
         card = await ask(workspace, text="f" * 24)
         workspace.faults["chat.postMessage"].extend(["500"])
-        await workspace.press(BEN, card, "Unsubscribe Number")
+        await workspace.click(BEN, card, "Unsubscribe Number")
         await settled(bot)
         clock.advance(7)
         await workspace.command(GIL, NUMBERS, NUMBER)
@@ -215,7 +215,7 @@ async def test_operations_page_knows_every_metric(start: Start, workspace: Works
     async with start() as bot:
         cellcast.next.append(ANSWERS["server error"])
         workspace.faults["chat.update"].append("500")
-        await workspace.press(BEN, await ask(workspace), "Unsubscribe Number")
+        await workspace.click(BEN, await ask(workspace), "Unsubscribe Number")
         await settled(bot)
         families = list(text_string_to_metric_families((await fetch(workspace, "/metrics"))[1]))
     names = {sample.name for family in families for sample in family.samples}

@@ -30,13 +30,13 @@ async def test_history_shows_the_last_ten(
     async with start(confirm_within_seconds=50) as bot:
         for number in range(9):
             card = await ask(workspace, text=f"{number:024x}")
-            await workspace.press(BEN, card, "Keep Number")
+            await workspace.click(BEN, card, "Keep Number")
             clock.advance(1)
         cellcast.next += [ANSWERS["server error"], ANSWERS["fine"]]
         card = await ask(workspace)
         await settled(bot)
         for label in ("Unsubscribe Number", "Try Again"):
-            await workspace.press(BEN, public(workspace)[9], label)
+            await workspace.click(BEN, public(workspace)[9], label)
             await settled(bot)
         clock.advance(1)
         await ask(workspace, text="a" * 24)

@@ -68,7 +68,7 @@ async def test_press_in_home(start: Start, workspace: Workspace, cellcast: Cellc
         assert f"*Unsubscribe virtual number `{NUMBER}`?*" in shown
         assert f"Reason: campaign ended\nIn <#{NUMBERS}>" in shown
         assert labels(workspace, BEN) == ["Unsubscribe Number", "Keep Number"]
-        await workspace.press_in_home(BEN, workspace.home_buttons(BEN)[0])
+        await workspace.click_in_home(BEN, workspace.home_buttons(BEN)[0])
         await workspace.until(
             lambda: not labels(workspace, BEN) and "Last outcomes\n*Unsubscribed" in said(workspace, BEN)
         )
@@ -90,9 +90,9 @@ async def test_second_press_in_home(start: Start, workspace: Workspace, cellcast
         card = await ask(workspace)
         await look(bot, workspace, BEN)
         unsubscribe, keep = workspace.home_buttons(BEN)
-        await workspace.press(ANA, card, "Keep Number")
-        await workspace.press_in_home(BEN, unsubscribe)
-        await workspace.press_in_home(BEN, keep)
+        await workspace.click(ANA, card, "Keep Number")
+        await workspace.click_in_home(BEN, unsubscribe)
+        await workspace.click_in_home(BEN, keep)
         await settled(bot)
     assert cellcast.calls == []
     assert [user for user, _ in workspace.dialogs] == [BEN, BEN]
@@ -113,7 +113,7 @@ async def test_only_permitted_people_see_the_record(start: Start, workspace: Wor
         await look(bot, workspace, BEN)
         button = workspace.home_buttons(BEN)[0]
         workspace.homes[GIL] = workspace.homes[BEN]
-        await workspace.press_in_home(GIL, button, team="T0OTHER")
+        await workspace.click_in_home(GIL, button, team="T0OTHER")
         await settled(bot)
         assert "Only members of this bot's own" in workspace.dialogs[0][1]["blocks"][0]["text"]["text"]
     async with start(allowed_users=f"{ANA},{BEN}") as bot:
@@ -127,12 +127,12 @@ async def test_rules_hold_in_home(start: Start, workspace: Workspace, cellcast: 
         await ask(workspace)
         await look(bot, workspace, ANA)
         button = workspace.home_buttons(ANA)[0]
-        await workspace.press_in_home(ANA, button)
-        await workspace.press_in_home(ANA, button | {"value": "x"})
-        await workspace.press_in_home(ANA, button | {"value": f"{'0' * 32}:0"})
+        await workspace.click_in_home(ANA, button)
+        await workspace.click_in_home(ANA, button | {"value": "x"})
+        await workspace.click_in_home(ANA, button | {"value": f"{'0' * 32}:0"})
         await settled(bot)
     async with start(allowed_channels="C0OTHER") as bot:
-        await workspace.press_in_home(ANA, button)
+        await workspace.click_in_home(ANA, button)
         await settled(bot)
     told = [view["blocks"][0]["text"]["text"] for _, view in workspace.dialogs]
     assert "so another person must confirm" in told[0]
@@ -169,7 +169,7 @@ async def test_home_with_much_in_it(start: Start, workspace: Workspace, cellcast
         for number in range(22):
             cellcast.next.append(ANSWERS["unknown number"])
             card = await ask(workspace, text=f"{number:024x} {'<reason> & ' * 18}")
-            await workspace.press(BEN, card, "Unsubscribe Number")
+            await workspace.click(BEN, card, "Unsubscribe Number")
             await settled(bot)
             clock.advance(1)
         for number in range(23):
@@ -202,7 +202,7 @@ async def test_home_that_slack_does_not_take(start: Start, workspace: Workspace,
         workspace.faults["views.publish"].append("500")
         await workspace.open_home(ANA)
         card = await ask(workspace)
-        await workspace.press(BEN, card, "Unsubscribe Number")
+        await workspace.click(BEN, card, "Unsubscribe Number")
         await settled(bot)
     assert len(cellcast.calls) == 1
 

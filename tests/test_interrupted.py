@@ -17,20 +17,13 @@ from bot.ledger.store import Ledger
 from bot.tasks import Tasks
 from sandbox.fake_cellcast import SUCCESS, Answer, Cellcast
 from sandbox.fake_slack import Note, Workspace
-from tests.conftest import BEN, NUMBER, Clock, Record, Start, ask, current, private, public, settled
+from tests.conftest import BEN, NUMBER, Clock, Record, Start, advance, ask, current, private, public, settled
 from tests.proxy import Proxy
 
 
 def toasts(workspace: Workspace) -> list[str]:
     """The messages in the channel that are not the card."""
     return [note.text for note in public(workspace)[1:]]
-
-
-async def sweep(bot: Bot, clock: Clock, seconds: float = 0.0) -> None:
-    """Let time pass, sweep, and wait until the bot has nothing left to do."""
-    clock.advance(seconds)
-    await bot.scheduler.sweep()
-    await settled(bot)
 
 
 async def confirm(bot: Bot, card: Note, now: float) -> str:
@@ -54,7 +47,7 @@ async def test_interrupted_attempt(
             assert await bot.ledger.start_call(request, clock())
     for wait, ended in ((7.5, False), (3, True)):
         async with start() as bot:
-            await sweep(bot, clock, wait)
+            await advance(bot, clock, wait)
             if ended:  # the bot's own first sweep may be the one that finds it
                 await workspace.until(lambda: toasts(workspace))
                 await settled(bot)
@@ -75,12 +68,12 @@ async def test_call_that_cannot_be_recorded_is_not_made(bot: Bot, workspace: Wor
             raise sa.exc.OperationalError(statement, {}, Exception("disk I/O error"))
 
     sa.event.listen(bot.ledger.database.engine, "before_cursor_execute", executes)
-    await workspace.press(BEN, card, "Unsubscribe Number")
+    await workspace.click(BEN, card, "Unsubscribe Number")
     await settled(bot)
     assert cellcast.calls == []
     assert "The bot was interrupted before it called Cellcast. Nothing was sent." in toasts(workspace)[0]
     sa.event.remove(bot.ledger.database.engine, "before_cursor_execute", executes)
-    await workspace.press(BEN, current(workspace, card), "Try Again")
+    await workspace.click(BEN, current(workspace, card), "Try Again")
     await settled(bot)
     assert len(cellcast.calls) == 1
 
@@ -90,7 +83,7 @@ async def test_late_replica_does_not_call(bot: Bot, workspace: Workspace, cellca
     card = await ask(workspace)
     await settled(bot)
     request = await bot.ledger.require(await confirm(bot, card, clock()))
-    await sweep(bot, clock, 11)
+    await advance(bot, clock, 11)
     clock.advance(-11)  # this replica's clock is behind
     await bot.executor.execute(request)
     await settled(bot)
@@ -113,7 +106,7 @@ async def test_stop_while_a_yes_is_being_recorded(
         card = await ask(workspace)
         await settled(bot)
         sa.event.listen(bot.ledger.database.engine, "commit", commits)
-        pressing = asyncio.create_task(workspace.press(BEN, card, "Unsubscribe Number"))
+        pressing = asyncio.create_task(workspace.click(BEN, card, "Unsubscribe Number"))
         await asyncio.to_thread(committing.wait)
         stopping = asyncio.create_task(bot.stop())
         await asyncio.sleep(2.2)  # the ack is still due: a press has 2.4 s to be recorded
@@ -151,7 +144,7 @@ async def answer_after_interruption(workspace: Workspace, bot: Bot, cellcast: Ce
     cellcast.hold = asyncio.Event()
     card = await ask(workspace)
     await settled(bot)
-    await workspace.press(BEN, card, "Unsubscribe Number")
+    await workspace.click(BEN, card, "Unsubscribe Number")
     await cellcast.called.wait()
     await workspace.until(lambda: "Unsubscribing" in current(workspace, card).text)
     return card
@@ -168,7 +161,7 @@ async def test_answer_replaces_interrupted(
     assert cellcast.hold is not None
     cellcast.hold.set()
     await settled(bot)
-    await sweep(bot, clock, 30)
+    await advance(bot, clock, 30)
     (toast,) = toasts(workspace)
     assert toast.startswith(SUCCESS)
     assert "Unsubscribed:" in current(workspace, card).text
@@ -191,12 +184,12 @@ async def test_answer_corrects_what_was_told(
     )
     async with start() as quick, start() as slow:  # people's clicks go to the last one
         card = await answer_after_interruption(workspace, slow, cellcast)
-        await sweep(quick, clock, 11)
+        await advance(quick, clock, 11)
         assert toasts(workspace)[0].startswith("*Outcome unknown: ")
         assert cellcast.hold is not None
         cellcast.hold.set()
         await settled(slow)
-        await sweep(quick, clock, 16)
+        await advance(quick, clock, 16)
         told = toasts(workspace)[1:]
         shown = current(workspace, card)
         if answer == "timeout":
@@ -207,7 +200,7 @@ async def test_answer_corrects_what_was_told(
             begins = {"succeeded": SUCCESS, "rejected": "*Not unsubscribed: "}[answer]
             assert correction.startswith(begins)
             assert not shown.buttons
-        await sweep(quick, clock, 60)
+        await advance(quick, clock, 60)
         assert toasts(workspace)[1:] == told
     assert len(cellcast.calls) == 1
     if answer == "succeeded":
@@ -223,7 +216,7 @@ async def test_correction_after_try_again(bot: Bot, workspace: Workspace, cellca
     await sweep_once(bot, clock)
     await workspace.until(lambda: "Try Again" in current(workspace, card).buttons)
     cellcast.hold, cellcast.called = asyncio.Event(), asyncio.Event()
-    await workspace.press(BEN, current(workspace, card), "Try Again")
+    await workspace.click(BEN, current(workspace, card), "Try Again")
     await cellcast.called.wait()
     assert first is not None
     first.set()
@@ -232,7 +225,7 @@ async def test_correction_after_try_again(bot: Bot, workspace: Workspace, cellca
     await corrected(bot)
     cellcast.hold.set()
     await settled(bot)
-    await sweep(bot, clock, 16)
+    await advance(bot, clock, 16)
     ((request, outcomes),) = await bot.ledger.history()
     assert [(outcome.attempt, outcome.code, outcome.correction) for outcome in outcomes] == [
         (1, OutcomeCode.SUCCEEDED, True),
@@ -252,12 +245,12 @@ async def test_correction_offers_nothing_that_is_gone(
     bot.executor.running.clear()  # the sweep of another replica, which does not know of the call
     await sweep_once(bot, clock)
     await workspace.until(lambda: "Try Again" in current(workspace, card).buttons)
-    await workspace.press(BEN, current(workspace, card), "Try Again")
+    await workspace.click(BEN, current(workspace, card), "Try Again")
     await workspace.until(lambda: any(text.startswith(SUCCESS) for text in toasts(workspace)))
     assert first is not None
     first.set()
     await settled(bot)
-    await sweep(bot, clock, 16)
+    await advance(bot, clock, 16)
     assert "Too many" in toasts(workspace)[-1]
     assert "Try Again" not in toasts(workspace)[-1]
 
@@ -290,18 +283,18 @@ async def test_nothing_sent_after_an_unknown_attempt(
     cellcast.next += [Answer(fault="drop"), Answer(400, {"code": 400, "message": "No."})]
     card = await ask(workspace)
     await settled(bot)
-    await workspace.press(BEN, card, "Unsubscribe Number")
+    await workspace.click(BEN, card, "Unsubscribe Number")
     await settled(bot)
     if second == "refused":
-        await workspace.press(BEN, current(workspace, card), "Try Again")
+        await workspace.click(BEN, current(workspace, card), "Try Again")
         await settled(bot)
     else:
         request_id, now = str(card.buttons["Keep Number"]["value"]).partition(":")[0], clock()
         press = Click(request_id, 1, BEN, now, card.channel, card.ts)
         assert await bot.ledger.confirm(press, bot.executor.call_deadline(now), second_person=False)
-        await sweep(bot, clock, 11)
-    await sweep(bot, clock, 901)
-    await sweep(bot, clock, 16)
+        await advance(bot, clock, 11)
+    await advance(bot, clock, 901)
+    await advance(bot, clock, 16)
     for text in (toasts(workspace)[-1], current(workspace, card).text):
         assert text.startswith("*Outcome still unknown: ")
         assert "an earlier attempt ended as unknown" in text
@@ -335,7 +328,7 @@ async def test_outcome_is_stored_within_a_second_after_an_outage(
 
     sa.event.listen(bot.ledger.database.engine, "before_cursor_execute", executes)
     began = asyncio.get_running_loop().time()
-    await workspace.press(BEN, card, "Unsubscribe Number")
+    await workspace.click(BEN, card, "Unsubscribe Number")
     await workspace.until(lambda: toasts(workspace), 12)
     assert asyncio.get_running_loop().time() - began < 7  # four tries, a second between them
     assert len(tried) == 4
@@ -387,7 +380,7 @@ async def test_commit_whose_answer_is_lost(
                 cutter.armed = True
 
         sa.event.listen(bot.ledger.database.engine, "after_cursor_execute", executed)
-        await workspace.press(BEN, card, "Unsubscribe Number")
+        await workspace.click(BEN, card, "Unsubscribe Number")
         sa.event.remove(bot.ledger.database.engine, "after_cursor_execute", executed)
         await workspace.until(lambda: toasts(workspace))
         await settled(bot)
@@ -395,7 +388,7 @@ async def test_commit_whose_answer_is_lost(
         (toast,) = toasts(workspace)
         assert "The bot was interrupted before it called Cellcast. Nothing was sent." in toast
         assert cellcast.calls == []
-        await workspace.press(BEN, current(workspace, card), "Try Again")
+        await workspace.click(BEN, current(workspace, card), "Try Again")
         await workspace.until(lambda: any(text.startswith(SUCCESS) for text in toasts(workspace)))
         await settled(bot)
     assert len(cellcast.calls) == 1

@@ -133,7 +133,7 @@ async def test_one_grep_tells_a_request(
         card = await ask(workspace)
         await settled(bot)
         for label in ("Unsubscribe Number", "Try Again"):
-            await workspace.press(BEN, card, label)
+            await workspace.click(BEN, card, label)
             await settled(bot)
             card = current(workspace, card)
         request = (await bot.ledger.history())[0][0].id

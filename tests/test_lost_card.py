@@ -22,6 +22,7 @@ from tests.conftest import (
     Clock,
     Record,
     Start,
+    advance,
     ask,
     current,
     private,
@@ -59,12 +60,12 @@ async def test_new_request_has_its_own_card(
     assert len(lost) == (fault == "drop_after")
     for card in lost:
         assert card.buttons["Keep Number"]["value"] != fresh.buttons["Keep Number"]["value"]
-        await workspace.press(BEN, card, "Unsubscribe Number")
+        await workspace.click(BEN, card, "Unsubscribe Number")
         await settled(bot)
         assert "a later request has replaced it" in private(workspace, BEN)[0]
         assert current(workspace, card).text.startswith("*Replaced: ")
     assert cellcast.calls == []
-    await workspace.press(ANA, fresh, "Unsubscribe Number")
+    await workspace.click(ANA, fresh, "Unsubscribe Number")
     await settled(bot)
     assert len(cellcast.calls) == 1
     assert cards(workspace) == []
@@ -74,7 +75,7 @@ async def test_new_request_has_its_own_card(
 async def test_lost_card_still_works_by_itself(bot: Bot, workspace: Workspace, cellcast: Cellcast) -> None:
     """As long as nobody has asked again, the lost card confirms its own request."""
     card = await lose_card(bot, workspace)
-    await workspace.press(BEN, card, "Unsubscribe Number")
+    await workspace.click(BEN, card, "Unsubscribe Number")
     await settled(bot)
     assert len(cellcast.calls) == 1
     assert public(workspace)[-1].text.startswith(SUCCESS)
@@ -89,7 +90,7 @@ async def test_dry_run_card_never_sends(start: Start, workspace: Workspace, cell
     async with start() as bot:
         await ask(workspace)
         await settled(bot)
-        await workspace.press(BEN, card, "Unsubscribe Number")
+        await workspace.click(BEN, card, "Unsubscribe Number")
         await settled(bot)
     assert cellcast.calls == []
 
@@ -101,7 +102,7 @@ async def test_deadline_of_the_card_holds(bot: Bot, workspace: Workspace, cellca
     await ask(workspace, BEN)
     await settled(bot)
     clock.advance(600)
-    await workspace.press(ANA, card, "Unsubscribe Number")
+    await workspace.click(ANA, card, "Unsubscribe Number")
     await settled(bot)
     assert cellcast.calls == []
 
@@ -114,7 +115,7 @@ async def test_requester_of_a_lost_card_is_no_second_person(
         card = await lose_card(bot, workspace)
         await ask(workspace, BEN)
         await settled(bot)
-        await workspace.press(ANA, card, "Unsubscribe Number")
+        await workspace.click(ANA, card, "Unsubscribe Number")
         await settled(bot)
     assert cellcast.calls == []
 
@@ -124,9 +125,7 @@ async def test_both_requests_stay_in_the_record(bot: Bot, workspace: Workspace, 
     await lose_card(bot, workspace, text=f"{NUMBER} first")
     await ask(workspace, BEN, text=f"{NUMBER} second")
     await settled(bot)
-    clock.advance(1)
-    await bot.scheduler.sweep()
-    await settled(bot)
+    await advance(bot, clock, 1)
     (second, none), (first, outcomes) = await bot.ledger.history()
     assert (second.requested_by, second.reason, second.status, none) == (BEN, "second", Status.PENDING, [])
     assert (first.requested_by, first.reason, first.status) == (ANA, "first", Status.REPLACED)
@@ -142,7 +141,7 @@ async def test_closed_by_a_click_in_another_channel(bot: Bot, workspace: Workspa
     lost = await lose_card(bot, workspace)
     await ask(workspace, BEN, QUIET)
     await settled(bot)
-    await workspace.press(BEN, lost, "Keep Number")
+    await workspace.click(BEN, lost, "Keep Number")
     await settled(bot)
     assert current(workspace, lost).text.startswith("*Replaced: ")
     assert cards(workspace) == []
@@ -177,7 +176,7 @@ async def test_confirmed_in_home_while_slack_refuses_the_card(
     await settled(bot)
     await workspace.open_home(BEN)
     await workspace.until(lambda: BEN in workspace.homes)
-    await workspace.press_in_home(BEN, workspace.home_buttons(BEN)[0])
+    await workspace.click_in_home(BEN, workspace.home_buttons(BEN)[0])
     await settled(bot)
     assert len(cellcast.calls) == 1
     assert "Slack did not post the card" in private(workspace, ANA)[0]
@@ -197,9 +196,7 @@ async def test_card_is_remembered_after_an_outage(bot: Bot, workspace: Workspace
     card = await ask(workspace)
     await settled(bot)
     assert failed
-    clock.advance(901)
-    await bot.scheduler.sweep()
-    await settled(bot)
+    await advance(bot, clock, 901)
     assert current(workspace, card).text.startswith("*Expired: ")
 
 
@@ -215,7 +212,7 @@ async def test_slow_post_while_somebody_confirms(bot: Bot, workspace: Workspace,
     workspace.watch(lambda note: toasted.set() if note.text.startswith(SUCCESS) else None)
     workspace.faults["chat.postMessage"].append("drop_after")
     card = await ask(workspace)
-    await workspace.press(BEN, card, "Unsubscribe Number")
+    await workspace.click(BEN, card, "Unsubscribe Number")
     await settled(bot)
     assert len(cellcast.calls) == 1
     assert private(workspace, ANA) == []

@@ -12,7 +12,7 @@ async def test_toast_stands_in_the_channel(bot: Bot, workspace: Workspace, cellc
     """One yes makes one call with the key in its header, and the channel shows the API's own message."""
     card = await ask(workspace)
     assert cellcast.calls == []
-    await workspace.press(BEN, card, "Unsubscribe Number")
+    await workspace.click(BEN, card, "Unsubscribe Number")
     await settled(bot)
     (call,) = cellcast.calls
     assert (call.number_id, call.body) == (NUMBER, b"")

@@ -41,7 +41,7 @@ async def test_only_the_people_named_are_alerted(
         await settled(bot)
         await workspace.command(BEN, channel, NUMBER)
         await settled(bot)
-        await workspace.press(BEN, card, "Unsubscribe Number")
+        await workspace.click(BEN, card, "Unsubscribe Number")
         await settled(bot)
         await workspace.command(BEN, channel, "history")
         await workspace.open_home(BEN)

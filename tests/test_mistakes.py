@@ -10,7 +10,21 @@ import pytest
 
 from sandbox.fake_cellcast import Cellcast
 from sandbox.fake_slack import Workspace
-from tests.conftest import ANA, APP_TOKEN, BEN, NUMBER, NUMBERS, SECRET, Clock, Start, ask, private, public, settled
+from tests.conftest import (
+    ANA,
+    APP_TOKEN,
+    BEN,
+    NUMBER,
+    NUMBERS,
+    SECRET,
+    Clock,
+    Start,
+    advance,
+    ask,
+    private,
+    public,
+    settled,
+)
 from tests.process import ROOT, run_bot
 
 
@@ -103,7 +117,7 @@ async def test_two_deployments_on_one_token(
     async with start(slack_app_token=APP_TOKEN):
         card = await ask(workspace)
         async with start(slack_app_token=APP_TOKEN, database_url=f"sqlite:///{tmp_path}/other.db") as other:
-            await workspace.press(BEN, card, "Unsubscribe Number")
+            await workspace.click(BEN, card, "Unsubscribe Number")
             await settled(other)
             await workspace.until(lambda: private(workspace, BEN))
     in_table(private(workspace, BEN)[0])
@@ -118,9 +132,7 @@ async def test_not_in_channel(
     async with start() as bot:
         await ask(workspace, channel=SECRET)
         await settled(bot)
-        clock.advance(1000)
-        await bot.scheduler.sweep()
-        await settled(bot)
+        await advance(bot, clock, 1000)
     assert "Expired:" in public(workspace, SECRET)[-1].text
     assert public(workspace, SECRET)[0].buttons
     in_table(capsys.readouterr().out)

@@ -11,20 +11,7 @@ from bot.app import Bot
 from bot.domain.numbers import read
 from sandbox.fake_cellcast import Cellcast
 from sandbox.fake_slack import Note, Workspace
-from tests.conftest import (
-    ANA,
-    BEN,
-    GIL,
-    NUMBER,
-    NUMBERS,
-    OTHER,
-    Start,
-    ask,
-    private,
-    public,
-    settled,
-    text_of,
-)
+from tests.conftest import ANA, BEN, GIL, NUMBER, NUMBERS, OTHER, Start, advance, ask, private, public, settled, text_of
 from tests.process import run_bot
 
 US = "66ea98514f0c1a121c76ec20"
@@ -125,7 +112,7 @@ async def test_names_stand_everywhere(start: Start, listed: Path, workspace: Wor
         await workspace.command(BEN, NUMBERS, '"Campaign & co."')
         await settled(bot)
         assert f'card for +61 480 000 001 "Campaign &amp; co." (`{OTHER}`) already' in private(workspace, BEN)[0]
-        await workspace.press(BEN, card, "Unsubscribe Number")
+        await workspace.click(BEN, card, "Unsubscribe Number")
         await settled(bot)
         await workspace.command(BEN, NUMBERS, "history")
     shown, toast = public(workspace)
@@ -142,7 +129,7 @@ async def test_id_that_is_not_listed(start: Start, listed: Path, workspace: Work
         card = await ask(workspace, text=f"{unknown} old one")
         assert card.text.startswith(f"*Unsubscribe virtual number `{unknown}`?*")
         assert "The list of numbers does not name this id" in card.text
-        await workspace.press(BEN, card, "Unsubscribe Number")
+        await workspace.click(BEN, card, "Unsubscribe Number")
         await settled(bot)
     assert "list of numbers" not in public(workspace)[0].text
     assert len(cellcast.calls) == 1
@@ -153,9 +140,7 @@ async def test_ask_again_names_the_number(start: Start, listed: Path, workspace:
     async with start(confirm_within_seconds=50) as bot:
         await ask(workspace, text="Support line")
         await settled(bot)
-        clock.advance(60)
-        await bot.scheduler.sweep()
-        await settled(bot)
+        await advance(bot, clock, 60)
     assert "Ask again with `/unsubscribe-number +61 480 000 000`." in public(workspace)[0].text
 
 
@@ -166,7 +151,7 @@ async def test_file_is_read_again(start: Start, listed: Path, workspace: Workspa
         listed.write_text(f"id,number,label\n{NUMBER},+61 480 000 000,Sales\n{OTHER},,Support line\n")
         other = await ask(workspace, text="Support line")
         assert f'*Unsubscribe "Support line"?* (`{OTHER}`)' in other.text
-        await workspace.press(BEN, card, "Keep Number")
+        await workspace.click(BEN, card, "Keep Number")
         await settled(bot)
     assert public(workspace)[0].text.startswith('*Kept: +61 480 000 000 "Support line"*')
 
@@ -286,7 +271,7 @@ async def test_picker_leads_to_the_card(start: Start, listed: Path, workspace: W
         card = public(workspace)[-1]
         assert card.text.startswith('*Unsubscribe +61 480 000 001 "Campaign &amp; co."?*')
         assert cellcast.calls == []
-        await workspace.press(BEN, card, "Unsubscribe Number")
+        await workspace.click(BEN, card, "Unsubscribe Number")
         await settled(bot)
     assert [call.number_id for call in cellcast.calls] == [OTHER]
 

@@ -39,7 +39,7 @@ async def confirmed(
 ) -> Note:
     """Ask where there is no card yet, press, and return the card as it ends."""
     card = card or await ask(workspace)
-    await workspace.press(BEN, card, label)
+    await workspace.click(BEN, card, label)
     await settled(bot)
     return current(workspace, card)
 
@@ -167,7 +167,7 @@ async def test_try_again(bot: Bot, workspace: Workspace, cellcast: Cellcast) -> 
     cellcast.next += [ANSWERS["server error"], ANSWERS["fine"]]
     card = await confirmed(bot, workspace)
     assert card.buttons["Try Again"]["confirm"]["text"]["text"].startswith(f"Virtual number {NUMBER}")
-    await workspace.press("U0GIL", card, "Try Again")
+    await workspace.click("U0GIL", card, "Try Again")
     await settled(bot)
     assert len(cellcast.calls) == 1
     card = await confirmed(bot, workspace, "Try Again", card)
@@ -184,7 +184,7 @@ async def test_try_again_ends_with_its_time(bot: Bot, workspace: Workspace, cell
     cellcast.next.append(ANSWERS["server error"])
     card = await confirmed(bot, workspace)
     clock.advance(901)
-    await workspace.press(ANA, card, "Try Again")
+    await workspace.click(ANA, card, "Try Again")
     await settled(bot)
     assert len(cellcast.calls) == 1
     assert "that attempt has ended" in private(workspace, ANA)[0]

@@ -49,7 +49,7 @@ class Demo:
         """Be somebody else."""
         await self.tab.get_by_role("radio", name=name).check()
 
-    async def press(self, label: str, sure: str | None = None) -> None:
+    async def click(self, label: str, sure: str | None = None) -> None:
         """Click the newest button of this label, and the one of the dialog that asks again."""
         await self.tab.get_by_role("main").get_by_role("button", name=label, exact=True).last.click()
         if sure:
@@ -128,11 +128,11 @@ async def test_main_round(demo: Demo) -> None:
     await demo.see(f'Unsubscribe {SUPPORT} "Support line"?')
     assert await demo.tab.get_by_label("Message to #numbers").input_value() == ""
     await demo.be("Ben")
-    await demo.press("Unsubscribe Number")
+    await demo.click("Unsubscribe Number")
     dialog = demo.tab.get_by_role("dialog", name="Unsubscribe this number?")
     await expect(dialog).to_contain_text(f'{SUPPORT} "Support line" ({play.NUMBER})')
     await dialog.get_by_role("button", name="Go Back").click()
-    await demo.press("Unsubscribe Number", sure="Unsubscribe Number")
+    await demo.click("Unsubscribe Number", sure="Unsubscribe Number")
     await demo.see(SUCCESS)
     await expect(demo.says("Unsubscribed:")).to_contain_text("(edited)")
     await expect(demo.says("Unsubscribed:")).to_contain_text("APP")
@@ -141,7 +141,7 @@ async def test_main_round(demo: Demo) -> None:
     steps = panel.get_by_label("Steps")
     for step in (
         f"Slack → bot: /unsubscribe-number {SUPPORT} campaign ended",
-        "Slack → bot: Ben presses Unsubscribe Number",
+        "Slack → bot: Ben clicks Unsubscribe Number",
         "bot → Cellcast: PUT …/virtual-number/unsubscribe/",
         f"200 {SUCCESS}",
         "bot → Slack: chat.postMessage",
@@ -149,7 +149,7 @@ async def test_main_round(demo: Demo) -> None:
         "→ succeeded",
     ):
         await expect(steps).to_contain_text(step)
-    acked = steps.locator("li", has_text="presses Unsubscribe Number")
+    acked = steps.locator("li", has_text="clicks Unsubscribe Number")
     await expect(acked).to_contain_text(re.compile(r"acknowledged 200 · \d+ ms"))
     await acked.locator("summary").click()
     await expect(acked.locator("pre")).to_contain_text('"type": "block_actions"')
@@ -160,7 +160,7 @@ async def test_main_round(demo: Demo) -> None:
 async def test_keep(demo: Demo) -> None:
     """Keep Number closes the card without a call."""
     await demo.type(f"/unsubscribe-number {SUPPORT}")
-    await demo.press("Keep Number")
+    await demo.click("Keep Number")
     await demo.see("Kept:")
     await expect(demo.tab.get_by_role("main").get_by_role("button", name="Keep Number")).to_have_count(0)
     assert demo.cellcast.calls == []
@@ -170,7 +170,7 @@ async def test_expiry(demo: Demo) -> None:
     """A card whose time is over closes by itself."""
     await demo.tab.get_by_label("A card lives").select_option("5 seconds")
     await expect(demo.tab.get_by_label("Steps")).to_contain_text(
-        "started anew with CONFIRM_WITHIN_SECONDS=5", timeout=20_000
+        "restarted with CONFIRM_WITHIN_SECONDS=5", timeout=20_000
     )
     await demo.type(f"/unsubscribe-number {SUPPORT}")
     await demo.see("Expired:", seconds=15)
@@ -182,7 +182,7 @@ async def test_wrong_person(demo: Demo) -> None:
     await demo.type(f"/unsubscribe-number {SUPPORT}")
     await demo.see("Asked by @Ana")
     await demo.be("Gil")
-    await demo.press("Unsubscribe Number", sure="Unsubscribe Number")
+    await demo.click("Unsubscribe Number", sure="Unsubscribe Number")
     await demo.see("You may not unsubscribe numbers. @Ana, @Ben may do so: ask one of them.")
     await expect(demo.says("You may not")).to_contain_text("Only visible to you")
     await demo.be("Ana")
@@ -197,11 +197,11 @@ async def test_second_person(demo: Demo) -> None:
     await expect(demo.tab.get_by_label("Steps")).to_contain_text("REQUIRE_SECOND_PERSON=true", timeout=20_000)
     await demo.type(f"/unsubscribe-number {SUPPORT}")
     await demo.see("Another person than @Ana must confirm.")
-    await demo.press("Unsubscribe Number", sure="Unsubscribe Number")
+    await demo.click("Unsubscribe Number", sure="Unsubscribe Number")
     await demo.see("You asked for this yourself")
     assert demo.cellcast.calls == []
     await demo.be("Ben")
-    await demo.press("Unsubscribe Number", sure="Unsubscribe Number")
+    await demo.click("Unsubscribe Number", sure="Unsubscribe Number")
     await demo.see(SUCCESS)
     assert len(demo.cellcast.calls) == 1
 
@@ -210,10 +210,10 @@ async def test_cellcast_times_out(demo: Demo) -> None:
     """Without an answer the outcome is unknown, and Try Again makes a second call after a second yes."""
     await demo.tab.get_by_role("button", name="Cellcast times out").click()
     await demo.type(f"/unsubscribe-number {SUPPORT}")
-    await demo.press("Unsubscribe Number", sure="Unsubscribe Number")
+    await demo.click("Unsubscribe Number", sure="Unsubscribe Number")
     await demo.see("Outcome unknown:")
     await expect(demo.tab.get_by_label("Steps")).to_contain_text("no answer")
-    await demo.press("Try Again", sure="Try Again")
+    await demo.click("Try Again", sure="Try Again")
     await demo.see(SUCCESS)
     assert len(demo.cellcast.calls) == 2
 
@@ -224,7 +224,7 @@ async def test_slack_drops_a_message(demo: Demo) -> None:
     await demo.see("Asked by @Ana")
     await demo.tab.get_by_role("button", name="Slack drops a message").click()
     await expect(demo.tab.get_by_role("button", name="Slack drops the next message")).to_be_visible()
-    await demo.press("Unsubscribe Number", sure="Unsubscribe Number")
+    await demo.click("Unsubscribe Number", sure="Unsubscribe Number")
     await demo.see(SUCCESS)
     await expect(demo.tab.get_by_label("Steps")).to_contain_text("dropped")
     await expect(demo.tab.get_by_role("row", name="Support line")).to_contain_text("yes")
@@ -236,7 +236,7 @@ async def test_kill_and_restart(demo: Demo) -> None:
     """A bot that is killed during the call comes back, calls the outcome unknown, and does not call again."""
     await demo.tab.get_by_label("Cellcast answers next").select_option("fine, after 4 s")
     await demo.type(f"/unsubscribe-number {SUPPORT}")
-    await demo.press("Unsubscribe Number", sure="Unsubscribe Number")
+    await demo.click("Unsubscribe Number", sure="Unsubscribe Number")
     await expect(demo.tab.get_by_label("Steps")).to_contain_text("bot → Cellcast: PUT")
     await demo.tab.get_by_role("button", name="Kill and restart the bot").click()
     await expect(demo.tab.get_by_text("The bot is down")).to_be_visible()
@@ -247,11 +247,11 @@ async def test_kill_and_restart(demo: Demo) -> None:
 
 async def test_two_press_at_once(demo: Demo) -> None:
     """Of two presses at the same moment one makes the call; the other person is told who was first."""
-    await demo.tab.get_by_role("button", name="Two press at once").click()
-    await expect(demo.tab.get_by_role("status")).to_have_text("This is not there any more.")
+    await demo.tab.get_by_role("button", name="Two click at once").click()
+    await expect(demo.tab.get_by_role("status")).to_have_text("This is no longer there.")
     await demo.type(f"/unsubscribe-number {SUPPORT}")
     await demo.see("Asked by @Ana")
-    await demo.tab.get_by_role("button", name="Two press at once").click()
+    await demo.tab.get_by_role("button", name="Two click at once").click()
     await demo.see(SUCCESS)
     assert len(demo.cellcast.calls) == 1
     (told,) = [n for n in demo.workspace.notes if n.to is not None]
@@ -286,10 +286,10 @@ async def test_app_home(demo: Demo) -> None:
     await expect(home).to_contain_text(f'Unsubscribe {SUPPORT} "Support line"?')
     await expect(home).to_contain_text("Cellcast account: Stand-in Pty Ltd")
     button = demo.workspace.home_buttons(ANA)[0]
-    await demo.press("Unsubscribe Number", sure="Unsubscribe Number")
+    await demo.click("Unsubscribe Number", sure="Unsubscribe Number")
     await expect(home).to_contain_text("Unsubscribed:")
     assert len(demo.cellcast.calls) == 1
-    await demo.workspace.press_in_home(ANA, button)
+    await demo.workspace.click_in_home(ANA, button)
     modal = demo.tab.get_by_role("dialog", name="Cellcast numbers")
     await expect(modal).to_contain_text("has confirmed this already")
     await modal.get_by_role("button", name="Close").click()
@@ -365,7 +365,7 @@ async def test_accessible(demo: Demo, colours: str, width: int) -> None:
     await demo.tab.emulate_media(reduced_motion="reduce")
     await demo.tab.add_style_tag(content=".fresh { animation: none !important }")
     await demo.type("/unsubscribe-number 0480 000 101 campaign ended")
-    await demo.press("Keep Number")
+    await demo.click("Keep Number")
     await demo.see("Kept:")
     await demo.type(f"/unsubscribe-number {SUPPORT}")
     await demo.see("Unsubscribe +61")
@@ -373,7 +373,7 @@ async def test_accessible(demo: Demo, colours: str, width: int) -> None:
     await demo.tab.get_by_role("combobox", name="Type a label").click()
     await demo.options().first.wait_for()
     await accessible(demo, "channel with the picker")
-    await demo.press("Unsubscribe Number")
+    await demo.click("Unsubscribe Number")
     await demo.tab.get_by_role("dialog").wait_for()
     await accessible(demo, "dialog")
     await demo.tab.keyboard.press("Escape")
@@ -397,12 +397,12 @@ async def test_what_is_not_there_any_more(workspace: Workspace, cellcast: Cellca
     """What the page asks for and is gone, or was never there, is told; and a page that was closed is forgotten."""
     async with stage(workspace, cellcast, tmp_path) as (page, _):
         for what, body in [
-            ("press", {"ts": "0", "label": "Keep Number"}),
+            ("click", {"ts": "0", "label": "Keep Number"}),
             ("setting", {"name": "DRY_RUN", "value": "perhaps"}),
             ("setting", {"name": "SLACK_BOT_TOKEN", "value": "x"}),
-            ("press_in_home", {"value": "x", "label": "Keep Number"}),
+            ("click_in_home", {"value": "x", "label": "Keep Number"}),
         ]:
-            assert await post(page, what, user=ANA, **body) == (409, {"error": "This is not there any more."})
+            assert await post(page, what, user=ANA, **body) == (409, {"error": "This is no longer there."})
         async with aiohttp.ClientSession() as client, client.get(page.url + "events") as stream:
             await stream.content.readline()
             assert len(page._pages) == 1

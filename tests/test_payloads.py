@@ -141,7 +141,7 @@ async def test_unreadable_click_is_answered(start: Start, workspace: Workspace) 
     """The person reads why nothing happened: by the response_url, or else in a dialog."""
     async with start() as bot:
         card = await ask(workspace)
-        payload = workspace.press_payload(ANA, card, "Keep Number") | {"container": {"type": "unheard_of"}}
+        payload = workspace.click_payload(ANA, card, "Keep Number") | {"container": {"type": "unheard_of"}}
         await workspace.send("interactive", payload)
         await settled(bot)
         assert private(workspace, ANA) == [SENTENCE]

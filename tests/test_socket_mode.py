@@ -41,7 +41,7 @@ async def test_main_round(start: Start, workspace: Workspace, cellcast: Cellcast
         await workspace.command(GIL, NUMBERS, NUMBER)
         assert "You may not" in private(workspace, GIL)[0]
         card = await ask(workspace)
-        await workspace.press(BEN, card, "Unsubscribe Number")
+        await workspace.click(BEN, card, "Unsubscribe Number")
         await settled(bot)
         assert public(workspace)[-1].text.startswith(SUCCESS)
         assert not public(workspace)[0].buttons
@@ -55,7 +55,7 @@ async def test_nothing_is_taken_while_stopping(start: Start, workspace: Workspac
     async with start(slack_app_token=APP_TOKEN, cellcast_timeout_seconds="8") as bot:
         await workspace.until(lambda: workspace.connected)
         card = await ask(workspace)
-        await workspace.press(BEN, card, "Unsubscribe Number")
+        await workspace.click(BEN, card, "Unsubscribe Number")
         stopping = asyncio.create_task(bot.stop())
         await asyncio.sleep(0)
         sending = asyncio.create_task(workspace.command(BEN, NUMBERS, "help"))
@@ -101,7 +101,7 @@ async def test_socket_is_opened_anew(
             await workspace.refresh_sockets()
         await workspace.until(lambda: workspace.opened >= 2 and workspace.connected == 1)
         card = card or await ask(workspace)
-        await workspace.press(BEN, card, "Unsubscribe Number")
+        await workspace.click(BEN, card, "Unsubscribe Number")
         await settled(bot)
         assert public(workspace)[-1].text.startswith(SUCCESS)
     assert len(cellcast.calls) == 1

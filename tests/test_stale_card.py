@@ -12,7 +12,7 @@ from bot.domain.models import Click
 from bot.ledger.transitions import LEASE
 from sandbox.fake_cellcast import SUCCESS, Answer, Cellcast
 from sandbox.fake_slack import Workspace
-from tests.conftest import ANA, BEN, Clock, Start, ask, current, private, settled
+from tests.conftest import ANA, BEN, Clock, Start, advance, ask, current, private, settled
 
 UPDATE = "chat.update"
 
@@ -43,13 +43,6 @@ class Updates:
             self.landed += 1
 
 
-async def sweep(bot: Bot, clock: Clock, seconds: float) -> None:
-    """Let time pass, sweep, and wait until the bot has nothing left to do."""
-    clock.advance(seconds)
-    await bot.scheduler.sweep()
-    await settled(bot)
-
-
 async def test_double_click(bot: Bot, workspace: Workspace, cellcast: Cellcast) -> None:
     """A second click while the first is being drawn: the updates of one bot land one after another, the last one last."""
     cellcast.hold = asyncio.Event()
@@ -57,7 +50,7 @@ async def test_double_click(bot: Bot, workspace: Workspace, cellcast: Cellcast) 
     await settled(bot)
     updates = Updates(workspace)
     first, second = updates.hold(1), updates.hold(2)
-    presses = [workspace.press_payload(user, card, "Unsubscribe Number") for user in (BEN, ANA)]
+    presses = [workspace.click_payload(user, card, "Unsubscribe Number") for user in (BEN, ANA)]
     for press in presses:
         await workspace.send("interactive", press)
     await updates.begun[1].wait()
@@ -82,10 +75,10 @@ async def test_updates_of_two_replicas(start: Start, workspace: Workspace, cellc
             card = await ask(workspace)
             await settled(other)
             updates = Updates(workspace)
-            await workspace.send("interactive", workspace.press_payload(BEN, card, "Unsubscribe Number"), url)
+            await workspace.send("interactive", workspace.click_payload(BEN, card, "Unsubscribe Number"), url)
             await workspace.until(lambda: updates.landed == 1)
             late = updates.hold(2)
-            await workspace.press(ANA, card, "Unsubscribe Number")
+            await workspace.click(ANA, card, "Unsubscribe Number")
             await updates.begun[2].wait()
             cellcast.hold.set()
             await workspace.until(lambda: updates.landed == 2)
@@ -93,10 +86,10 @@ async def test_updates_of_two_replicas(start: Start, workspace: Workspace, cellc
             late.set()
             await settled(other)
             assert current(workspace, card).text.startswith("*Unsubscribing ")
-            await sweep(one, clock, LEASE + 1)
+            await advance(one, clock, LEASE + 1)
             assert current(workspace, card).text.startswith("*Unsubscribed: ")
             before = workspace.api_calls.count(UPDATE)
-            await sweep(one, clock, LEASE + 1)
+            await advance(one, clock, LEASE + 1)
             assert workspace.api_calls.count(UPDATE) == before  # and then it is not updated any more
 
 
@@ -107,14 +100,14 @@ async def test_update_that_slack_applies_late(bot: Bot, workspace: Workspace, ce
     await settled(bot)
     updates = Updates(workspace)
     late = updates.hold(1)
-    await workspace.press(BEN, card, "Unsubscribe Number")
+    await workspace.click(BEN, card, "Unsubscribe Number")
     await workspace.until(lambda: updates.landed == 1)  # the bot has given the first one up after five seconds
     await settled(bot)
     assert current(workspace, card).text.startswith("*Unsubscribed: ")
     late.set()
     await workspace.until(lambda: updates.landed == 2)
     assert current(workspace, card).text.startswith("*Unsubscribing ")
-    await sweep(bot, clock, LEASE + 1)
+    await advance(bot, clock, LEASE + 1)
     assert current(workspace, card).text.startswith("*Unsubscribed: ")
 
 
@@ -133,25 +126,25 @@ async def test_update_of_an_attempt_lands_after_the_next(
             late = updates.hold(1 if told_by == "the replica that called" else 3)
             if told_by == "the sweep of another replica":
                 workspace.faults["chat.postMessage"].append("500")
-            await workspace.send("interactive", workspace.press_payload(BEN, card, "Unsubscribe Number"), url)
+            await workspace.send("interactive", workspace.click_payload(BEN, card, "Unsubscribe Number"), url)
             await workspace.until(lambda: cellcast.calls and updates.landed == (0 if 1 in updates._hold else 2))
             if told_by == "the sweep of another replica":
                 await settled(one)
                 clock.advance(2)
                 await other.scheduler.sweep()
                 await updates.begun[3].wait()
-                again = workspace.press_payload(BEN, current(workspace, card), "Try Again")
+                again = workspace.click_payload(BEN, current(workspace, card), "Try Again")
                 await workspace.send("interactive", again, url)
             else:  # the card does not offer it yet
                 await unknown_in_home(workspace)
                 button = next(b for b in workspace.home_buttons(BEN) if b["text"]["text"] == "Try Again")
-                await workspace.press_in_home(BEN, button)
+                await workspace.click_in_home(BEN, button)
             await workspace.until(lambda: any(note.text.startswith(SUCCESS) for note in workspace.notes))
             late.set()
             await settled(one)
             await settled(other)
             for replica in (one, other, one):
-                await sweep(replica, clock, LEASE + 1)
+                await advance(replica, clock, LEASE + 1)
             assert current(workspace, card).text.startswith("*Unsubscribed: ")
     assert len(cellcast.calls) == 2
 
@@ -171,10 +164,10 @@ async def test_click_between_an_update_and_its_late_landing(
     cellcast.next.append(Answer(after=0.1))
     card = await ask(workspace)
     await settled(bot)
-    second = workspace.press_payload(ANA, card, "Unsubscribe Number")
+    second = workspace.click_payload(ANA, card, "Unsubscribe Number")
     updates = Updates(workspace)
     late = updates.hold(1)
-    await workspace.press(BEN, card, "Unsubscribe Number")
+    await workspace.click(BEN, card, "Unsubscribe Number")
     await workspace.until(lambda: updates.landed == 1)
     await settled(bot)
     await workspace.send("interactive", second)
@@ -183,7 +176,7 @@ async def test_click_between_an_update_and_its_late_landing(
     late.set()
     await workspace.until(lambda: updates.landed == landed + 1)
     assert current(workspace, card).text.startswith("*Unsubscribing ")
-    await sweep(bot, clock, LEASE + 1)
+    await advance(bot, clock, LEASE + 1)
     assert current(workspace, card).text.startswith("*Unsubscribed: ")
 
 
@@ -195,10 +188,10 @@ async def test_replica_that_comes_too_late(bot: Bot, workspace: Workspace, cellc
     press = Click(request_id, 0, BEN, now, card.channel, card.ts)
     request = await bot.ledger.confirm(press, bot.executor.call_deadline(now), second_person=False)
     assert request is not None
-    await sweep(bot, clock, 11)
+    await advance(bot, clock, 11)
     await bot.executor.execute(request)
     await settled(bot)
-    await sweep(bot, clock, LEASE + 1)
+    await advance(bot, clock, LEASE + 1)
     assert "Try Again" in current(workspace, card).buttons
     assert cellcast.calls == []
 
@@ -209,7 +202,7 @@ async def test_toast_does_not_wait_for_the_card(bot: Bot, workspace: Workspace, 
     await settled(bot)
     updates = Updates(workspace)
     slow = updates.hold(1)
-    await workspace.press(BEN, card, "Unsubscribe Number")
+    await workspace.click(BEN, card, "Unsubscribe Number")
     await workspace.until(lambda: any(note.text.startswith(SUCCESS) for note in workspace.notes))
     assert updates.landed == 0
     slow.set()
@@ -225,13 +218,13 @@ async def test_end_of_the_offer_is_shown(
     cellcast.next.append(Answer(fault="drop"))
     card = await ask(workspace)
     await settled(bot)
-    await workspace.press(BEN, card, "Unsubscribe Number")
+    await workspace.click(BEN, card, "Unsubscribe Number")
     await settled(bot)
     assert "Try Again" in current(workspace, card).buttons
     workspace.faults[UPDATE].append(fault)
-    await sweep(bot, clock, 901)
+    await advance(bot, clock, 901)
     assert current(workspace, card).buttons
-    await sweep(bot, clock, LEASE + 1)
+    await advance(bot, clock, LEASE + 1)
     assert not current(workspace, card).buttons
 
 
@@ -241,15 +234,15 @@ async def test_click_in_vain_is_shown(
     """A card that nobody could update while the bot was away is updated after a click on it, though Slack fails once."""
     card = await ask(workspace)
     await settled(bot)
-    payload = workspace.press_payload(ANA, card, "Unsubscribe Number")
+    payload = workspace.click_payload(ANA, card, "Unsubscribe Number")
     workspace.faults[UPDATE] += ["token_revoked"]
-    await workspace.press(BEN, card, "Keep Number")
+    await workspace.click(BEN, card, "Keep Number")
     await settled(bot)
     assert current(workspace, card).buttons
     workspace.faults[UPDATE] += ["500"]
     await workspace.send("interactive", payload)
     await settled(bot)
     assert "pressed Keep Number already" in private(workspace, ANA)[0]
-    await sweep(bot, clock, LEASE + 1)
+    await advance(bot, clock, LEASE + 1)
     assert current(workspace, card).text.startswith("*Kept: ")
     assert cellcast.calls == []

@@ -86,7 +86,7 @@ async def test_stop_lets_the_running_call_end(
     cellcast.hold, cellcast.wire.on_change = asyncio.Event(), reached.set
     async with running(workspace, settings, tmp_path) as process:
         card = await ask(workspace)
-        await workspace.press(BEN, card, "Unsubscribe Number")
+        await workspace.click(BEN, card, "Unsubscribe Number")
         await reached.wait()
         process.send_signal(name)
         assert process.stderr is not None
@@ -110,7 +110,7 @@ async def test_stop_does_not_wait_without_end(
     cellcast.wire.on_change = reached.set
     async with running(workspace, environment, tmp_path) as process:
         card = await ask(workspace)
-        await workspace.press(BEN, card, "Unsubscribe Number")
+        await workspace.click(BEN, card, "Unsubscribe Number")
         await reached.wait()
         process.terminate()
         await asyncio.wait_for(process.wait(), 8)

@@ -12,7 +12,21 @@ from bot.service.notifier import backoff
 from bot.views import cards
 from sandbox.fake_cellcast import SUCCESS, Cellcast
 from sandbox.fake_slack import Channel, Workspace
-from tests.conftest import ANA, BEN, NUMBER, NUMBERS, QUIET, Clock, Record, Start, ask, current, public, settled
+from tests.conftest import (
+    ANA,
+    BEN,
+    NUMBER,
+    NUMBERS,
+    QUIET,
+    Clock,
+    Record,
+    Start,
+    advance,
+    ask,
+    current,
+    public,
+    settled,
+)
 
 
 def toasts(workspace: Workspace, channel: str = NUMBERS) -> list[str]:
@@ -34,17 +48,13 @@ async def test_telling_is_repeated_until_slack_takes_it(
     card = await ask(workspace)
     await settled(bot)
     workspace.faults["chat.postMessage"] += [fault] * 3
-    await workspace.press(BEN, card, "Unsubscribe Number")
+    await workspace.click(BEN, card, "Unsubscribe Number")
     await settled(bot)
     for wait in (1, 2, 4):
         assert toasts(workspace) == []
-        clock.advance(wait - 0.7)
-        await bot.scheduler.sweep()
-        await settled(bot)
+        await advance(bot, clock, wait - 0.7)
         assert toasts(workspace) == []
-        clock.advance(0.7)
-        await bot.scheduler.sweep()
-        await settled(bot)
+        await advance(bot, clock, 0.7)
     assert len(toasts(workspace)) == 1
     assert len(cellcast.calls) == 1
     reliability("Slack", f"chat.postMessage of the toast, three times: {fault}", calls="one", told="the toast, once")
@@ -59,12 +69,10 @@ async def test_toast_whose_answer_is_lost(
     await settled(bot)
     posted = workspace.api_calls.count("chat.postMessage")
     workspace.faults["chat.postMessage"].append(fault)
-    await workspace.press(BEN, card, "Unsubscribe Number")
+    await workspace.click(BEN, card, "Unsubscribe Number")
     await settled(bot)
     assert workspace.api_calls.count("chat.postMessage") == posted + 1
-    clock.advance(1.1)
-    await bot.scheduler.sweep()
-    await settled(bot)
+    await advance(bot, clock, 1.1)
     assert len(toasts(workspace)) == (2 if fault == "drop_after" else 1)
     assert len(set(toasts(workspace))) == 1
     assert len(cellcast.calls) == 1
@@ -78,12 +86,10 @@ async def test_retry_after_is_obeyed(bot: Bot, workspace: Workspace, clock: Cloc
     await settled(bot)
     workspace.retry_after = 30
     workspace.faults["chat.postMessage"].append("429")
-    await workspace.press(BEN, card, "Unsubscribe Number")
+    await workspace.click(BEN, card, "Unsubscribe Number")
     await settled(bot)
     for wait, there in ((25, 0), (6, 1)):
-        clock.advance(wait)
-        await bot.scheduler.sweep()
-        await settled(bot)
+        await advance(bot, clock, wait)
         assert len(toasts(workspace)) == there
 
 
@@ -92,12 +98,10 @@ async def test_card_that_could_not_be_closed_is_closed_later(bot: Bot, workspace
     card = await ask(workspace)
     await settled(bot)
     workspace.faults["chat.update"] += ["500", "500"]
-    await workspace.press(BEN, card, "Unsubscribe Number")
+    await workspace.click(BEN, card, "Unsubscribe Number")
     await settled(bot)
     assert current(workspace, card).buttons
-    clock.advance(1.1)
-    await bot.scheduler.sweep()
-    await settled(bot)
+    await advance(bot, clock, 1.1)
     assert not current(workspace, card).buttons
     assert len(toasts(workspace)) == 1
 
@@ -105,7 +109,7 @@ async def test_card_that_could_not_be_closed_is_closed_later(bot: Bot, workspace
 async def test_message_deleted(bot: Bot, workspace: Workspace, reliability: Record) -> None:
     """Where somebody deleted the card meanwhile, the toast comes all the same."""
     card = await ask(workspace)
-    payload = workspace.press_payload(BEN, card, "Unsubscribe Number")
+    payload = workspace.click_payload(BEN, card, "Unsubscribe Number")
     await workspace.delete(card)
     await workspace.send("interactive", payload)
     await settled(bot)
@@ -118,7 +122,7 @@ async def test_channel_archived(bot: Bot, workspace: Workspace, reliability: Rec
     card = await ask(workspace)
     await settled(bot)
     workspace.channels[NUMBERS] = Channel(NUMBERS, "numbers", archived=True)
-    await workspace.press(BEN, card, "Unsubscribe Number")
+    await workspace.click(BEN, card, "Unsubscribe Number")
     await settled(bot)
     assert len(toasts(workspace)) == 1
     reliability("Slack", "the channel was archived", calls="one", told="the toast, by response_url")
@@ -130,7 +134,7 @@ async def test_response_url_over(
     """Where no way to the channel is left, who confirmed gets the toast as a direct message."""
     cellcast.hold = asyncio.Event()
     card = await ask(workspace, channel=QUIET)
-    await workspace.press(BEN, card, "Unsubscribe Number")
+    await workspace.click(BEN, card, "Unsubscribe Number")
     await workspace.until(lambda: "Unsubscribing" in current(workspace, card).text)
     await cellcast.called.wait()
     clock.advance(1801)
@@ -145,7 +149,7 @@ async def test_response_url_used_up(bot: Bot, workspace: Workspace, cellcast: Ce
     """Where the press's response_url has been used five times, who confirmed gets the toast as a direct message."""
     cellcast.hold = asyncio.Event()
     card = await ask(workspace, channel=QUIET)
-    payload = workspace.press_payload(BEN, card, "Unsubscribe Number")
+    payload = workspace.click_payload(BEN, card, "Unsubscribe Number")
     await workspace.send("interactive", payload)
     await workspace.until(lambda: "Unsubscribing" in current(workspace, card).text)
     workspace.use_up(payload["response_url"])
@@ -166,7 +170,7 @@ async def test_response_url_says_no_with_200(
     """A toast that a response_url refuses with HTTP 200 is sent to the person who confirmed, and counts only then."""
     cellcast.hold = asyncio.Event()
     card = await ask(workspace, channel=QUIET)
-    await workspace.press(BEN, card, "Unsubscribe Number")
+    await workspace.click(BEN, card, "Unsubscribe Number")
     await workspace.until(lambda: "Unsubscribing" in current(workspace, card).text)
     workspace.faults["response_url"] += [fault] * 2  # the toast, and the card beside it
     # Slack takes the direct message only the second time: until then the outcome must not count as delivered.
@@ -176,16 +180,12 @@ async def test_response_url_says_no_with_200(
     assert toasts(workspace, QUIET) == toasts(workspace, f"D0{BEN}") == []
     assert bot.metrics.outcomes[OutcomeCode.SUCCEEDED] == 0
     workspace.faults["response_url"] += [fault] * 2
-    clock.advance(1.1)
-    await bot.scheduler.sweep()
-    await settled(bot)
+    await advance(bot, clock, 1.1)
     assert toasts(workspace, QUIET) == []
     assert len(toasts(workspace, f"D0{BEN}")) == 1
     assert bot.metrics.outcomes[OutcomeCode.SUCCEEDED] == 1
     assert bot.slack.errors["response_url"] == 4
-    clock.advance(60)
-    await bot.scheduler.sweep()
-    await settled(bot)
+    await advance(bot, clock, 60)
     assert len(toasts(workspace, f"D0{BEN}")) == 1
     reliability(
         "Slack",
@@ -203,12 +203,10 @@ async def test_response_url_says_later_with_200(
     card = await ask(workspace, channel=QUIET)
     await settled(bot)
     workspace.faults["response_url"] += [fault] * 3
-    await workspace.press(BEN, card, "Unsubscribe Number")
+    await workspace.click(BEN, card, "Unsubscribe Number")
     await settled(bot)
     assert toasts(workspace, QUIET) == toasts(workspace, f"D0{BEN}") == []
-    clock.advance(1.1)
-    await bot.scheduler.sweep()
-    await settled(bot)
+    await advance(bot, clock, 1.1)
     assert len(toasts(workspace, QUIET)) == 1
     assert toasts(workspace, f"D0{BEN}") == []
     what = {"garbage": "broken JSON", "word:<html>": "HTML"}.get(fault, fault.removeprefix("word:"))
@@ -228,9 +226,7 @@ async def test_expiry_where_no_way_is_left(bot: Bot, workspace: Workspace, clock
     """An expiry that can stand nowhere in the channel is told to who asked."""
     await ask(workspace, channel=QUIET)
     await settled(bot)
-    clock.advance(1801)
-    await bot.scheduler.sweep()
-    await settled(bot)
+    await advance(bot, clock, 1801)
     (line,) = public(workspace, f"D0{ANA}")
     assert line.text.startswith("*Expired: ")
 
@@ -241,12 +237,10 @@ async def test_kept_card_that_could_not_be_closed(bot: Bot, workspace: Workspace
     card = await ask(workspace)
     await settled(bot)
     workspace.faults["chat.update"].append(fault)
-    await workspace.press(BEN, card, "Keep Number")
+    await workspace.click(BEN, card, "Keep Number")
     await settled(bot)
     assert current(workspace, card).buttons
-    clock.advance(1.1)
-    await bot.scheduler.sweep()
-    await settled(bot)
+    await advance(bot, clock, 1.1)
     assert "Kept" in current(workspace, card).text
     assert len(public(workspace)) == 1
 
@@ -258,14 +252,12 @@ async def test_toast_by_response_url_whose_answer_is_lost(
     cellcast.hold = asyncio.Event()
     card = await ask(workspace, channel=QUIET)
     await settled(bot)
-    await workspace.press(BEN, card, "Unsubscribe Number")
+    await workspace.click(BEN, card, "Unsubscribe Number")
     await workspace.until(lambda: "Unsubscribing" in current(workspace, card).text)
     workspace.faults["response_url"] += ["", "drop_after"]
     cellcast.hold.set()
     await settled(bot)
-    clock.advance(1.1)
-    await bot.scheduler.sweep()
-    await settled(bot)
+    await advance(bot, clock, 1.1)
     assert len(set(toasts(workspace, QUIET))) == 1
 
 
@@ -277,13 +269,11 @@ async def test_response_url_fails_for_a_while(
     card = await ask(workspace, channel=QUIET)
     await settled(bot)
     workspace.faults["response_url"] += [fault] * 3
-    await workspace.press(BEN, card, "Unsubscribe Number")
+    await workspace.click(BEN, card, "Unsubscribe Number")
     await settled(bot)
     assert toasts(workspace, QUIET) == []
     for _ in range(2):
-        clock.advance(3)
-        await bot.scheduler.sweep()
-        await settled(bot)
+        await advance(bot, clock, 3)
     assert len(toasts(workspace, QUIET)) == 1
     assert not current(workspace, card).buttons
     reliability("Slack", f"no member, response_url: {fault}", calls="one", told="the toast, once")
@@ -295,7 +285,7 @@ async def test_told_after_a_restart(start: Start, workspace: Workspace, cellcast
         card = await ask(workspace)
         await settled(bot)
         workspace.faults["chat.postMessage"].append("drop_before")
-        await workspace.press(BEN, card, "Unsubscribe Number")
+        await workspace.click(BEN, card, "Unsubscribe Number")
     assert toasts(workspace) == []
     clock.advance(16)
     async with start(sweep_every=0.2) as bot:
@@ -311,7 +301,7 @@ async def test_running_call_is_not_taken_for_an_orphan(
     """A sweep leaves alone the call that this very bot still holds."""
     cellcast.hold = asyncio.Event()
     card = await ask(workspace)
-    await workspace.press(BEN, card, "Unsubscribe Number")
+    await workspace.click(BEN, card, "Unsubscribe Number")
     await workspace.until(lambda: "Unsubscribing" in current(workspace, card).text)
     await cellcast.called.wait()
     clock.advance(11)

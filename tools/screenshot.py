@@ -65,7 +65,7 @@ class Pictures:
         await page.wait_for_timeout(350)  # it fades in
         await page.screenshot(path=self.target / "demo.png")
         await page.keyboard.press("Escape")
-        await self.press("Keep Number")
+        await self.click("Keep Number")
         await self.card("kept", "Kept:")
         await self.end("Autumn campaign", "fine, after 4 s", "under-way", "Unsubscribing +61 480 000 102")
         await self.message("Unsubscribed: +61 480 000 102").wait_for()
@@ -73,7 +73,7 @@ class Pictures:
         await self.end("Melbourne shop", "unknown number", "refused", "Check the id in Cellcast")
         await self.end("Perth shop", "timeout", "unknown", "Try Again can be pressed")
         await page.get_by_role("radio", name="Gil").check()
-        await self.press("Try Again", sure="Try Again")
+        await self.click("Try Again", sure="Try Again")
         await self.card("wrong-person", "You may not")
         await page.get_by_role("radio", name="Ana").check()
         await page.get_by_role("button", name="Cellcast Numbers").click()
@@ -90,7 +90,7 @@ class Pictures:
         await self.page.get_by_label("Message to #numbers").fill(text)
         await self.page.get_by_role("button", name="Send").click()
 
-    async def press(self, label: str, sure: str = "") -> None:
+    async def click(self, label: str, sure: str = "") -> None:
         """Click the newest button of this label, and that of the dialog."""
         await self.page.get_by_role("main").get_by_role("button", name=label, exact=True).last.click()
         if sure:
@@ -101,7 +101,7 @@ class Pictures:
         await self.page.get_by_label("Cellcast answers next").select_option(answer)
         await self.type(f"/unsubscribe-number {label}")
         await self.message(f'"{label}"?').wait_for()
-        await self.press("Unsubscribe Number", sure="Unsubscribe Number")
+        await self.click("Unsubscribe Number", sure="Unsubscribe Number")
         await self.card(name, says)
 
     def message(self, says: str) -> Locator:

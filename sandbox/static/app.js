@@ -1,4 +1,4 @@
-// The demo's page: shows the stand-in workspace as one person sees it, and what goes over the wire behind it.
+// The demo's page: shows the fake workspace as one person sees it, and what goes over the wire behind it.
 "use strict";
 
 const byId = (id) => document.getElementById(id);
@@ -65,7 +65,7 @@ function nameOf(user) {
   return state.people.find((person) => person.id === user)?.name ?? (user === state.bot ? "Cellcast Numbers" : "Slackbot");
 }
 
-// Block Kit, as far as the bot uses it. `where` knows how a press and a choice are sent from here.
+// Block Kit, as far as the bot uses it. `where` knows how a click and a choice are sent from here.
 
 function textObject(object, into) {
   if (object.type === "plain_text") into.append(object.text);
@@ -87,7 +87,7 @@ function buttonOf(spec, where) {
   const made = element("button", spec.style ?? "", spec.text.text);
   made.type = "button";
   made.addEventListener("click", async () => {
-    if (!spec.confirm || (await confirmed(spec.confirm))) where.press(spec);
+    if (!spec.confirm || (await confirmed(spec.confirm))) where.click(spec);
   });
   return made;
 }
@@ -121,7 +121,7 @@ function menu(spec, where) {
   for (const [name, value] of Object.entries(named)) input.setAttribute(name, value);
   let options = [];
   let at = -1;
-  let asked = 0;
+  let searches = 0;
 
   const close = () => {
     list.hidden = true;
@@ -137,9 +137,9 @@ function menu(spec, where) {
     line?.scrollIntoView({ block: "nearest" });
   };
   const load = async () => {
-    const mine = (asked += 1);
+    const mine = (searches += 1);
     const found = (await where.typing(input.value)) ?? [];
-    if (mine !== asked) return;
+    if (mine !== searches) return;
     options = found;
     list.replaceChildren(...options.map((option, i) => {
       const line = element("li", "", option.text.text);
@@ -163,7 +163,7 @@ function menu(spec, where) {
   let timer;
   input.addEventListener("input", () => { clearTimeout(timer); timer = setTimeout(load, 120); });
   input.addEventListener("focus", load);
-  // Not at once: what lies below would move away under the pointer that is just pressing it.
+  // Not at once: what lies below would move away under the pointer that is just clicking it.
   input.addEventListener("blur", () => setTimeout(close, 200));
   input.addEventListener("keydown", (event) => {
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
@@ -177,7 +177,7 @@ function menu(spec, where) {
 // The channel
 
 const onMessage = (note) => ({
-  press: (spec) => send("press", { ts: note.ts, label: spec.text.text }),
+  click: (spec) => send("click", { ts: note.ts, label: spec.text.text }),
   typing: (text) => send("typing", { ts: note.ts, text }),
   choose: (option) => send("choose", { ts: note.ts, option }),
 });
@@ -251,7 +251,7 @@ function showHome() {
   const made = JSON.stringify([you, view]);
   if (made === homeMade) return;
   homeMade = made;
-  const where = { press: (spec) => send("press_in_home", { value: spec.value, label: spec.text.text }) };
+  const where = { click: (spec) => send("click_in_home", { value: spec.value, label: spec.text.text }) };
   byId("home-view").replaceChildren(...view.map((spec) => block(spec, where)));
 }
 
@@ -310,7 +310,7 @@ function row(found) {
   now.append(element("span", `state ${STATES[found.status] ?? "off"}`, found.status));
   if (found.attempt > 1) now.append(`, attempt ${found.attempt}`);
   const ended = !["pending", "confirmed"].includes(found.status);
-  made.append(number, now, element("td", "", ended ? (found.untold ? "not yet" : "yes") : ""));
+  made.append(number, now, element("td", "", ended ? (found.undelivered ? "not yet" : "yes") : ""));
   return made;
 }
 
@@ -388,10 +388,10 @@ async function breaking(id, what, body, said) {
 byId("timeout").addEventListener("click", () => breaking("timeout", "next", { answer: "timeout" }, "The next call gets no answer."));
 byId("drop").addEventListener("click", () => breaking("drop", "drop", {}, "The bot's next message gets lost on its way to Slack."));
 byId("kill").addEventListener("click", () => breaking("kill", "kill", {}, "Killed; its supervisor starts it again in two seconds."));
-byId("twice").addEventListener("click", () => breaking("twice", "twice", {}, "Ana and Ben press the same button at the same moment."));
+byId("twice").addEventListener("click", () => breaking("twice", "twice", {}, "Ana and Ben click the same button at the same moment."));
 byId("next").addEventListener("change", () => send("next", { answer: byId("next").value }));
 document.querySelectorAll("[data-setting]").forEach((input) => input.addEventListener("change", () => {
-  byId("said").textContent = "The bot is started anew with this setting.";
+  byId("said").textContent = "The bot restarts with this setting.";
   send("setting", { name: input.dataset.setting, value: input.type === "checkbox" ? String(input.checked) : input.value });
 }));
 

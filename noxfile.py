@@ -1,0 +1,67 @@
+"""The tasks of a developer and of CI, one word each: `.venv/bin/nox -s lint`.
+
+They run in the environment that nox itself is installed in: the README's install command makes it.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import nox
+
+BIN = Path(sys.executable).parent
+
+nox.options.default_venv_backend = "none"
+nox.options.sessions = ["lint", "unit"]
+
+
+def run(session: nox.Session, program: str, *arguments: str) -> None:
+    """Run a program of this environment."""
+    session.run(str(BIN / program), *arguments)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check format, style, types, layers, and the workflows."""
+    run(session, "ruff", "format", "--check", ".")
+    run(session, "ruff", "check", ".")
+    run(session, "mypy")
+    run(session, "lint-imports")
+    run(session, "zizmor", "--offline", "--quiet", ".github/workflows")
+
+
+@nox.session
+def unit(session: nox.Session) -> None:
+    """Run the tests that need no server and no database."""
+    run(session, "python", "-m", "pytest", "-m", "unit", *session.posargs)
+
+
+@nox.session
+def test(session: nox.Session) -> None:
+    """Run every test, or those named: `nox -s test -- tests/test_x.py`."""
+    run(session, "python", "-m", "pytest", *session.posargs)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Write the generated parts of the documents; `-- --check` only compares."""
+    run(session, "python", "tools/docs.py", *session.posargs)
+
+
+@nox.session
+def pictures(session: nox.Session) -> None:
+    """Take the README's pictures; `-- FOLDER` writes them elsewhere."""
+    run(session, "python", "tools/screenshot.py", *session.posargs)
+
+
+@nox.session
+def audit(session: nox.Session) -> None:
+    """Look for known vulnerabilities and unsuitable licences in the locked packages."""
+    run(session, "python", "tools/audit.py")
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Run the benchmarks, with their own options after `--`."""
+    run(session, "python", "-m", "benchmarks", *session.posargs)

@@ -1,0 +1,94 @@
+"""Socket Mode: the sockets that the bot opens, and the envelopes that Slack sends through them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import secrets
+from typing import Any
+
+import aiohttp
+from aiohttp import web
+
+from sandbox.server import drop, hang
+from sandbox.slack_models import FRAME_BYTES
+from sandbox.slack_state import State
+
+FRAME_TOO_LARGE = f"Max frame length of {FRAME_BYTES} has been exceeded"
+
+
+class SocketMode(State):
+    """The server's end of every socket. `deaf` makes a socket that is opened next ignore pings."""
+
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**given)
+        self.deaf = False
+        self.opened = 0
+        self._sockets: list[web.WebSocketResponse] = []
+        self._socket_requests: list[web.Request] = []
+        self._envelopes: dict[str, asyncio.Future[Any]] = {}
+        self._app.router.add_get("/socket/{ticket}", self._socket)
+
+    @property
+    def connected(self) -> int:
+        """The number of sockets that the bot holds open."""
+        return len(self._sockets)
+
+    async def drop_sockets(self) -> None:
+        """Break every socket without a close frame."""
+        for request in list(self._socket_requests):
+            drop(request)
+
+    async def refresh_sockets(self) -> None:
+        """Ask the bot to reconnect, as Slack does every few hours."""
+        for socket in list(self._sockets):
+            await socket.send_json({"type": "disconnect", "reason": "refresh_requested"})
+
+    async def _by_socket(self, kind: str, payload: dict[str, Any]) -> tuple[int, str]:
+        """Send a payload through the newest socket, and wait for its ack."""
+        envelope = secrets.token_hex(8)
+        self._envelopes[envelope] = asyncio.get_running_loop().create_future()
+        await self._sockets[-1].send_json(
+            {"type": kind, "envelope_id": envelope, "accepts_response_payload": True, "payload": payload}
+        )
+        answer = await self._envelopes[envelope]
+        return 200, json.dumps(answer) if answer else ""
+
+    async def _socket(self, request: web.Request) -> web.WebSocketResponse:
+        if request.match_info["ticket"] not in self._tickets:
+            raise web.HTTPForbidden
+        self._tickets.discard(request.match_info["ticket"])
+        if self.faults["socket"]:
+            self.faults["socket"].popleft()
+            await hang()
+        socket = web.WebSocketResponse(autoping=not self.deaf)
+        await socket.prepare(request)
+        self._sockets.append(socket)
+        self._socket_requests.append(request)
+        self.opened += 1
+        await socket.send_json({"type": "hello", "num_connections": len(self._sockets)})
+        await self._wake()
+        async for message in socket:
+            # A deaf socket receives pings too, and does not answer them.
+            if message.type is aiohttp.WSMsgType.TEXT and not self._take_ack(message.data):
+                break
+        self._sockets.remove(socket)
+        self._socket_requests.remove(request)
+        if not socket.closed:
+            await socket.close(code=aiohttp.WSCloseCode.MESSAGE_TOO_BIG, message=FRAME_TOO_LARGE.encode())
+        return socket
+
+    def _take_ack(self, data: str) -> bool:
+        """Hand an ack to `_by_socket`. Returns False if the frame is too large, which ends the socket."""
+        answer = json.loads(data)
+        size = len(data.encode())
+        with contextlib.suppress(asyncio.InvalidStateError):  # the ack came too late
+            if size < FRAME_BYTES:
+                self._envelopes[answer["envelope_id"]].set_result(answer.get("payload"))
+            else:
+                # The ack is lost. Slack waits for the rest of the 3 s; tests don't have to.
+                self._envelopes[answer["envelope_id"]].set_exception(TimeoutError(FRAME_TOO_LARGE))
+        if size >= FRAME_BYTES:
+            self.broken_rules.append(f"a frame of {size} bytes: {FRAME_TOO_LARGE}")
+        return size < FRAME_BYTES

@@ -34,10 +34,10 @@ from bot.receivers import http as web
 from bot.receivers import payloads
 from bot.service.access import Access
 from bot.service.fulfilment import GRACE, SWEEP_EVERY, Fulfilment
-from bot.service.home_publisher import Home
+from bot.service.home_publisher import HomePublisher
 from bot.settings import APP_PAGE, Settings
 from bot.tasks import Tasks
-from bot.views import cards
+from bot.views import blocks
 from handlers.context import Services
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ class Bot:
         self.bolt = make_bolt(self.slack, me)
         access = Access(settings, str(me["team_id"]), self.slack, self.now, enterprise_id=me.get("enterprise_id"))
         rules = self.fulfilment.rules
-        self.home = Home(self.ledger, self.slack, access, self.tasks, rules, settings.dry_run, self.now)
+        self.home = HomePublisher(self.ledger, self.slack, access, self.tasks, rules, settings.dry_run, self.now)
         self.fulfilment.on_change = self.home.refresh
         numbers = Numbers(settings.numbers_file)
         await numbers.current()
@@ -156,7 +156,7 @@ class Bot:
             request = AsyncBoltRequest(body=payloads.read(body), mode="socket_mode")
         except payloads.InvalidPayloadError as error:
             log.warning("payload_invalid", type=error.kind, fields=error.fields)
-            line = cards.private(payloads.SENTENCE)
+            line = blocks.private(payloads.SENTENCE)
             self.tasks.start(self.fulfilment.tell_privately(error.response_url, line, error.trigger_id))
             return error.answer
         answer = await self.bolt.async_dispatch(request)

@@ -10,7 +10,7 @@ from slack_bolt.response import BoltResponse
 
 from bot.errors import RequestDenied
 from bot.receivers.payloads import said_privately
-from bot.views import cards
+from bot.views import blocks, replies
 from handlers import actions, commands, events, options
 from handlers.context import ONE_COMMAND, Services, in_words, tell_privately
 
@@ -26,11 +26,11 @@ def register(app: AsyncApp, services: Services) -> None:
 
     @app.action(re.compile(""))
     async def other_button() -> None:
-        raise RequestDenied(cards.STRANGE_BUTTON)
+        raise RequestDenied(replies.UNKNOWN_BUTTON)
 
     @app.options(re.compile(""))
     async def other_menu() -> None:
-        raise RequestDenied(cards.STRANGE_BUTTON)
+        raise RequestDenied(replies.UNKNOWN_BUTTON)
 
     @app.event(re.compile(""))
     async def other_event() -> None:
@@ -43,7 +43,7 @@ def register(app: AsyncApp, services: Services) -> None:
             return said_privately(sentence)
         if body.get("type") == "block_suggestion":  # a menu can show no sentence: the choice will
             return BoltResponse(status=200, body={"options": []})
-        tell_privately(services, body, cards.private(sentence))
+        tell_privately(services, body, blocks.private(sentence))
         return BoltResponse(status=200, body="")
 
     app.error(to_words)

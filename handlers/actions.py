@@ -9,10 +9,10 @@ import structlog
 from slack_bolt.async_app import AsyncApp
 from slack_bolt.context.ack.async_ack import AsyncAck
 
+from bot.domain.access import Person
 from bot.domain.models import Click, Request
 from bot.errors import RequestDenied
-from bot.service.access import Person
-from bot.views import cards
+from bot.views import cards, replies
 from handlers.context import Services, tell_privately
 
 log = structlog.get_logger("bot.buttons")
@@ -62,7 +62,7 @@ async def read(services: Services, body: dict[str, Any], action: dict[str, Any])
     person = Person(user["id"], user.get("team_id"))
     await services.access.check(person, channel, about)
     if value is None:
-        raise RequestDenied(cards.STRANGE_BUTTON)
+        raise RequestDenied(replies.UNKNOWN_BUTTON)
     if channel is None:
         await services.access.check(person, (await find(services, value[1])).channel, about)
     return Click(
@@ -93,4 +93,4 @@ async def reject_stale_click(services: Services, press: Click, body: dict[str, A
     else:
         request = await find(services, press.request_id)
         fulfilment.tasks.after_ack(fulfilment.update_clicked_card(press))
-    tell_privately(services, body, cards.too_late(request))
+    tell_privately(services, body, replies.stale_click(request))

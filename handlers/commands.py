@@ -9,11 +9,12 @@ import structlog
 from slack_bolt.async_app import AsyncApp
 from slack_bolt.context.ack.async_ack import AsyncAck
 
+from bot.domain.access import Person
 from bot.domain.models import NewRequest
 from bot.domain.numbers import Number, NumberList
 from bot.errors import RequestDenied
-from bot.service.access import Person
-from bot.views import cards
+from bot.views import replies
+from bot.views.text import COMMAND, EXAMPLE, escape, name
 from handlers.context import Services, answer_command, reply_on_error
 
 # What people paste around an id: quotes, backticks, brackets, and characters that show nothing.
@@ -71,8 +72,8 @@ def _named(text: str, has_id: bool, known: NumberList) -> tuple[Number, str]:
     else:
         what = "This is not the id of a virtual number"
     shown = text.strip()
-    shown = cards.escape(shown if len(shown) <= MAX_ECHO else shown[:MAX_ECHO] + "…")
-    way = f"`{cards.COMMAND}` alone lets you choose one. " if known.by_id else ""
+    shown = escape(shown if len(shown) <= MAX_ECHO else shown[:MAX_ECHO] + "…")
+    way = f"`{COMMAND}` alone lets you choose one. " if known.by_id else ""
     raise RequestDenied(
         f"{what}: {shown}\n{way}An id has 24 hexadecimal digits (0-9, a-f) and stands in Cellcast. {_example(known)}"
     )
@@ -81,8 +82,8 @@ def _named(text: str, has_id: bool, known: NumberList) -> tuple[Number, str]:
 def _example(known: NumberList) -> str:
     number = next(iter(known.by_id.values()), None)
     if number is None:
-        return f"Example: `{cards.EXAMPLE}`"
-    return f"Example: `{cards.COMMAND} {number.phone or cards.name(None, number.label)}`"
+        return f"Example: `{EXAMPLE}`"
+    return f"Example: `{COMMAND} {number.phone or name(None, number.label)}`"
 
 
 async def ask(
@@ -111,7 +112,7 @@ async def ask(
 def register(app: AsyncApp, services: Services) -> None:
     """Listen for the command."""
 
-    @app.command(cards.COMMAND)
+    @app.command(COMMAND)
     async def unsubscribe_number(ack: AsyncAck, command: dict[str, Any]) -> None:
         """Ack an asking that may be made; it is recorded, and its card posted, in the background.
 
@@ -121,7 +122,7 @@ def register(app: AsyncApp, services: Services) -> None:
         text = command.get("text") or ""
         words = words_of(text)
         if words == ["help"] or not (words or services.numbers.path):
-            answer = cards.usage(services.access.rights(), listed=services.numbers.path is not None)
+            answer = replies.usage(services.access.rights(), listed=services.numbers.path is not None)
             await answer_command(services, ack, command, answer)
             return
         user, channel = command["user_id"], command["channel_id"]
@@ -129,10 +130,10 @@ def register(app: AsyncApp, services: Services) -> None:
         known = await services.numbers.current()
         if not words:
             known.usable()
-            answer = cards.picker()
+            answer = replies.picker()
         elif words == ["history"]:
             found = await services.fulfilment.ledger.history(limit=HISTORY)
-            answer = cards.history([request for request, _ in found])
+            answer = replies.history([request for request, _ in found])
         else:
             number, reason = number_and_reason(text, known)
             asking = ask(

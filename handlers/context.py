@@ -15,10 +15,11 @@ from bot.domain.numbers import Numbers
 from bot.errors import BotError
 from bot.service.access import Access
 from bot.service.fulfilment import Fulfilment
-from bot.service.home_publisher import Home
-from bot.views import cards
+from bot.service.home_publisher import HomePublisher
+from bot.views import blocks
+from bot.views.text import COMMAND
 
-ONE_COMMAND = f"The bot knows the command `{cards.COMMAND}` only. `{cards.COMMAND} help` explains it."
+ONE_COMMAND = f"The bot knows the command `{COMMAND}` only. `{COMMAND} help` explains it."
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Services:
     access: Access
     fulfilment: Fulfilment
     numbers: Numbers
-    home: Home
+    home: HomePublisher
 
 
 def tell_privately(services: Services, body: dict[str, Any], message: Message) -> None:
@@ -53,7 +54,7 @@ async def reply_on_error(services: Services, body: dict[str, Any], work: Awaitab
     try:
         await work
     except Exception as error:  # noqa: BLE001 - as in `to_words`, every error becomes words
-        tell_privately(services, body, cards.private(in_words(error)))
+        tell_privately(services, body, blocks.private(in_words(error)))
 
 
 def in_words(error: Exception) -> str:

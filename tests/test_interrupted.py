@@ -41,7 +41,7 @@ async def confirm(bot: Bot, card: Note, now: float) -> str:
     return request_id
 
 
-@pytest.mark.parametrize(("begun", "headline"), [(False, "*Not unsubscribed: "), (True, "*CallResult unknown: ")])
+@pytest.mark.parametrize(("begun", "headline"), [(False, "*Not unsubscribed: "), (True, "*Outcome unknown: ")])
 async def test_interrupted_attempt(
     start: Start, workspace: Workspace, cellcast: Cellcast, clock: Clock, begun: bool, headline: str
 ) -> None:
@@ -192,7 +192,7 @@ async def test_answer_corrects_what_was_told(
     async with start() as quick, start() as slow:  # people's clicks go to the last one
         card = await answer_after_interruption(workspace, slow, cellcast)
         await sweep(quick, clock, 11)
-        assert toasts(workspace)[0].startswith("*CallResult unknown: ")
+        assert toasts(workspace)[0].startswith("*Outcome unknown: ")
         assert cellcast.hold is not None
         cellcast.hold.set()
         await settled(slow)
@@ -303,7 +303,7 @@ async def test_nothing_sent_after_an_unknown_attempt(
     await sweep(bot, clock, 901)
     await sweep(bot, clock, 16)
     for text in (toasts(workspace)[-1], current(workspace, card).text):
-        assert text.startswith("*CallResult still unknown: ")
+        assert text.startswith("*Outcome still unknown: ")
         assert "an earlier attempt ended as unknown" in text
 
 

@@ -115,7 +115,7 @@ async def test_stop_does_not_wait_without_end(
         process.terminate()
         await asyncio.wait_for(process.wait(), 8)
         assert process.returncode == 0
-    assert "CallResult unknown" in public(workspace)[-1].text
+    assert "Outcome unknown" in public(workspace)[-1].text
 
 
 async def test_check_proves_a_set_up(tmp_path: Path, environment: dict[str, str]) -> None:

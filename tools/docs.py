@@ -15,7 +15,7 @@ from pydantic_core import PydanticUndefined
 
 from bot.domain.status import OutcomeCode
 from bot.settings import Settings
-from bot.views import cards
+from bot.views import outcomes as outcome_views
 from tests import messages
 
 ROOT = Path(__file__).parent.parent
@@ -45,7 +45,7 @@ def outcomes() -> str:
     """Every way in which a request can end, with what people read and the next step."""
     rows = ["| how it ended | what happened | what to do |", "| --- | --- | --- |"]
     for kind in OutcomeCode:
-        what, then = cards.explain(kind)
+        what, then = outcome_views.explain(kind)
         rows.append(f"| {kind.status} | {what} | {then or 'Nothing.'} |")
     return "\n".join(rows)
 

@@ -20,7 +20,7 @@ from pydantic import (
 )
 from slack_bolt.response import BoltResponse
 
-from bot.views import cards
+from bot.views import blocks
 
 Id = Annotated[str, StringConstraints(pattern=r"^[A-Z0-9]{2,32}$")]
 Url = Annotated[str, StringConstraints(pattern=r"^https?://[\x21-\x7e]{1,500}$")]
@@ -213,7 +213,7 @@ def read(body: dict[str, Any]) -> dict[str, Any]:
 
 def said_privately(sentence: str) -> BoltResponse:
     """The ack of a command that shows only its person a line."""
-    line = cards.private(sentence)
+    line = blocks.private(sentence)
     return BoltResponse(status=200, body={"response_type": "ephemeral", "text": line.text, "blocks": line.blocks})
 
 

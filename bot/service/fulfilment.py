@@ -21,7 +21,7 @@ from bot.ledger.store import LEASE, Ledger
 from bot.ops.metrics import Metrics
 from bot.settings import Settings
 from bot.tasks import Tasks
-from bot.views import cards
+from bot.views import cards, outcomes, replies
 
 log = structlog.get_logger("bot.fulfilment")
 
@@ -78,7 +78,7 @@ class Fulfilment:
             log.warning("card_post_failed", request=request.id, error=str(error))
             # If Slack posted the card without saying so, somebody may have confirmed by now: nothing is lost then.
             if await self._stored(lambda: self.ledger.card_lost(request.id)):
-                lost = cards.card_not_posted(request, known=isinstance(error, SlackRejected))
+                lost = replies.card_not_posted(request, known=isinstance(error, SlackRejected))
                 await self.tell_privately(request.response_url, lost)
         else:
             log.info("card_posted", request=request.id, channel=request.channel, ts=ts)
@@ -94,7 +94,7 @@ class Fulfilment:
         if request.card_ts:
             with contextlib.suppress(SlackError):  # the line is useful without the link too
                 link = await self.slack.permalink(request.channel, request.card_ts)
-        await self.tell_privately(response_url, cards.pointer(request, link))
+        await self.tell_privately(response_url, replies.pointer(request, link))
 
     async def tell_privately(self, response_url: str | None, message: Message, trigger_id: str | None = None) -> None:
         """Show one person a line; it is worth one try only, for it changes nothing."""
@@ -102,7 +102,7 @@ class Fulfilment:
             if response_url is not None:
                 await self.slack.respond(response_url, message, private=True)
             elif trigger_id is not None:
-                await self.slack.open_dialog(trigger_id, cards.DIALOG, message)
+                await self.slack.open_dialog(trigger_id, replies.DIALOG, message)
         except SlackError as error:
             log.warning("private_reply_failed", error=str(error))
 
@@ -240,7 +240,7 @@ class Fulfilment:
     async def _post_somewhere(self, outcome: Outcome, known: Request | None) -> None:
         """In the channel, by the response_url, or to the person who decided."""
         request = known or await self.ledger.require(outcome.request_id)
-        message = cards.toast(request, outcome)
+        message = outcomes.toast(request, outcome)
         try:
             await self.slack.post(request.channel, message)
         except SlackRejected as error:

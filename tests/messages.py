@@ -129,70 +129,73 @@ def rows() -> list[Row]:
 def _cards() -> Iterator[Row]:
     who, rules = "the channel", Rules()
     unlisted = replace(REQUEST, phone=None, label=None, reason=None)
-    yield Row("Cards", "somebody has asked", who, cards.card(REQUEST, rules))
-    yield Row("Cards", "asked by an id without a list of numbers", who, cards.card(unlisted, rules))
-    yield Row("Cards", "asked by an id that the list does not name", who, cards.card(unlisted, Rules(listed=True)))
-    yield Row("Cards", "another person must confirm", who, cards.card(REQUEST, Rules(second_person=True)))
+    yield Row("Cards", "someone has requested it", who, cards.card(REQUEST, rules))
+    yield Row("Cards", "requested by an id without a list of numbers", who, cards.card(unlisted, rules))
+    yield Row("Cards", "requested by an id that the list does not name", who, cards.card(unlisted, Rules(listed=True)))
+    yield Row("Cards", "someone else must confirm", who, cards.card(REQUEST, Rules(second_person=True)))
     yield Row("Cards", "in a dry run", who, cards.card(replace(REQUEST, dry_run=True), rules))
-    yield Row("Cards", "confirmed, the call is under way", who, cards.card(CONFIRMED, rules))
-    yield Row("Cards", "tried again, the call is under way", who, cards.card(replace(CONFIRMED, attempt=2), rules))
+    yield Row("Cards", "confirmed, the call is in progress", who, cards.card(CONFIRMED, rules))
+    yield Row("Cards", "tried again, the call is in progress", who, cards.card(replace(CONFIRMED, attempt=2), rules))
     for name, request, _ in outcomes():
-        yield Row("Cards", f"ended: {name}", who, cards.card(request, rules))
+        yield Row("Cards", f"outcome: {name}", who, cards.card(request, rules))
+    account = Rules(account="Example Pty Ltd")
+    missing = ended(OutcomeCode.NOT_FOUND)
+    yield Row("Cards", "outcome: not found, and the account is known", who, cards.card(missing, account))
     over = replace(ended(OutcomeCode.TIMEOUT), expires_at=None)
-    yield Row("Cards", "ended: timeout, and the time to try again is over", who, cards.card(over, rules))
+    yield Row("Cards", "outcome: timeout, and the deadline to try again has passed", who, cards.card(over, rules))
 
 
 def _toasts() -> Iterator[Row]:
     for name, request, outcome in outcomes():
-        yield Row("New messages", f"ended: {name}", "the channel", outcome_views.toast(request, outcome))
+        yield Row("New messages", f"outcome: {name}", "the channel", outcome_views.toast(request, outcome))
 
 
 def _private() -> Iterator[Row]:
-    who = "who asked"
+    who = "the requester"
     may = replies.rights(_policy())
-    yield Row("Private lines", "the command with `help`, or alone", who, replies.usage(may))
-    yield Row("Private lines", "the same, with a list of numbers", who, replies.usage(may, listed=True))
-    yield Row("Private lines", "the command alone, with a list of numbers", who, replies.picker())
+    yield Row("Private replies", "the command with `help`, or alone", who, replies.usage(may))
+    yield Row("Private replies", "the same, with a list of numbers", who, replies.usage(may, listed=True))
+    yield Row("Private replies", "the command alone, with a list of numbers", who, replies.picker())
     link = "https://example.slack.com/archives/C0NUMBERS/p1"
     for when, request in {
-        "a card for the number waits": REQUEST,
-        "the call for the number is under way": CONFIRMED,
+        "a card for the number is waiting": REQUEST,
+        "the call for the number is in progress": CONFIRMED,
         "the number can be tried again": ended(OutcomeCode.TIMEOUT),
     }.items():
-        yield Row("Private lines", when, who, replies.pointer(request, link))
-    yield Row("Private lines", "the same, and Slack gives no link", who, replies.pointer(REQUEST, None))
-    yield Row("Private lines", "Slack refused the card", who, replies.card_not_posted(REQUEST, known=True))
+        yield Row("Private replies", when, who, replies.pointer(request, link))
+    yield Row("Private replies", "a card is waiting, and Slack gives no link", who, replies.pointer(REQUEST, None))
+    yield Row("Private replies", "Slack refused the card", who, replies.card_not_posted(REQUEST, known=True))
     yield Row(
-        "Private lines", "Slack gave no answer about the card", who, replies.card_not_posted(REQUEST, known=False)
+        "Private replies", "Slack gave no answer about the card", who, replies.card_not_posted(REQUEST, known=False)
     )
     kept = ended(OutcomeCode.KEPT, replace(REQUEST, decided_by=BEN, decided_at=NOON))
     several = [REQUEST, ended(OutcomeCode.SUCCEEDED, replace(CONFIRMED, attempt=2)), kept]
-    yield Row("Private lines", "`history`", who, replies.history(several))
-    yield Row("Private lines", "`history`, and nobody has asked yet", who, replies.history([]))
+    yield Row("Private replies", "`history`", who, replies.history(several))
+    yield Row("Private replies", "`history`, and nobody has requested anything yet", who, replies.history([]))
 
 
 def _late() -> Iterator[Row]:
     again = replace(ended(OutcomeCode.TIMEOUT), expires_at=None)
     for when, request in {
-        "the card has changed meanwhile": REQUEST,
-        "somebody else has confirmed": CONFIRMED,
+        "the card has changed in the meantime": REQUEST,
+        "someone else has confirmed": CONFIRMED,
         "it was kept": ended(OutcomeCode.KEPT, replace(REQUEST, decided_by=BEN, decided_at=NOON)),
-        "its time is over": ended(OutcomeCode.EXPIRED, REQUEST),
+        "its deadline has passed": ended(OutcomeCode.EXPIRED, REQUEST),
         "a later request has replaced it": ended(OutcomeCode.REPLACED, REQUEST),
         "it is done": ended(OutcomeCode.SUCCEEDED),
         "it was a dry run": ended(OutcomeCode.DRY_RUN),
         "that attempt has ended, it can be tried again": ended(OutcomeCode.TIMEOUT),
         "that attempt has ended for good": again,
     }.items():
-        yield Row("A press too late", when, "who pressed", replies.stale_click(request))
+        yield Row("Late clicks", when, "the person who clicked", replies.stale_click(request))
 
 
 def _refusals() -> Iterator[Row]:
-    def said(when: str, do: Callable[[], object], who: str = "who asked") -> Row:
+    def said(when: str, do: Callable[[], object], who: str = "the requester") -> Row:
         try:
             do()
         except RequestDenied as refusal:
-            return Row("Refusals", when, who, blocks.private(str(refusal)))
+            return Row("Denials and errors", when, who, blocks.private(str(refusal)))
         raise AssertionError(f"nothing was refused: {when}")
 
     for when, text, known in [
@@ -221,18 +224,18 @@ def _refusals() -> Iterator[Row]:
         ("the workspace cannot be read", Denial.UNKNOWN_TEAM, {}),
     ]:
         sentence = replies.denied(denial, _policy(**changes), ANA if denial is Denial.REQUESTER else "U0GIL")
-        yield Row("Refusals", when, "who requested or clicked", blocks.private(sentence))
+        yield Row("Denials and errors", when, "the person who requested or clicked", blocks.private(sentence))
     other: list[tuple[str, str, str | BotError]] = [
-        ("a button of another bot", "who pressed", replies.UNKNOWN_BUTTON),
-        ("a button of another database", "who pressed", NO_RECORD),
-        ("another command", "who asked", ONE_COMMAND),
-        ("what Slack sent is odd", "who asked or pressed", payloads.SENTENCE),
-        ("the database is away", "who asked or pressed", LedgerError()),
-        ("the database went away in between", "who asked or pressed", LedgerError(IN_BETWEEN)),
-        ("something unexpected", "who asked or pressed", errors.unexpected("1a2b3c4d")),
+        ("a button of another bot", "the person who clicked", replies.UNKNOWN_BUTTON),
+        ("a button of another database", "the person who clicked", NO_RECORD),
+        ("another command", "the requester", ONE_COMMAND),
+        ("the bot cannot read what Slack sent", "the person who requested or clicked", payloads.SENTENCE),
+        ("the database is unavailable", "the person who requested or clicked", LedgerError()),
+        ("the database became unavailable in between", "the person who requested or clicked", LedgerError(IN_BETWEEN)),
+        ("an unexpected error", "the person who requested or clicked", errors.unexpected("1a2b3c4d")),
     ]
     for when, who, error in other:
-        yield Row("Refusals", when, who, blocks.private(str(error)))
+        yield Row("Denials and errors", when, who, blocks.private(str(error)))
 
 
 def _policy(**changes: Any) -> AccessPolicy:
@@ -247,7 +250,7 @@ def _policy(**changes: Any) -> AccessPolicy:
 
 
 def _home() -> Iterator[Row]:
-    who = "who opens it"
+    who = "the person who opens it"
     rules, rights = Rules(account="Example Pty Ltd"), replies.rights(_policy())
     kept = ended(OutcomeCode.KEPT, replace(REQUEST, decided_by=BEN, decided_at=NOON))
     pages = {
@@ -277,7 +280,7 @@ def table() -> str:
         "# Every message that a person can see",
         "",
         "Written by `python tools/docs.py` from the bot's own functions, and compared by CI. Names, numbers and",
-        "times are made up; times are Slack dates, so each reader sees them in the own time zone.",
+        "times are made up; times are Slack dates, so each reader sees them in their own time zone.",
     ]
     part = ""
     for row in rows():

@@ -40,7 +40,7 @@ def test_words(row: Row) -> None:
     assert not JARGON.search(text.replace("API key", "")), JARGON.search(text)
     assert not re.search(r"\d{4}-\d\d-\d\d|\d\d:\d\d", re.sub(r"<!date\^[^>]*>", "", text))
     assert "!" not in re.sub(r"<![^>]*>", "", text)
-    if "Support line" in text and row.part != "Refusals":
+    if "Support line" in text and row.part != "Denials and errors":
         assert text.count(f"`{NUMBER}`") == text.count(f'"Support line"* (`{NUMBER}`)') + len(
             re.findall(rf'"Support line"(\?\*| was not unsubscribed\*|) \(`{NUMBER}`\)', text)
         )
@@ -60,7 +60,7 @@ NEXT_STEP = re.compile(
 )
 
 
-@pytest.mark.parametrize("row", [r for r in ROWS if r.values[0].part in ("Refusals", "A press too late")])  # type: ignore[union-attr]
+@pytest.mark.parametrize("row", [r for r in ROWS if r.values[0].part in ("Denials and errors", "Late clicks")])  # type: ignore[union-attr]
 def test_refusals_say_the_next_step(row: Row) -> None:
     """Whoever is refused learns what to do instead, or that nothing is left to do."""
     assert NEXT_STEP.search(row.message.text)

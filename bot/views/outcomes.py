@@ -26,8 +26,7 @@ class OutcomeText:
 _REFUSED = "Not unsubscribed: {number}"
 _UNKNOWN = "Outcome unknown: {number}"
 _MAYBE = "The number may or may not be unsubscribed."
-_LOOK = "Check in Cellcast whether the number is still subscribed."
-_IF_SUBSCRIBED = f"{_LOOK} If it is, {{again}}."
+_IF_SUBSCRIBED = "Check in Cellcast whether the number is still subscribed. If it is, {again}."
 
 OUTCOME_TEXT = {
     OutcomeCode.SUCCEEDED: OutcomeText(
@@ -125,7 +124,10 @@ def explanation(request: Request, outcome: Outcome, *, can_try: bool, account: s
     text = OUTCOME_TEXT[outcome.code]
     what = text.what
     if still_unknown(outcome):
-        what = f"Attempt {outcome.attempt}: {what} However, an earlier attempt has an unknown outcome. {_MAYBE} {_LOOK}"
+        what = (
+            f"Attempt {outcome.attempt}: {what} However, an earlier attempt has an unknown outcome. {_MAYBE} "
+            "Before you try again, check in Cellcast whether the number is still subscribed."
+        )
     again = "click Try Again on the card" if can_try else f"request it again with {command(request)}"
     wait = "a minute" if outcome.retry_at is None else f"until {moment(outcome.retry_at)}"
     return f"{what} {next_step(outcome.code, again, wait, account)}".strip()

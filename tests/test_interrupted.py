@@ -304,7 +304,7 @@ async def test_nothing_sent_after_an_unknown_attempt(
     await sweep(bot, clock, 16)
     for text in (toasts(workspace)[-1], current(workspace, card).text):
         assert text.startswith("*Outcome still unknown: ")
-        assert "an earlier attempt ended as unknown" in text
+        assert "an earlier attempt has an unknown outcome" in text
 
 
 async def sweep_once(bot: Bot, clock: Clock) -> None:

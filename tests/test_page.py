@@ -198,7 +198,7 @@ async def test_second_person(demo: Demo) -> None:
     await demo.type(f"/unsubscribe-number {SUPPORT}")
     await demo.see("Someone other than @Ana must confirm.")
     await demo.press("Unsubscribe Number", sure="Unsubscribe Number")
-    await demo.see("You asked for this yourself")
+    await demo.see("You requested this yourself")
     assert demo.cellcast.calls == []
     await demo.be("Ben")
     await demo.press("Unsubscribe Number", sure="Unsubscribe Number")
@@ -241,7 +241,7 @@ async def test_kill_and_restart(demo: Demo) -> None:
     await demo.tab.get_by_role("button", name="Kill and restart the bot").click()
     await expect(demo.tab.get_by_text("The bot is down")).to_be_visible()
     await expect(demo.tab.get_by_text("The bot runs")).to_be_visible(timeout=20_000)
-    await demo.see("The bot was stopped during the call and the answer is lost.", seconds=20)
+    await demo.see("The bot was interrupted during the call to Cellcast and did not get the answer.", seconds=20)
     assert len(demo.cellcast.calls) == 1
 
 

@@ -192,7 +192,7 @@ async def test_try_again_ends_with_its_time(bot: Bot, workspace: Workspace, cell
     await workspace.press(ANA, card, "Try Again")
     await settled(bot)
     assert len(cellcast.calls) == 1
-    assert "that attempt has ended" in private(workspace, ANA)[0]
+    assert "That attempt has ended" in private(workspace, ANA)[0]
     await bot.fulfilment.sweep()
     await settled(bot)
     closed = current(workspace, card)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bot.domain.access import AccessPolicy, Denial
-from bot.domain.models import Message, Outcome, Request
+from bot.domain.models import Message, Request
 from bot.domain.status import OutcomeCode, Status
 from bot.views.blocks import Block, context, message, plain_text, private, section
 from bot.views.outcomes import OUTCOME_TEXT, still_unknown
@@ -142,29 +142,30 @@ def card_not_posted(request: Request, *, known: bool) -> Message:
 def stale_click(request: Request) -> Message:
     """Return the answer to a click that changed nothing: what happened before it."""
     who, when = person(request.decided_by), moment(request.decided_at or 0)
-    said = {
-        Status.PENDING: "This card has changed. Please look at it again.",
-        Status.CONFIRMED: f"{who} already confirmed this ({when}). Cellcast's answer will follow.",
-        Status.KEPT: f"{who} already clicked Keep Number ({when}). Nothing was sent to Cellcast.",
-        Status.EXPIRED: f"The deadline to confirm has passed ({moment(_settled_at(request.outcome))}). "
-        f"Nothing was sent to Cellcast. Request it again: {command(request)}",
-        Status.REPLACED: f"{OUTCOME_TEXT[OutcomeCode.REPLACED].what} {OUTCOME_TEXT[OutcomeCode.REPLACED].next_step}",
-        Status.SUCCEEDED: f"{who} already confirmed this ({when}). {_done(request.outcome)}",
-    }.get(request.status)
-    if said is None:
-        again = "You can click Try Again on the card." if request.expires_at is not None else ""
-        again = again or f"Request it again: {command(request)}"
-        said = f"{who} already confirmed this ({when}), and that attempt has ended. {again}"
+    again = f"Request it again: {command(request)}"
+    if request.status is Status.PENDING:
+        said = "This card has changed. Please look at it again."
+    elif request.status is Status.KEPT:
+        said = f"{who} already clicked Keep Number ({when}). Nothing was sent to Cellcast."
+    elif request.status is Status.EXPIRED:
+        deadline = moment(request.outcome.settled_at if request.outcome else 0)
+        said = f"The deadline to confirm has passed ({deadline}). Nothing was sent to Cellcast. {again}"
+    elif request.status is Status.REPLACED:
+        said = f"{OUTCOME_TEXT[OutcomeCode.REPLACED].what} {OUTCOME_TEXT[OutcomeCode.REPLACED].next_step}"
+    else:
+        said = f"{who} already confirmed this ({when}). {_since_then(request, again)}"
     return private(f"{begin(number(request))}: {said}")
 
 
-def _settled_at(outcome: Outcome | None) -> float:
-    return outcome.settled_at if outcome else 0
-
-
-def _done(outcome: Outcome | None) -> str:
-    dry = outcome is not None and outcome.code is OutcomeCode.DRY_RUN
-    return "It was a dry run: nothing was sent to Cellcast." if dry else "The number is unsubscribed."
+def _since_then(request: Request, again: str) -> str:
+    """Return what became of a confirmed request."""
+    if request.status is Status.CONFIRMED:
+        return "Cellcast's answer will follow."
+    if request.outcome is not None and request.outcome.code is OutcomeCode.DRY_RUN:
+        return "It was a dry run: nothing was sent to Cellcast."
+    if request.status is Status.SUCCEEDED:
+        return "The number is unsubscribed."
+    return f"That attempt has ended. {again if request.expires_at is None else 'You can click Try Again on the card.'}"
 
 
 def rights(policy: AccessPolicy) -> str:

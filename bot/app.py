@@ -28,7 +28,7 @@ from bot.receivers import http
 from bot.receivers.bolt import Dispatcher, Send, make_app
 from bot.service.access import Access
 from bot.service.executor import GRACE, Executor
-from bot.service.home_publisher import Home
+from bot.service.home_publisher import HomePublisher
 from bot.service.notifier import Notifier
 from bot.service.scheduler import SWEEP_EVERY, Scheduler
 from bot.settings import APP_PAGE, Settings
@@ -91,7 +91,7 @@ class Bot:
         app = make_app(self.slack, me)
         self.dispatcher = Dispatcher(app, self.notifier, self.tasks, self.metrics)
         access = Access(settings, str(me["team_id"]), self.slack, self.now, enterprise_id=me.get("enterprise_id"))
-        self.home = Home(self.ledger, self.slack, access, self.tasks, rules, settings.dry_run, self.now)
+        self.home = HomePublisher(self.ledger, self.slack, access, self.tasks, rules, settings.dry_run, self.now)
         self.notifier.on_change = self.home.refresh
         numbers = Numbers(settings.numbers_file)
         await numbers.current()

@@ -37,7 +37,7 @@ class LedgerError(BotError):
 
     def __init__(
         self,
-        sentence: str = "The bot cannot reach its record right now. This was not recorded and nothing was done. "
+        sentence: str = "The bot can't reach its database right now. This was not recorded, and nothing was done. "
         "Please try again in a moment.",
     ) -> None:
         super().__init__(sentence)
@@ -90,6 +90,6 @@ def report(error: BaseException, **where: object) -> str:
 def unexpected(reference: str) -> str:
     """The sentence for what nobody expected."""
     return (
-        f"Something unexpected went wrong in the bot. Please give an administrator the reference {reference}: "
-        "the bot's log has the same number. Nothing is sent to Cellcast without a press of the button on a card."
+        f"The bot had an unexpected error. Please give an administrator the reference {reference}: it is in the bot's "
+        "log too. Nothing is sent to Cellcast unless someone clicks the button on a card."
     )

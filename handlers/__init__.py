@@ -11,7 +11,7 @@ from slack_bolt.response import BoltResponse
 
 from bot.errors import RequestDenied
 from bot.receivers.payloads import private_ack
-from bot.views import cards
+from bot.views import blocks, replies
 from handlers import actions, commands, events, options
 from handlers.context import ONE_COMMAND, Services, reply_privately, sentence_of
 
@@ -27,11 +27,11 @@ def register(app: AsyncApp, services: Services) -> None:
 
     @app.action(re.compile(""))
     async def other_button() -> None:
-        raise RequestDenied(cards.STRANGE_BUTTON)
+        raise RequestDenied(replies.UNKNOWN_BUTTON)
 
     @app.options(re.compile(""))
     async def other_menu() -> None:
-        raise RequestDenied(cards.STRANGE_BUTTON)
+        raise RequestDenied(replies.UNKNOWN_BUTTON)
 
     @app.event(re.compile(""))
     async def other_event() -> None:
@@ -44,7 +44,7 @@ def register(app: AsyncApp, services: Services) -> None:
             return private_ack(sentence)
         if body.get("type") == "block_suggestion":  # a menu can show no sentence: the choice will
             return BoltResponse(status=200, body={"options": []})
-        reply_privately(services, context, cards.private(sentence))
+        reply_privately(services, context, blocks.private(sentence))
         return BoltResponse(status=200, body="")
 
     app.error(answer_error)

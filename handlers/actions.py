@@ -9,11 +9,11 @@ from slack_bolt.async_app import AsyncApp
 from slack_bolt.context.ack.async_ack import AsyncAck
 from slack_bolt.context.async_context import AsyncBoltContext
 
+from bot.domain.access import Person
 from bot.domain.models import Click, Request
 from bot.errors import RequestDenied
 from bot.receivers.payloads import BlockActions
-from bot.service.access import Person
-from bot.views import cards
+from bot.views import cards, replies
 from handlers.context import Services, after_ack, payload_of, reply_privately
 
 log = structlog.get_logger("bot.actions")
@@ -61,7 +61,7 @@ async def read_click(services: Services, payload: BlockActions) -> Click:
     person = Person(payload.user.id, payload.user.team_id)
     await services.access.check(person, channel, about)
     if value is None:
-        raise RequestDenied(cards.STRANGE_BUTTON)
+        raise RequestDenied(replies.UNKNOWN_BUTTON)
     if channel is None:
         await services.access.check(person, (await find(services, value[1])).channel, about)
     return Click(
@@ -97,4 +97,4 @@ async def reject_stale_click(services: Services, context: AsyncBoltContext, clic
     else:
         request = await find(services, click.request_id)
         after_ack(context, services.notifier.update_clicked_card(click))
-    reply_privately(services, context, cards.too_late(request))
+    reply_privately(services, context, replies.stale_click(request))

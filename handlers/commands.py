@@ -9,12 +9,13 @@ from slack_bolt.async_app import AsyncApp
 from slack_bolt.context.ack.async_ack import AsyncAck
 from slack_bolt.context.async_context import AsyncBoltContext
 
+from bot.domain.access import Person
 from bot.domain.models import NewRequest
 from bot.domain.numbers import Number, NumberList
 from bot.errors import RequestDenied
 from bot.receivers.payloads import Command
-from bot.service.access import Person
-from bot.views import cards
+from bot.views import replies, text
+from bot.views.text import COMMAND, EXAMPLE, escape, name
 from handlers.context import Services, after_ack, answer_command, payload_of, reply_on_error
 
 # What people paste around an id: quotes, backticks, brackets, and characters that show nothing.
@@ -72,8 +73,8 @@ def _named(text: str, has_id: bool, known: NumberList) -> tuple[Number, str]:
     else:
         what = "This is not the id of a virtual number"
     shown = text.strip()
-    shown = cards.escape(shown if len(shown) <= MAX_ECHO else shown[:MAX_ECHO] + "…")
-    way = f"`{cards.COMMAND}` alone lets you choose one. " if known.by_id else ""
+    shown = escape(shown if len(shown) <= MAX_ECHO else shown[:MAX_ECHO] + "…")
+    way = f"`{COMMAND}` alone lets you choose one. " if known.by_id else ""
     raise RequestDenied(
         f"{what}: {shown}\n{way}An id has 24 hexadecimal digits (0-9, a-f) and stands in Cellcast. {_example(known)}"
     )
@@ -82,8 +83,8 @@ def _named(text: str, has_id: bool, known: NumberList) -> tuple[Number, str]:
 def _example(known: NumberList) -> str:
     number = next(iter(known.by_id.values()), None)
     if number is None:
-        return f"Example: `{cards.EXAMPLE}`"
-    return f"Example: `{cards.COMMAND} {number.phone or cards.name(None, number.label)}`"
+        return f"Example: `{EXAMPLE}`"
+    return f"Example: `{COMMAND} {number.phone or name(None, number.label)}`"
 
 
 async def request_card(
@@ -117,23 +118,23 @@ async def request_card(
 def register(app: AsyncApp, services: Services) -> None:
     """Listen for the command."""
 
-    @app.command(cards.COMMAND)
+    @app.command(text.COMMAND)
     async def unsubscribe_number(ack: AsyncAck, context: AsyncBoltContext) -> None:
         """Answer help, history and the picker in the ack; ack a permitted request, which goes on in the background."""
         command = payload_of(context, Command)
         words = words_of(command.text)
         if words == ["help"] or not (words or services.numbers.path):
-            usage = cards.usage(services.access.rights(), listed=services.numbers.path is not None)
+            usage = replies.usage(services.access.rights(), listed=services.numbers.path is not None)
             await answer_command(services, ack, context, usage)
             return
         await services.access.check(Person(command.user_id, command.team_id), command.channel_id)
         known = await services.numbers.current()
         if not words:
             known.usable()
-            await answer_command(services, ack, context, cards.picker())
+            await answer_command(services, ack, context, replies.picker())
         elif words == ["history"]:
             found = await services.ledger.history(limit=HISTORY)
-            await answer_command(services, ack, context, cards.history([request for request, _ in found]))
+            await answer_command(services, ack, context, replies.history([request for request, _ in found]))
         else:
             number, reason = number_and_reason(command.text, known)
             requesting = request_card(

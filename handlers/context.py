@@ -18,13 +18,14 @@ from bot.ledger.store import Ledger
 from bot.receivers.payloads import Payload
 from bot.service.access import Access
 from bot.service.executor import Executor
-from bot.service.home_publisher import Home
+from bot.service.home_publisher import HomePublisher
 from bot.service.notifier import Notifier
 from bot.settings import Settings
 from bot.tasks import Tasks
-from bot.views import cards
+from bot.views import blocks
+from bot.views.text import COMMAND
 
-ONE_COMMAND = f"The bot knows the command `{cards.COMMAND}` only. `{cards.COMMAND} help` explains it."
+ONE_COMMAND = f"The bot knows the command `{COMMAND}` only. `{COMMAND} help` explains it."
 
 P = TypeVar("P", bound=Payload)
 
@@ -39,7 +40,7 @@ class Services:
     executor: Executor
     notifier: Notifier
     numbers: Numbers
-    home: Home
+    home: HomePublisher
     tasks: Tasks
     now: Callable[[], float]
 
@@ -77,7 +78,7 @@ async def reply_on_error(services: Services, payload: Payload, work: Awaitable[N
     try:
         await work
     except Exception as error:  # noqa: BLE001 - every error becomes a sentence, as in `register`
-        reply = cards.private(sentence_of(error))
+        reply = blocks.private(sentence_of(error))
         await services.notifier.send_private(payload.response_url, reply, payload.trigger_id)
 
 

@@ -11,11 +11,13 @@ from slack_bolt.context.ack.async_ack import AsyncAck
 from slack_bolt.context.async_context import AsyncBoltContext
 
 from bot.clients.slack import fits_in_ack
+from bot.domain.access import Person
 from bot.domain.numbers import NUMBER_ID, Number
 from bot.errors import LedgerError, SlackError
 from bot.receivers.payloads import BlockActions, Suggestion
-from bot.service.access import Person
-from bot.views import cards
+from bot.views import replies
+from bot.views.blocks import Block
+from bot.views.text import name
 from handlers.commands import request_card
 from handlers.context import Services, after_ack, payload_of, reply_on_error
 
@@ -26,7 +28,7 @@ MAX_OPTIONS = 100
 def register(app: AsyncApp, services: Services) -> None:
     """Listen for what is typed in the picker, and for the choice."""
 
-    @app.options(cards.PICK)
+    @app.options(replies.PICK)
     async def suggest(ack: AsyncAck, context: AsyncBoltContext) -> None:
         """Offer the numbers that fit what was typed, those with an open card marked."""
         payload = payload_of(context, Suggestion)
@@ -36,11 +38,11 @@ def register(app: AsyncApp, services: Services) -> None:
         with contextlib.suppress(LedgerError):  # the choice finds the open card without the mark too
             has_card = {r.number_id for r in await services.ledger.open_requests(services.now())}
         options = [
-            cards.option(n.id, cards.name(n.phone, n.label), has_card=n.id in has_card) for n in fitting[:MAX_OPTIONS]
+            replies.option(n.id, name(n.phone, n.label), has_card=n.id in has_card) for n in fitting[:MAX_OPTIONS]
         ]
         await ack(**_menu(options, len(fitting)))
 
-    @app.action(cards.PICK)
+    @app.action(replies.PICK)
     async def pick(ack: AsyncAck, context: AsyncBoltContext) -> None:
         """Ack the choice; the request for the number is stored in the background, and the picker makes way."""
         payload = payload_of(context, BlockActions)
@@ -52,14 +54,14 @@ def register(app: AsyncApp, services: Services) -> None:
         await ack()
 
 
-def _menu(options: list[cards.Block], total: int) -> dict[str, Any]:
+def _menu(options: list[Block], total: int) -> dict[str, Any]:
     """Return the answer of the menu: every option, or as many as an ack can carry and a label that says so."""
     everything = {"options": options}
     if len(options) == total and fits_in_ack(everything):
         return everything
 
     def part(count: int) -> dict[str, Any]:
-        return {"option_groups": [cards.option_group(options[:count], total)]}
+        return {"option_groups": [replies.option_group(options[:count], total)]}
 
     first_too_many = bisect_left(range(len(options) + 1), True, key=lambda count: not fits_in_ack(part(count)))
     return part(first_too_many - 1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -10,18 +9,17 @@ from functools import partial
 from typing import Any
 
 from bot import errors
-from bot.clients.slack import Slack
+from bot.domain.access import AccessPolicy, Denial
 from bot.domain.models import Message, Outcome, Request
 from bot.domain.numbers import Number, NumberList
 from bot.domain.status import OutcomeCode, Status
 from bot.errors import BotError, LedgerError, RequestDenied
 from bot.ledger.database import COMMIT_UNKNOWN
 from bot.receivers import payloads
-from bot.service import access
-from bot.service import home_publisher as home
-from bot.service.access import Access, Person
+from bot.service.access import policy_of
 from bot.settings import Settings
-from bot.views import cards
+from bot.views import blocks, cards, home, replies
+from bot.views import outcomes as outcome_views
 from bot.views.cards import Rules
 from handlers.actions import NO_RECORD
 from handlers.commands import number_and_reason
@@ -131,68 +129,73 @@ def rows() -> list[Row]:
 def _cards() -> Iterator[Row]:
     who, rules = "the channel", Rules()
     unlisted = replace(REQUEST, phone=None, label=None, reason=None)
-    yield Row("Cards", "somebody has asked", who, cards.card(REQUEST, rules))
-    yield Row("Cards", "asked by an id without a list of numbers", who, cards.card(unlisted, rules))
-    yield Row("Cards", "asked by an id that the list does not name", who, cards.card(unlisted, Rules(listed=True)))
-    yield Row("Cards", "another person must confirm", who, cards.card(REQUEST, Rules(second_person=True)))
+    yield Row("Cards", "someone has requested it", who, cards.card(REQUEST, rules))
+    yield Row("Cards", "requested by an id without a list of numbers", who, cards.card(unlisted, rules))
+    yield Row("Cards", "requested by an id that the list does not name", who, cards.card(unlisted, Rules(listed=True)))
+    yield Row("Cards", "someone else must confirm", who, cards.card(REQUEST, Rules(second_person=True)))
     yield Row("Cards", "in a dry run", who, cards.card(replace(REQUEST, dry_run=True), rules))
-    yield Row("Cards", "confirmed, the call is under way", who, cards.card(CONFIRMED, rules))
-    yield Row("Cards", "tried again, the call is under way", who, cards.card(replace(CONFIRMED, attempt=2), rules))
+    yield Row("Cards", "confirmed, the call is in progress", who, cards.card(CONFIRMED, rules))
+    yield Row("Cards", "tried again, the call is in progress", who, cards.card(replace(CONFIRMED, attempt=2), rules))
     for name, request, _ in outcomes():
-        yield Row("Cards", f"ended: {name}", who, cards.card(request, rules))
+        yield Row("Cards", f"outcome: {name}", who, cards.card(request, rules))
+    account = Rules(account="Example Pty Ltd")
+    missing = ended(OutcomeCode.NOT_FOUND)
+    yield Row("Cards", "outcome: not found, and the account is known", who, cards.card(missing, account))
     over = replace(ended(OutcomeCode.TIMEOUT), expires_at=None)
-    yield Row("Cards", "ended: timeout, and the time to try again is over", who, cards.card(over, rules))
+    yield Row("Cards", "outcome: timeout, and the deadline to try again has passed", who, cards.card(over, rules))
 
 
 def _toasts() -> Iterator[Row]:
     for name, request, outcome in outcomes():
-        yield Row("New messages", f"ended: {name}", "the channel", cards.toast(request, outcome))
+        yield Row("New messages", f"outcome: {name}", "the channel", outcome_views.toast(request, outcome))
 
 
 def _private() -> Iterator[Row]:
-    who = "who asked"
-    may = _access().rights()
-    yield Row("Private lines", "the command with `help`, or alone", who, cards.usage(may))
-    yield Row("Private lines", "the same, with a list of numbers", who, cards.usage(may, listed=True))
-    yield Row("Private lines", "the command alone, with a list of numbers", who, cards.picker())
+    who = "the requester"
+    may = replies.rights(_policy())
+    yield Row("Private replies", "the command with `help`, or alone", who, replies.usage(may))
+    yield Row("Private replies", "the same, with a list of numbers", who, replies.usage(may, listed=True))
+    yield Row("Private replies", "the command alone, with a list of numbers", who, replies.picker())
     link = "https://example.slack.com/archives/C0NUMBERS/p1"
     for when, request in {
-        "a card for the number waits": REQUEST,
-        "the call for the number is under way": CONFIRMED,
+        "a card for the number is waiting": REQUEST,
+        "the call for the number is in progress": CONFIRMED,
         "the number can be tried again": ended(OutcomeCode.TIMEOUT),
     }.items():
-        yield Row("Private lines", when, who, cards.pointer(request, link))
-    yield Row("Private lines", "the same, and Slack gives no link", who, cards.pointer(REQUEST, None))
-    yield Row("Private lines", "Slack refused the card", who, cards.card_not_posted(REQUEST, known=True))
-    yield Row("Private lines", "Slack gave no answer about the card", who, cards.card_not_posted(REQUEST, known=False))
+        yield Row("Private replies", when, who, replies.pointer(request, link))
+    yield Row("Private replies", "a card is waiting, and Slack gives no link", who, replies.pointer(REQUEST, None))
+    yield Row("Private replies", "Slack refused the card", who, replies.card_not_posted(REQUEST, known=True))
+    yield Row(
+        "Private replies", "Slack gave no answer about the card", who, replies.card_not_posted(REQUEST, known=False)
+    )
     kept = ended(OutcomeCode.KEPT, replace(REQUEST, decided_by=BEN, decided_at=NOON))
     several = [REQUEST, ended(OutcomeCode.SUCCEEDED, replace(CONFIRMED, attempt=2)), kept]
-    yield Row("Private lines", "`history`", who, cards.history(several))
-    yield Row("Private lines", "`history`, and nobody has asked yet", who, cards.history([]))
+    yield Row("Private replies", "`history`", who, replies.history(several))
+    yield Row("Private replies", "`history`, and nobody has requested anything yet", who, replies.history([]))
 
 
 def _late() -> Iterator[Row]:
     again = replace(ended(OutcomeCode.TIMEOUT), expires_at=None)
     for when, request in {
-        "the card has changed meanwhile": REQUEST,
-        "somebody else has confirmed": CONFIRMED,
+        "the card has changed in the meantime": REQUEST,
+        "someone else has confirmed": CONFIRMED,
         "it was kept": ended(OutcomeCode.KEPT, replace(REQUEST, decided_by=BEN, decided_at=NOON)),
-        "its time is over": ended(OutcomeCode.EXPIRED, REQUEST),
+        "its deadline has passed": ended(OutcomeCode.EXPIRED, REQUEST),
         "a later request has replaced it": ended(OutcomeCode.REPLACED, REQUEST),
         "it is done": ended(OutcomeCode.SUCCEEDED),
         "it was a dry run": ended(OutcomeCode.DRY_RUN),
         "that attempt has ended, it can be tried again": ended(OutcomeCode.TIMEOUT),
         "that attempt has ended for good": again,
     }.items():
-        yield Row("A press too late", when, "who pressed", cards.too_late(request))
+        yield Row("Late clicks", when, "the person who clicked", replies.stale_click(request))
 
 
 def _refusals() -> Iterator[Row]:
-    def said(when: str, do: Callable[[], object], who: str = "who asked") -> Row:
+    def said(when: str, do: Callable[[], object], who: str = "the requester") -> Row:
         try:
             do()
         except RequestDenied as refusal:
-            return Row("Refusals", when, who, cards.private(str(refusal)))
+            return Row("Denials and errors", when, who, blocks.private(str(refusal)))
         raise AssertionError(f"nothing was refused: {when}")
 
     for when, text, known in [
@@ -207,61 +210,63 @@ def _refusals() -> Iterator[Row]:
         ("a reason that is too long", f"{NUMBER} {'x' * 201}", NumberList()),
     ]:
         yield said(when, partial(number_and_reason, text, known))
-    for when, changes, person in [
-        ("who may not", {}, Person("U0GIL", "T0HOME")),
-        ("a member of another workspace", {}, Person(ANA, "T0OTHER")),
-        ("another channel", {"allowed_channels": "C0OTHER"}, Person(ANA, "T0HOME")),
+    for when, denial, changes in [
+        ("no permission", Denial.NOT_LISTED, {}),
+        ("a member of another workspace", Denial.OTHER_TEAM, {}),
+        ("another channel", Denial.CHANNEL, {"allowed_channels": "C0OTHER"}),
+        (
+            "another channel, and everyone may use the bot",
+            Denial.CHANNEL,
+            {"allowed_channels": "C0OTHER", "allowed_users": "*"},
+        ),
+        ("the requester confirms, but someone else must", Denial.REQUESTER, {}),
+        ("the user groups cannot be read", Denial.UNKNOWN_GROUPS, {}),
+        ("the workspace cannot be read", Denial.UNKNOWN_TEAM, {}),
     ]:
-        may = _access(**changes)
-        yield said(when, partial(_check, may, person), "who asked or pressed")
-    alone = _access(require_second_person="true")
-    yield said("who asked confirms, and another person must", lambda: alone.check_decision(ANA, REQUEST), "who pressed")
+        sentence = replies.denied(denial, _policy(**changes), ANA if denial is Denial.REQUESTER else "U0GIL")
+        yield Row("Denials and errors", when, "the person who requested or clicked", blocks.private(sentence))
     other: list[tuple[str, str, str | BotError]] = [
-        ("the user group cannot be read", "who asked or pressed", access.GROUPS_UNREADABLE),
-        ("the workspace cannot be read", "who asked or pressed", access.UNKNOWN_TEAM),
-        ("a button of another bot", "who pressed", cards.STRANGE_BUTTON),
-        ("a button of another database", "who pressed", NO_RECORD),
-        ("another command", "who asked", ONE_COMMAND),
-        ("what Slack sent is odd", "who asked or pressed", payloads.SENTENCE),
-        ("the database is away", "who asked or pressed", LedgerError()),
-        ("the database went away in between", "who asked or pressed", LedgerError(COMMIT_UNKNOWN)),
-        ("something unexpected", "who asked or pressed", errors.unexpected("1a2b3c4d")),
+        ("a button of another bot", "the person who clicked", replies.UNKNOWN_BUTTON),
+        ("a button of another database", "the person who clicked", NO_RECORD),
+        ("another command", "the requester", ONE_COMMAND),
+        ("the bot cannot read what Slack sent", "the person who requested or clicked", payloads.SENTENCE),
+        ("the database is unavailable", "the person who requested or clicked", LedgerError()),
+        (
+            "the database became unavailable in between",
+            "the person who requested or clicked",
+            LedgerError(COMMIT_UNKNOWN),
+        ),
+        ("an unexpected error", "the person who requested or clicked", errors.unexpected("1a2b3c4d")),
     ]
-    for when, who, sentence in other:
-        yield Row("Refusals", when, who, cards.private(str(sentence)))
+    for when, who, error in other:
+        yield Row("Denials and errors", when, who, blocks.private(str(error)))
 
 
-def _check(may: Access, person: Person) -> None:
-    asyncio.run(may.check(person, CHANNEL))
-
-
-def _access(**changes: Any) -> Access:
+def _policy(**changes: Any) -> AccessPolicy:
     settings = Settings(
         _env_file=None,
         slack_bot_token="xoxb-1",
         slack_app_token="xapp-1",
         cellcast_api_key="made-up-key",
-        allowed_users=f"{ANA},{BEN}",
-        **changes,
+        **{"allowed_users": f"{ANA},{BEN}"} | changes,
     )
-    # Only user groups would ask Slack anything.
-    return Access(settings, "T0HOME", Slack.__new__(Slack))
+    return policy_of(settings, "T0HOME", None)
 
 
 def _home() -> Iterator[Row]:
-    who = "who opens it"
-    about = [_access().rights(), "Cellcast account: Example Pty Ltd"]
+    who = "the person who opens it"
+    rules, rights = Rules(account="Example Pty Ltd"), replies.rights(_policy())
     kept = ended(OutcomeCode.KEPT, replace(REQUEST, decided_by=BEN, decided_at=NOON))
     pages = {
         "with an open request": home.page(
-            [REQUEST], [(r, r.outcome) for r in (ended(OutcomeCode.SUCCEEDED), kept) if r.outcome], Rules(), about
+            [REQUEST], [(r, r.outcome) for r in (ended(OutcomeCode.SUCCEEDED), kept) if r.outcome], rules, rights
         ),
-        "nothing yet": home.page([], [], Rules(), about),
-        "who may not": home.refused(f"You may not unsubscribe numbers. {_access().who_may()}"),
-        "Slack does not say who it is": home.refused(access.UNKNOWN_TEAM),
+        "nothing yet": home.page([], [], rules, rights),
+        "no permission": home.refused(replies.denied(Denial.NOT_LISTED, _policy(), "U0GIL")),
+        "Slack does not say who it is": home.refused(replies.denied(Denial.UNKNOWN_TEAM, _policy(), "U0GIL")),
     }
-    for when, blocks in pages.items():
-        yield Row("The App Home", when, who, Message(said_by(blocks), blocks))
+    for when, page in pages.items():
+        yield Row("The App Home", when, who, blocks.message(page))
 
 
 def said_by(blocks: list[dict[str, Any]]) -> str:
@@ -279,7 +284,7 @@ def table() -> str:
         "# Every message that a person can see",
         "",
         "Written by `python tools/docs.py` from the bot's own functions, and compared by CI. Names, numbers and",
-        "times are made up; times are Slack dates, so each reader sees them in the own time zone.",
+        "times are made up; times are Slack dates, so each reader sees them in their own time zone.",
     ]
     part = ""
     for row in rows():

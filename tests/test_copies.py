@@ -197,10 +197,12 @@ async def test_database_goes_away(
         assert cellcast.calls == []
         await settled(bot)
         for line in private(workspace, BEN):
-            assert "The bot cannot reach its record" in line or "The bot lost its record" in line
+            assert "The bot can't reach its database" in line or "The bot lost its record" in line
         # Nothing holds up the ack of a command, so its record can be waited for.
         (line,) = private(workspace, ANA)
-        assert "The bot cannot reach its record" in line or ("There is a card" in line and "under way" not in line)
+        assert "The bot can't reach its database" in line or (
+            "There is already an open card" in line and "in progress" not in line
+        )
         async with asyncio.timeout(10):
             while not cellcast.calls:
                 with contextlib.suppress(aiohttp.ClientError):

@@ -112,8 +112,9 @@ async def test_terminal_shows_who_sees_what(bot: Bot, workspace: Workspace) -> N
     await workspace.click(BEN, card, "Keep Number")
     await settled(bot)
     note = next(n for n in workspace.notes if n.to == GIL)
-    assert "Cellcast Bot (only Gil sees this)\n    You may not unsubscribe numbers. @Ana, @Ben may" in play.in_terminal(
-        note
+    assert (
+        "Cellcast Bot (only Gil sees this)\n    You don't have permission to unsubscribe numbers. Ask @Ana or @Ben"
+        in play.in_terminal(note)
     )
     assert "Cellcast Bot (edited)\n    Kept: virtual number" in play.in_terminal(current(workspace, card))
     assert "    [ Keep Number ]" in play.in_terminal(card)

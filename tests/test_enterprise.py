@@ -254,7 +254,7 @@ async def test_people_are_not_remembered_without_end(
     start: Start, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Only a bounded number of people is remembered; the oldest answer makes room."""
-    monkeypatch.setattr("bot.service.access.MAX_PEOPLE", 2)
+    monkeypatch.setattr("bot.clients.directory.MAX_PEOPLE", 2)
     async with start():
         for user in (GIL, BEN, ANA, ANA, BEN):
             assert await types(workspace, user, None)

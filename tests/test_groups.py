@@ -22,7 +22,7 @@ async def test_members_may(start: Start, workspace: Workspace, cellcast: Cellcas
         await workspace.click(GIL, card, "Unsubscribe Number")
         await settled(bot)
         assert private(workspace, GIL) == [
-            f"You may not unsubscribe numbers. <!subteam^{GROUP}>, <@{BEN}> may do so: ask one of them."
+            f"You don't have permission to unsubscribe numbers. Ask <!subteam^{GROUP}> or <@{BEN}>."
         ]
         await workspace.click(ANA, card, "Unsubscribe Number")
         await settled(bot)
@@ -38,7 +38,7 @@ async def test_person_taken_off_the_group(start: Start, workspace: Workspace, ce
         clock.advance(11)
         await workspace.click(ANA, card, "Unsubscribe Number")
         await settled(bot)
-        assert "You may not unsubscribe numbers" in private(workspace, ANA)[0]
+        assert "You don't have permission to unsubscribe numbers" in private(workspace, ANA)[0]
         assert public(workspace) == [card]
         await workspace.click(BEN, card, "Keep Number")
         await settled(bot)
@@ -54,7 +54,7 @@ async def test_person_taken_off_the_list_by_a_restart(start: Start, workspace: W
     async with start(allowed_users=BEN) as bot:
         await workspace.click(ANA, card, "Unsubscribe Number")
         await settled(bot)
-    assert "You may not unsubscribe numbers" in private(workspace, ANA)[0]
+    assert "You don't have permission to unsubscribe numbers" in private(workspace, ANA)[0]
     assert cellcast.calls == []
 
 

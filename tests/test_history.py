@@ -19,8 +19,8 @@ async def test_history_is_for_permitted_people(start: Start, workspace: Workspac
     async with start():
         await workspace.command(GIL, NUMBERS, "history")
         await workspace.command(ANA, NUMBERS, "history")
-    assert "You may not" in private(workspace, GIL)[0]
-    assert private(workspace, ANA) == ["Nobody has asked to unsubscribe a number yet."]
+    assert "You don't have permission" in private(workspace, GIL)[0]
+    assert private(workspace, ANA) == ["Nobody has requested to unsubscribe a number yet."]
 
 
 async def test_history_shows_the_last_ten(
@@ -45,13 +45,13 @@ async def test_history_shows_the_last_ten(
         (line,) = private(workspace, ANA)
         assert public(workspace)[-1].buttons
     title, newest, second, *others = line.split("\n")
-    assert title == "*The last requests, newest first*"
-    assert newest.startswith(f"• `{'a' * 24}` waits for confirmation: asked by <@{ANA}> <!date^")
-    assert second.startswith(f"• `{NUMBER}` was unsubscribed: asked by <@{ANA}> ")
+    assert title == "*The latest requests, newest first*"
+    assert newest.startswith(f"• `{'a' * 24}` is waiting for confirmation: requested by <@{ANA}> <!date^")
+    assert second.startswith(f"• `{NUMBER}` was unsubscribed: requested by <@{ANA}> ")
     assert f"confirmed by <@{BEN}>" in second
     assert second.endswith(", 2 attempts")
     assert len(others) == 8
-    assert all(f"was kept: asked by <@{ANA}>" in other for other in others)
+    assert all(f"was kept: requested by <@{ANA}>" in other for other in others)
 
     code, out, _ = await run_bot("history", settings=environment, cwd=tmp_path)
     assert code == 0
@@ -81,7 +81,7 @@ async def test_history_of_a_dry_run(
         await ask(workspace)
         await settled(bot)
         await workspace.command(BEN, NUMBERS, "history")
-    assert "waits for confirmation, dry run" in private(workspace, BEN)[0]
+    assert "is waiting for confirmation, dry run" in private(workspace, BEN)[0]
     _, out, _ = await run_bot("history", settings=environment, cwd=tmp_path)
     assert "(dry run)  pending" in out
 

@@ -53,9 +53,9 @@ async def test_nothing_yet(start: Start, workspace: Workspace, mode: str) -> Non
     async with start() as bot:
         await settled(bot)
         shown = await look(bot, workspace, ANA)
-    assert "Nothing waits for confirmation. Ask with `/unsubscribe-number` in a channel." in shown
-    assert "No request has ended yet." in shown
-    assert f"Who may ask and confirm: <@{ANA}>, <@{BEN}>." in shown
+    assert "No request is waiting for confirmation. Use `/unsubscribe-number` in a channel to make one." in shown
+    assert "No request has an outcome yet." in shown
+    assert f"<@{ANA}> and <@{BEN}> can request and confirm." in shown
     assert "Cellcast account: Stand-in Pty Ltd" in shown
     assert "Dry run" not in shown
 
@@ -70,7 +70,7 @@ async def test_press_in_home(start: Start, workspace: Workspace, cellcast: Cellc
         assert labels(workspace, BEN) == ["Unsubscribe Number", "Keep Number"]
         await workspace.click_in_home(BEN, workspace.home_buttons(BEN)[0])
         await workspace.until(
-            lambda: not labels(workspace, BEN) and "Last outcomes\n*Unsubscribed" in said(workspace, BEN)
+            lambda: not labels(workspace, BEN) and "Latest outcomes\n*Unsubscribed" in said(workspace, BEN)
         )
         await settled(bot)
     card, toast = public(workspace)
@@ -99,7 +99,7 @@ async def test_second_press_in_home(start: Start, workspace: Workspace, cellcast
     for _, view in workspace.dialogs:
         assert view["title"]["text"] == "Cellcast numbers"
         assert f"<@{ANA}>" in view["blocks"][0]["text"]["text"]
-        assert "has pressed Keep Number already" in view["blocks"][0]["text"]["text"]
+        assert "already clicked Keep Number" in view["blocks"][0]["text"]["text"]
 
 
 async def test_only_permitted_people_see_the_record(start: Start, workspace: Workspace, cellcast: Cellcast) -> None:
@@ -117,7 +117,9 @@ async def test_only_permitted_people_see_the_record(start: Start, workspace: Wor
         await settled(bot)
         assert "Only members of this bot's own" in workspace.dialogs[0][1]["blocks"][0]["text"]["text"]
     async with start(allowed_users=f"{ANA},{BEN}") as bot:
-        assert f"You may not unsubscribe numbers. <@{ANA}>, <@{BEN}> may" in await look(bot, workspace, BEN + "X")
+        assert f"You don't have permission to unsubscribe numbers. Ask <@{ANA}> or <@{BEN}>." in await look(
+            bot, workspace, BEN + "X"
+        )
     assert cellcast.calls == []
 
 
@@ -135,10 +137,10 @@ async def test_rules_hold_in_home(start: Start, workspace: Workspace, cellcast: 
         await workspace.click_in_home(ANA, button)
         await settled(bot)
     told = [view["blocks"][0]["text"]["text"] for _, view in workspace.dialogs]
-    assert "so another person must confirm" in told[0]
-    assert "not one that the bot knows" in told[1]
+    assert "so someone else must confirm it" in told[0]
+    assert "no longer knows this button" in told[1]
     assert "no record of this request" in told[2]
-    assert "cannot be unsubscribed in this channel" in told[3]
+    assert "can't be unsubscribed in this channel" in told[3]
     assert cellcast.calls == []
 
 
@@ -176,7 +178,7 @@ async def test_home_with_much_in_it(start: Start, workspace: Workspace, cellcast
             await ask(workspace, text=f"{number + 100:024x} {'<reason> & ' * 18}")
             clock.advance(1)
         shown = await look(bot, workspace, ANA)
-    assert "3 more are open; their cards stand in the channels." in shown
+    assert "3 more requests are open. Their cards are in the channels." in shown
     assert shown.count("*Not unsubscribed: virtual number") == 20
     assert f"{21:024x}" in shown
     assert f"{1:024x}" not in shown

@@ -62,7 +62,7 @@ async def test_new_request_has_its_own_card(
         assert card.buttons["Keep Number"]["value"] != fresh.buttons["Keep Number"]["value"]
         await workspace.click(BEN, card, "Unsubscribe Number")
         await settled(bot)
-        assert "a later request has replaced it" in private(workspace, BEN)[0]
+        assert "a later request replaced it" in private(workspace, BEN)[0]
         assert current(workspace, card).text.startswith("*Replaced: ")
     assert cellcast.calls == []
     await workspace.click(ANA, fresh, "Unsubscribe Number")

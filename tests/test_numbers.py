@@ -111,7 +111,7 @@ async def test_names_stand_everywhere(start: Start, listed: Path, workspace: Wor
         await settled(bot)
         await workspace.command(BEN, NUMBERS, '"Campaign & co."')
         await settled(bot)
-        assert f'card for +61 480 000 001 "Campaign &amp; co." (`{OTHER}`) already' in private(workspace, BEN)[0]
+        assert f'open card for +61 480 000 001 "Campaign &amp; co." (`{OTHER}`)' in private(workspace, BEN)[0]
         await workspace.click(BEN, card, "Unsubscribe Number")
         await settled(bot)
         await workspace.command(BEN, NUMBERS, "history")
@@ -141,7 +141,7 @@ async def test_ask_again_names_the_number(start: Start, listed: Path, workspace:
         await ask(workspace, text="Support line")
         await settled(bot)
         await advance(bot, clock, 60)
-    assert "Ask again with `/unsubscribe-number +61 480 000 000`." in public(workspace)[0].text
+    assert "request it again with `/unsubscribe-number +61 480 000 000`." in public(workspace)[0].text
 
 
 async def test_file_is_read_again(start: Start, listed: Path, workspace: Workspace) -> None:
@@ -249,7 +249,7 @@ async def test_picker_leads_to_the_card(start: Start, listed: Path, workspace: W
         await settled(bot)
         await workspace.command(ANA, NUMBERS, "  ")
         shown = picker(workspace)
-        assert "A card in the channel then asks for confirmation" in shown.text
+        assert "A card in the channel will ask for confirmation" in shown.text
         everything = await workspace.suggestions(ANA, shown, "")
         assert texts(everything) == [
             "+61 480 000 002",
@@ -299,14 +299,14 @@ async def test_choice_of_an_open_number(start: Start, listed: Path, workspace: W
         await workspace.choose(ANA, picker(workspace), option)
         await settled(bot)
     assert len(public(workspace)) == 1
-    assert 'There is a card for +61 480 000 000 "Support line"' in private(workspace, ANA)[-1]
+    assert 'There is already an open card for +61 480 000 000 "Support line"' in private(workspace, ANA)[-1]
 
 
 async def test_picker_is_for_permitted_people(start: Start, listed: Path, workspace: Workspace) -> None:
     """Nobody else is shown the list, or can choose from it; a choice that names no number does nothing."""
     async with start() as bot:
         await workspace.command(GIL, NUMBERS, "")
-        assert "You may not unsubscribe numbers." in private(workspace, GIL)[0]
+        assert "You don't have permission to unsubscribe numbers." in private(workspace, GIL)[0]
         await workspace.command(ANA, NUMBERS, "")
         shown = picker(workspace)
         (option,) = await workspace.suggestions(ANA, shown, "support")
@@ -318,7 +318,7 @@ async def test_picker_is_for_permitted_people(start: Start, listed: Path, worksp
         await workspace.choose(ANA, shown, option | {"value": "x"})
         await settled(bot)
     assert public(workspace) == []
-    assert "You may not unsubscribe numbers." in private(workspace, GIL)[1]
+    assert "You don't have permission to unsubscribe numbers." in private(workspace, GIL)[1]
     assert "Only members of this bot's own workspace" in private(workspace, ANA)[-1]
 
 
@@ -375,7 +375,7 @@ async def test_picker_without_the_ledger(start: Start, listed: Path, workspace: 
         await settled(bot)
         (tmp_path / "ledger.db").rmdir()
         (tmp_path / "away").rename(tmp_path / "ledger.db")
-    assert "This was not recorded and nothing was done" in private(workspace, ANA)[-1]
+    assert "This was not recorded, and nothing was done" in private(workspace, ANA)[-1]
     assert picker(workspace)
 
 
@@ -384,7 +384,7 @@ async def test_help_with_a_list(start: Start, listed: Path, workspace: Workspace
     async with start():
         await workspace.command(ANA, NUMBERS, "help")
     (line,) = private(workspace, ANA)
-    assert "its phone number, its label, or its id" in line
+    assert "its phone number, its label or its id" in line
     assert 'Example: `/unsubscribe-number "Support line" campaign ended`' in line
 
 
@@ -399,4 +399,4 @@ async def test_menu_of_another_bot(bot: Bot, workspace: Workspace) -> None:
     assert await workspace.suggestions(ANA, note, "") == []
     await workspace.choose(ANA, note, None)
     await settled(bot)
-    assert "This button is not one that the bot knows" in private(workspace, ANA)[0]
+    assert "The bot no longer knows this button" in private(workspace, ANA)[0]

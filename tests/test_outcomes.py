@@ -29,7 +29,12 @@ from tests.conftest import (
     text_of,
 )
 
-UNKNOWN = ["Outcome unknown", "may or may not be unsubscribed", "Look in Cellcast", "Click Try Again on the card"]
+UNKNOWN = [
+    "Outcome unknown",
+    "may or may not be unsubscribed",
+    "Check in Cellcast whether the number is still subscribed",
+    "If it is, click Try Again on the card",
+]
 REFUSED = ["Not unsubscribed", "Nothing was changed"]
 SILENT = envelope(message="", error={"errorMessage": "Number is locked"}, status=False)
 
@@ -57,20 +62,20 @@ async def confirmed(
         pytest.param(Answer(200, SILENT), [*REFUSED, "Number is locked"], False, id="the reason in error.errorMessage"),
         pytest.param(Answer(200, envelope("", status=False, error={"error": "Why"})), [*REFUSED, "Why"], False,
                      id="the reason in error.error"),
-        pytest.param(Answer(429, failure(429, "Slow down")), [*REFUSED, "in a minute", "Slow down"], True, id="429"),
-        pytest.param(Answer(429, b"busy", {"Retry-After": "90"}), [*REFUSED, "Try Again on the card after <!date^"], True,
+        pytest.param(Answer(429, failure(429, "Slow down")), [*REFUSED, "Wait a minute, then click Try Again", "Slow down"], True, id="429"),
+        pytest.param(Answer(429, b"busy", {"Retry-After": "90"}), [*REFUSED, "Wait until <!date^"], True,
                      id="429 with seconds"),
-        pytest.param(Answer(429, b"", {"Retry-After": "Fri, 01 Jan 2100 00:00:00 GMT"}), [*REFUSED, "after <!date^"],
+        pytest.param(Answer(429, b"", {"Retry-After": "Fri, 01 Jan 2100 00:00:00 GMT"}), [*REFUSED, "Wait until <!date^"],
                      True, id="429 with a date"),
-        pytest.param(Answer(429, b"", {"Retry-After": "soon"}), [*REFUSED, "in a minute"], True, id="429 with a word"),
-        pytest.param(Answer(fault="hang"), [*UNKNOWN, "did not answer in time"], True, id="timeout"),
-        pytest.param(Answer(fault="drop"), [*UNKNOWN, "broke after the request was sent"], True, id="reset"),
-        pytest.param(Answer(fault="truncate"), [*UNKNOWN, "broke after"], True, id="truncated"),
-        pytest.param(Answer(500, failure(500, "Oh <no>")), [*UNKNOWN, "fault of its own", "Oh &lt;no&gt;"], True, id="500"),
-        pytest.param(Answer(503, b"<html>"), [*UNKNOWN, "fault of its own"], True, id="503 in HTML"),
-        pytest.param(Answer(302, b"", {"Location": "/elsewhere"}), ["Outcome unknown", "points to another", "CELLCAST_BASE_URL"],
+        pytest.param(Answer(429, b"", {"Retry-After": "soon"}), [*REFUSED, "Wait a minute, then click Try Again"], True, id="429 with a word"),
+        pytest.param(Answer(fault="hang"), [*UNKNOWN, "timed out"], True, id="timeout"),
+        pytest.param(Answer(fault="drop"), [*UNKNOWN, "was lost after the request was sent"], True, id="reset"),
+        pytest.param(Answer(fault="truncate"), [*UNKNOWN, "was lost after"], True, id="truncated"),
+        pytest.param(Answer(500, failure(500, "Oh <no>")), [*UNKNOWN, "internal error", "Oh &lt;no&gt;"], True, id="500"),
+        pytest.param(Answer(503, b"<html>"), [*UNKNOWN, "internal error"], True, id="503 in HTML"),
+        pytest.param(Answer(302, b"", {"Location": "/elsewhere"}), ["Outcome unknown", "redirected the request", "CELLCAST_BASE_URL"],
                      True, id="redirect"),
-        pytest.param(Answer(404, failure(404, "Not found")), [*UNKNOWN, "not one that it documents"], True,
+        pytest.param(Answer(404, failure(404, "Not found")), [*UNKNOWN, "documentation does not describe"], True,
                      id="404 of something else"),
         pytest.param(Answer(404, b"not found"), [*UNKNOWN], True, id="404 in text"),
         pytest.param(Answer(401, b"<html>who?"), [*UNKNOWN], True, id="401 in HTML"),
@@ -108,7 +113,7 @@ async def test_answer(
     assert f"Confirmed by <@{BEN}>" in toast.text
     assert f"`{NUMBER}`" in toast.text
     assert list(card.buttons) == (["Try Again"] if try_again else [])
-    assert ("Try Again can be pressed until" in card.text) is try_again
+    assert ("You can click Try Again until" in card.text) is try_again
     everything = json.dumps([n.text for n in workspace.notes]) + json.dumps([n.blocks for n in workspace.notes])
     assert STACK not in everything
     assert not [secret for secret in SECRETS if secret in everything]
@@ -123,8 +128,8 @@ async def test_answer(
         pytest.param("Nul \x00 and half \ud83d", "Nul \ufffd and half ?", id="what no database holds"),
         pytest.param(f"Bearer {KEY} is fine", "Bearer [API key] is fine", id="the key"),
         pytest.param("x" * 5000, "x" * 2500 + " … (cut)", id="very long"),
-        pytest.param("", "Cellcast reports success, without a message.", id="none"),
-        pytest.param(7, "Cellcast reports success, without a message.", id="no text"),
+        pytest.param("", "Cellcast reported success, without a message.", id="none"),
+        pytest.param(7, "Cellcast reported success, without a message.", id="no text"),
     ],
 )
 async def test_toast_is_word_for_word(
@@ -187,12 +192,12 @@ async def test_try_again_ends_with_its_time(bot: Bot, workspace: Workspace, cell
     await workspace.click(ANA, card, "Try Again")
     await settled(bot)
     assert len(cellcast.calls) == 1
-    assert "that attempt has ended" in private(workspace, ANA)[0]
+    assert "That attempt has ended" in private(workspace, ANA)[0]
     await bot.scheduler.sweep()
     await settled(bot)
     closed = current(workspace, card)
     assert not closed.buttons
-    assert f"Ask again with `/unsubscribe-number {NUMBER}`" in closed.text
+    assert f"request it again with `/unsubscribe-number {NUMBER}`" in closed.text
 
 
 async def test_asking_again_while_it_can_be_tried_again(bot: Bot, workspace: Workspace, cellcast: Cellcast) -> None:
@@ -201,7 +206,7 @@ async def test_asking_again_while_it_can_be_tried_again(bot: Bot, workspace: Wor
     card = await confirmed(bot, workspace)
     await workspace.command(ANA, card.channel, NUMBER)
     await settled(bot)
-    assert "it can be tried again until" in private(workspace, ANA)[0]
+    assert "You can click Try Again until" in private(workspace, ANA)[0]
 
 
 @pytest.mark.parametrize("same_card", [True, False])
@@ -217,8 +222,8 @@ async def test_not_found_after_unknown(
         clock.advance(901)
         card = await confirmed(bot, workspace)
     for note in (card, public(workspace)[-1]):
-        assert "Probably unsubscribed before" in note.text
-        assert "the earlier attempt, whose outcome was unknown, probably went through" in note.text
+        assert "Probably already unsubscribed" in note.text
+        assert "The earlier attempt, whose outcome was unknown, probably succeeded" in note.text
     assert not card.buttons
 
 

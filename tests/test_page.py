@@ -180,13 +180,13 @@ async def test_expiry(demo: Demo) -> None:
 async def test_wrong_person(demo: Demo) -> None:
     """Who may not press learns so in a line that nobody else sees; the card stays."""
     await demo.type(f"/unsubscribe-number {SUPPORT}")
-    await demo.see("Asked by @Ana")
+    await demo.see("Requested by @Ana")
     await demo.be("Gil")
     await demo.click("Unsubscribe Number", sure="Unsubscribe Number")
-    await demo.see("You may not unsubscribe numbers. @Ana, @Ben may do so: ask one of them.")
-    await expect(demo.says("You may not")).to_contain_text("Only visible to you")
+    await demo.see("You don't have permission to unsubscribe numbers. Ask @Ana or @Ben.")
+    await expect(demo.says("You don't have permission")).to_contain_text("Only visible to you")
     await demo.be("Ana")
-    await expect(demo.says("You may not")).to_have_count(0)
+    await expect(demo.says("You don't have permission")).to_have_count(0)
     await expect(demo.tab.get_by_role("main").get_by_role("button", name="Unsubscribe Number")).to_be_visible()
     assert demo.cellcast.calls == []
 
@@ -196,9 +196,9 @@ async def test_second_person(demo: Demo) -> None:
     await demo.tab.get_by_label("A second person must confirm").check()
     await expect(demo.tab.get_by_label("Steps")).to_contain_text("REQUIRE_SECOND_PERSON=true", timeout=20_000)
     await demo.type(f"/unsubscribe-number {SUPPORT}")
-    await demo.see("Another person than @Ana must confirm.")
+    await demo.see("Someone other than @Ana must confirm.")
     await demo.click("Unsubscribe Number", sure="Unsubscribe Number")
-    await demo.see("You asked for this yourself")
+    await demo.see("You requested this yourself")
     assert demo.cellcast.calls == []
     await demo.be("Ben")
     await demo.click("Unsubscribe Number", sure="Unsubscribe Number")
@@ -221,7 +221,7 @@ async def test_cellcast_times_out(demo: Demo) -> None:
 async def test_slack_drops_a_message(demo: Demo) -> None:
     """A toast that gets lost on its way is told again; the call is not made again."""
     await demo.type(f"/unsubscribe-number {SUPPORT}")
-    await demo.see("Asked by @Ana")
+    await demo.see("Requested by @Ana")
     await demo.tab.get_by_role("button", name="Slack drops a message").click()
     await expect(demo.tab.get_by_role("button", name="Slack drops the next message")).to_be_visible()
     await demo.click("Unsubscribe Number", sure="Unsubscribe Number")
@@ -241,7 +241,7 @@ async def test_kill_and_restart(demo: Demo) -> None:
     await demo.tab.get_by_role("button", name="Kill and restart the bot").click()
     await expect(demo.tab.get_by_text("The bot is down")).to_be_visible()
     await expect(demo.tab.get_by_text("The bot runs")).to_be_visible(timeout=20_000)
-    await demo.see("The bot was stopped during the call and the answer is lost.", seconds=20)
+    await demo.see("The bot was interrupted during the call to Cellcast and did not get the answer.", seconds=20)
     assert len(demo.cellcast.calls) == 1
 
 
@@ -250,13 +250,13 @@ async def test_two_press_at_once(demo: Demo) -> None:
     await demo.tab.get_by_role("button", name="Two click at once").click()
     await expect(demo.tab.get_by_role("status")).to_have_text("This is no longer there.")
     await demo.type(f"/unsubscribe-number {SUPPORT}")
-    await demo.see("Asked by @Ana")
+    await demo.see("Requested by @Ana")
     await demo.tab.get_by_role("button", name="Two click at once").click()
     await demo.see(SUCCESS)
     assert len(demo.cellcast.calls) == 1
     (told,) = [n for n in demo.workspace.notes if n.to is not None]
     await demo.be("Ana" if told.to == ANA else "Ben")
-    await demo.see("has confirmed this already")
+    await demo.see("already confirmed this")
 
 
 async def test_picker(demo: Demo) -> None:
@@ -280,7 +280,7 @@ async def test_picker(demo: Demo) -> None:
 async def test_app_home(demo: Demo) -> None:
     """The App Home shows open requests with their buttons, and what ended; a press in it counts, a late one is told."""
     await demo.type(f"/unsubscribe-number {SUPPORT}")
-    await demo.see("Asked by @Ana")
+    await demo.see("Requested by @Ana")
     await demo.tab.get_by_role("button", name="Cellcast Numbers").click()
     home = demo.tab.get_by_role("region", name="App Home")
     await expect(home).to_contain_text(f'Unsubscribe {SUPPORT} "Support line"?')
@@ -291,10 +291,10 @@ async def test_app_home(demo: Demo) -> None:
     assert len(demo.cellcast.calls) == 1
     await demo.workspace.click_in_home(ANA, button)
     modal = demo.tab.get_by_role("dialog", name="Cellcast numbers")
-    await expect(modal).to_contain_text("has confirmed this already")
+    await expect(modal).to_contain_text("already confirmed this")
     await modal.get_by_role("button", name="Close").click()
     await demo.be("Gil")
-    await expect(home).to_contain_text("You may not unsubscribe numbers.")
+    await expect(home).to_contain_text("You don't have permission to unsubscribe numbers.")
     await expect(home).not_to_contain_text("Support line")
 
 
@@ -378,7 +378,7 @@ async def test_accessible(demo: Demo, colours: str, width: int) -> None:
     await accessible(demo, "dialog")
     await demo.tab.keyboard.press("Escape")
     await demo.tab.get_by_role("button", name="Cellcast Numbers").click()
-    await demo.tab.get_by_role("heading", name="Last outcomes").wait_for()
+    await demo.tab.get_by_role("heading", name="Latest outcomes").wait_for()
     await accessible(demo, "App Home")
     if width < 800:
         await demo.tab.get_by_role("button", name="Behind the scenes").click()

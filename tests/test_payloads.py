@@ -168,7 +168,7 @@ async def test_menu_without_a_channel(start: Start, workspace: Workspace) -> Non
         choice["channel"]["id"] = choice["container"]["channel_id"] = SECRET
         await workspace.send("interactive", choice)
         await settled(bot)
-    assert "cannot be unsubscribed in this channel" in private(workspace, ANA)[-1]
+    assert "can't be unsubscribed in this channel" in private(workspace, ANA)[-1]
     assert public(workspace) == []
 
 

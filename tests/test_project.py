@@ -14,7 +14,7 @@ import pytest
 from bot import __version__
 from bot.domain.status import OutcomeCode
 from bot.settings import Settings
-from bot.views import cards
+from bot.views.text import COMMAND
 from tests.process import ROOT
 
 
@@ -87,7 +87,7 @@ def test_manifest_fits_the_bot() -> None:
     """The manifest has the bot's command, its buttons, and the scopes that it uses."""
     manifest = json.loads(read("bot/manifest.json"))
     (command,) = manifest["features"]["slash_commands"]
-    assert command["command"] == cards.COMMAND
+    assert command["command"] == COMMAND
     assert manifest["settings"]["interactivity"]["is_enabled"]
     assert manifest["settings"]["socket_mode_enabled"]
     assert manifest["oauth_config"]["scopes"]["bot"] == [

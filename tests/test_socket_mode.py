@@ -39,7 +39,7 @@ async def test_main_round(start: Start, workspace: Workspace, cellcast: Cellcast
         await workspace.until(lambda: workspace.connected)
         assert await bot.health.state() == {"ok": True}
         await workspace.command(GIL, NUMBERS, NUMBER)
-        assert "You may not" in private(workspace, GIL)[0]
+        assert "You don't have permission" in private(workspace, GIL)[0]
         card = await ask(workspace)
         await workspace.click(BEN, card, "Unsubscribe Number")
         await settled(bot)

@@ -242,7 +242,7 @@ async def test_click_in_vain_is_shown(
     workspace.faults[UPDATE] += ["500"]
     await workspace.send("interactive", payload)
     await settled(bot)
-    assert "pressed Keep Number already" in private(workspace, ANA)[0]
+    assert "already clicked Keep Number" in private(workspace, ANA)[0]
     await advance(bot, clock, LEASE + 1)
     assert current(workspace, card).text.startswith("*Kept: ")
     assert cellcast.calls == []

@@ -9,7 +9,7 @@ import pytest
 from bot.app import Bot
 from bot.domain.status import OutcomeCode
 from bot.service.notifier import backoff
-from bot.views import cards
+from bot.views import blocks
 from sandbox.fake_cellcast import SUCCESS, Cellcast
 from sandbox.fake_slack import Channel, Workspace
 from tests.conftest import (
@@ -218,7 +218,7 @@ async def test_response_url_that_takes_a_message(bot: Bot, workspace: Workspace,
     """HTTP 200 with `ok` or an empty body means that Slack took the message."""
     url = workspace.command_fields(ANA, NUMBERS, "")["response_url"]
     workspace.faults["response_url"].append(f"word:{body}")
-    await bot.slack.respond(url, cards.private("Hello."))
+    await bot.slack.respond(url, blocks.private("Hello."))
     assert bot.slack.errors["response_url"] == 0
 
 

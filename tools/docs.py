@@ -15,7 +15,7 @@ from pydantic_core import PydanticUndefined
 
 from bot.domain.status import OutcomeCode
 from bot.settings import Settings
-from bot.views import cards
+from bot.views.outcomes import explain
 from tests import messages
 
 ROOT = Path(__file__).parent.parent
@@ -45,7 +45,7 @@ def outcomes() -> str:
     """List every outcome, with the words that people read and the next step."""
     rows = ["| status | code | what happened | next step |", "| --- | --- | --- | --- |"]
     for code in OutcomeCode:
-        what, then = cards.explain(code)
+        what, then = explain(code)
         rows.append(f"| {code.status} | `{code}` | {what} | {then or 'Nothing.'} |")
     return "\n".join(rows)
 

@@ -11,7 +11,6 @@ import re
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
@@ -20,6 +19,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 from slack_sdk.webhook.async_client import AsyncWebhookClient
 
+from bot.domain.access import Membership
 from bot.domain.models import Message
 from bot.errors import SlackError, SlackRejected, SlackUnavailable
 
@@ -66,15 +66,6 @@ def fits_in_ack(payload: dict[str, Any]) -> bool:
     """Return whether an ack can carry this answer. HTTP has room for more, but both modes behave the same."""
     longest_id = "0" * 64  # Slack's ids are UUIDs, with 36 characters
     return len(frame(longest_id, payload).encode()) < FRAME_LIMIT
-
-
-@dataclass(frozen=True)
-class Membership:
-    """The workspaces and the organization that a person belongs to, as far as users.info tells them."""
-
-    team_id: str | None
-    enterprise_id: str | None
-    teams: frozenset[str]  # all workspaces, `team_id` included
 
 
 class Slack:

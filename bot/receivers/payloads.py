@@ -20,7 +20,7 @@ from pydantic import (
 )
 from slack_bolt.response import BoltResponse
 
-from bot.views import cards
+from bot.views import blocks
 
 Id = Annotated[str, StringConstraints(pattern=r"^[A-Z0-9]{2,32}$")]
 Url = Annotated[str, StringConstraints(pattern=r"^https?://[\x21-\x7e]{1,500}$")]
@@ -221,7 +221,7 @@ def parse(body: dict[str, Any]) -> Payload:
 
 def private_ack(sentence: str) -> BoltResponse:
     """Return the ack of a command that only its person sees."""
-    line = cards.private(sentence)
+    line = blocks.private(sentence)
     return BoltResponse(status=200, body={"response_type": "ephemeral", "text": line.text, "blocks": line.blocks})
 
 

@@ -17,7 +17,7 @@ from bot.errors import SlackError, SlackRejected, SlackUnavailable
 from bot.ledger.store import Ledger, until_stored
 from bot.ledger.transitions import LEASE
 from bot.ops.metrics import Metrics
-from bot.views import cards
+from bot.views import cards, outcomes, replies
 
 log = structlog.get_logger("bot.notifier")
 
@@ -78,7 +78,7 @@ class Notifier:
             # If Slack posted the card without saying so, somebody may have confirmed by now: nothing is lost then.
             if await until_stored(lambda: self.ledger.card_lost(request.id)):
                 maybe_posted = isinstance(error, SlackUnavailable) and error.sent
-                await self.send_private(url, cards.card_not_posted(request, known=not maybe_posted))
+                await self.send_private(url, replies.card_not_posted(request, known=not maybe_posted))
         else:
             log.info("card_posted", request=request.id, channel=request.channel, ts=ts)
             current = await until_stored(lambda: self.ledger.card_posted(request.id, ts))
@@ -93,7 +93,7 @@ class Notifier:
         if request.card_ts:
             with contextlib.suppress(SlackError):  # the reply is useful without the link too
                 link = await self.slack.permalink(request.channel, request.card_ts)
-        await self.send_private(response_url, cards.pointer(request, link))
+        await self.send_private(response_url, replies.pointer(request, link))
 
     async def send_private(self, response_url: str | None, message: Message, trigger_id: str | None = None) -> None:
         """Show one person a message, once, without retrying: it changes nothing."""
@@ -101,7 +101,7 @@ class Notifier:
             if response_url is not None:
                 await self.slack.respond(response_url, message, private=True)
             elif trigger_id is not None:
-                await self.slack.open_dialog(trigger_id, cards.DIALOG, message)
+                await self.slack.open_dialog(trigger_id, replies.DIALOG, message)
         except SlackError as error:
             log.warning("private_reply_failed", error=str(error))
 
@@ -136,7 +136,7 @@ class Notifier:
     async def _post_outcome(self, outcome: Outcome, request: Request | None) -> None:
         """Post the message of an outcome: in the channel, by response_url, or to the person who decided."""
         request = request or await self.ledger.require(outcome.request_id)
-        message = cards.toast(request, outcome)
+        message = outcomes.toast(request, outcome)
         url, person = request.response_url, outcome.decided_by or request.requested_by
         ways: list[Callable[[], Awaitable[object]]] = [lambda: self.slack.post(request.channel, message)]
         if url is not None:

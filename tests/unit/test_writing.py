@@ -63,6 +63,7 @@ PAGES = ["docs/packages.md", "docs/performance.md", "docs/reliability.md"]
 NOT_YET_MODULES: list[str] = [
     "bot/app.py",
     "bot/clients/slack.py",
+    "bot/domain/access.py",
     "bot/domain/models.py",
     "bot/domain/numbers.py",
     "bot/ledger/group_commit.py",
@@ -72,12 +73,10 @@ NOT_YET_MODULES: list[str] = [
     "bot/receivers/payloads.py",
     "bot/service/access.py",
     "bot/service/executor.py",
-    "bot/service/home_publisher.py",
     "bot/service/notifier.py",
     "bot/settings.py",
-    "bot/views/cards.py",
 ]
-NOT_YET_GENERATED: list[str] = ["outcomes", "variables"]
+NOT_YET_GENERATED: list[str] = ["variables"]
 
 
 def found_in(text: str) -> list[str]:

@@ -1,0 +1,82 @@
+"""The rules of who may use the bot, and where; without any look-up of their own."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Person:
+    """Someone who did something. Slack's payload names one of the person's teams, their organization, or no team."""
+
+    user_id: str
+    team_id: str | None
+
+
+@dataclass(frozen=True)
+class Membership:
+    """The workspaces and the organization that a person belongs to, as far as users.info tells them."""
+
+    team_id: str | None
+    enterprise_id: str | None
+    teams: frozenset[str]  # all workspaces, `team_id` included
+
+
+class Denial(enum.StrEnum):
+    """Why a person was turned away."""
+
+    UNKNOWN_TEAM = "unknown_team"  # Slack does not tell where the person belongs
+    OTHER_TEAM = "other_team"
+    CHANNEL = "channel"
+    UNKNOWN_GROUPS = "unknown_groups"  # Slack does not tell who is in the user groups
+    NOT_LISTED = "not_listed"
+    REQUESTER = "requester"  # someone else must confirm
+
+
+@dataclass(frozen=True)
+class AccessPolicy:
+    """The operator's rules. `users` and `channels` are None if everyone, or every channel, is allowed."""
+
+    users: frozenset[str] | None
+    groups: frozenset[str]
+    channels: frozenset[str] | None
+    teams: frozenset[str]
+    enterprise_id: str | None = None
+    second_person: bool = False
+
+    def needs_membership(self, person: Person) -> bool:
+        """Return whether only users.info can tell if this person belongs to an allowed team.
+
+        Slack names the organization in a menu, and the person's primary workspace at a click: both can differ from an
+        allowed workspace that the person belongs to as well (https://github.com/slackapi/bolt-js/issues/1875).
+        """
+        return person.team_id is None or (person.team_id not in self.teams and self.enterprise_id is not None)
+
+    def is_member(self, person: Person, membership: Membership | None) -> bool:
+        """Return whether the person belongs to an allowed team; `membership` is what users.info said, if asked."""
+        if membership is None:
+            return person.team_id in self.teams
+        if person.team_id is None and membership.team_id in self.teams:
+            return True
+        # Teams that another organization (Slack Connect) lists do not count.
+        same = self.enterprise_id is not None and membership.enterprise_id == self.enterprise_id
+        return same and bool(self.teams & {*membership.teams, membership.enterprise_id})
+
+    def deny(self, person: Person, channel: str | None, membership: Membership | None) -> Denial | None:
+        """Return why this person can't use the bot in this channel (None: any), as far as teams and channels decide."""
+        if membership is None and self.needs_membership(person):
+            return Denial.UNKNOWN_TEAM
+        if not self.is_member(person, membership):
+            return Denial.OTHER_TEAM
+        if channel is not None and self.channels is not None and channel not in self.channels:
+            return Denial.CHANNEL
+        return None
+
+    def lists(self, user_id: str) -> bool:
+        """Return whether the list names the person, user groups aside."""
+        return self.users is None or user_id in self.users
+
+    def can_confirm(self, user_id: str, requested_by: str) -> bool:
+        """Return whether this person can confirm what `requested_by` has requested."""
+        return not (self.second_person and user_id == requested_by)

@@ -1,0 +1,206 @@
+"""What only one person reads: answers to the command, to a stale click, and to people without permission."""
+
+from __future__ import annotations
+
+from bot.domain.access import AccessPolicy, Denial
+from bot.domain.models import Message, Request
+from bot.domain.status import OutcomeCode, Status
+from bot.views.blocks import Block, context, message, plain_text, private, section
+from bot.views.outcomes import OUTCOME_TEXT, still_unknown
+from bot.views.text import COMMAND, EXAMPLE, begin, command, listing, moment, name, number, person, reason
+
+PICK = "pick_number"
+DIALOG = "Cellcast numbers"
+MAX_OPTION = 75
+
+UNKNOWN_BUTTON = "The bot no longer knows this button. Please request the number again with the command."
+CHECK_SLACK = (
+    "Nothing was done. Try again in a moment. If this keeps happening, ask an administrator to run "
+    "`python -m bot check`."
+)
+
+
+def usage(rights: str, *, listed: bool = False) -> Message:
+    """Return the answer to `help`, and to the command alone if there is no list of numbers."""
+    if listed:
+        ways = (
+            f"`{COMMAND} number` unsubscribes one virtual number at Cellcast. Type its phone number, its label or its "
+            f"id. `{COMMAND}` alone lets you choose the number from a list. "
+        )
+        why = "You can add a reason after the number; put a label in quotation marks then."
+        example = f'`{COMMAND} "Support line" campaign ended`'
+    else:
+        ways, why = (
+            f"`{COMMAND} id` unsubscribes one virtual number at Cellcast. ",
+            "You can add a reason after the id.",
+        )
+        example = f"`{EXAMPLE} campaign ended`"
+    return private(
+        f"{ways}A card in the channel asks for confirmation first: nothing is sent until someone clicks the button. "
+        f"{why}\nExample: {example}\n`{COMMAND} history` shows the latest requests.\n{rights}"
+    )
+
+
+def picker() -> Message:
+    """Return the answer to the command alone: choose a number from the list; that alone sends nothing."""
+    text = "*Which number do you want to unsubscribe?*\nA card in the channel will ask for confirmation."
+    menu = {
+        "type": "external_select",
+        "action_id": PICK,
+        "placeholder": plain_text("Type a label or a phone number"),
+        "min_query_length": 0,
+    }
+    more = context(f"`{COMMAND} help` explains what you can type instead.")
+    return message([{**section(text), "block_id": PICK, "accessory": menu}, more])
+
+
+def option(number_id: str, called: str, *, has_card: bool) -> Block:
+    """Return a number to choose (https://docs.slack.dev/reference/block-kit/composition-objects/option-object)."""
+    mark = " (card open)" if has_card else ""
+    room = MAX_OPTION - len(mark)
+    text = called or number_id
+    text = text if len(text) <= room else text[: room - 1] + "…"
+    return {"text": plain_text(f"{text}{mark}"), "description": plain_text(number_id), "value": number_id}
+
+
+def option_group(options: list[Block], total: int) -> Block:
+    """Return the options of a menu that cannot offer all `total` numbers, under a label that says so.
+
+    https://docs.slack.dev/reference/block-kit/composition-objects/option-group-object
+    """
+    hint = f"{len(options)} of {total} shown: type more to narrow it down"
+    return {"label": plain_text(hint), "options": options}
+
+
+def pointer(request: Request, link: str | None) -> Message:
+    """Return the answer to a request for a number whose card is still open."""
+    where = f"<{link}|Go to the card>" if link else f"Look for the card in <#{request.channel}>"
+    now = {
+        Status.PENDING: f"It can be confirmed until {moment(request.expires_at or 0)}",
+        Status.CONFIRMED: f"It was confirmed by {person(request.decided_by)} and is in progress",
+    }.get(request.status, f"You can click Try Again until {moment(request.expires_at or 0)}")
+    return private(
+        f"There is already an open card for {number(request)}, requested by {person(request.requested_by)} "
+        f"{moment(request.requested_at)}. {now}. {where}."
+    )
+
+
+def history(requests: list[Request]) -> Message:
+    """Return the answer to `history`: the latest requests, newest first."""
+    if not requests:
+        return private("Nobody has requested to unsubscribe a number yet.")
+    return message([section(line) for line in ["*The latest requests, newest first*", *map(_in_history, requests)]])
+
+
+def _in_history(request: Request) -> str:
+    line = f"requested by {person(request.requested_by)} {moment(request.requested_at)}"
+    if request.decided_by is not None:
+        verb = "kept" if request.status is Status.KEPT else "confirmed"
+        line += f", {verb} by {person(request.decided_by)} {moment(request.decided_at or 0)}"
+    attempts = f", {request.attempt} attempts" if request.attempt > 1 else ""
+    dry = ", dry run" if request.dry_run else ""
+    why = "".join(f". {line}" for line in reason(request))
+    called = number(request) if name(request.phone, request.label) else f"`{request.number_id}`"
+    return f"• {called} {_standing(request)}{dry}: {line}{attempts}{why}"
+
+
+def _standing(request: Request) -> str:
+    outcome = request.outcome
+    if outcome is not None and still_unknown(outcome):
+        return "still has an unknown outcome"
+    if outcome is not None and outcome.code is OutcomeCode.ALREADY_GONE:
+        return "was probably unsubscribed by an earlier attempt"
+    if outcome is not None and outcome.code is OutcomeCode.DRY_RUN:
+        return "was not unsubscribed"
+    return {
+        Status.PENDING: "is waiting for confirmation",
+        Status.CONFIRMED: "is in progress",
+        Status.SUCCEEDED: "was unsubscribed",
+        Status.REFUSED: "was not unsubscribed",
+        Status.UNKNOWN: "has an unknown outcome",
+        Status.KEPT: "was kept",
+        Status.EXPIRED: "expired",
+        Status.REPLACED: "was replaced by a later request",
+    }[request.status]
+
+
+def card_not_posted(request: Request, *, known: bool) -> Message:
+    """Return the answer if the card was not posted, or if nobody knows whether it was (`known` is False).
+
+    It does not say "nothing was sent": someone may confirm at any moment, on the card or in the App Home.
+    """
+    if known:
+        return private(
+            f"Slack did not post the card for {number(request)}. Please request it again: {command(request)}"
+        )
+    return private(
+        f"Slack did not confirm that it posted the card for {number(request)}. If you see the card, use it. "
+        f"If you don't, request the number again: {command(request)}"
+    )
+
+
+def stale_click(request: Request) -> Message:
+    """Return the answer to a click that changed nothing: what happened before it."""
+    who, when = person(request.decided_by), moment(request.decided_at or 0)
+    again = f"Request it again: {command(request)}"
+    if request.status is Status.PENDING:
+        said = "This card has changed. Please look at it again."
+    elif request.status is Status.KEPT:
+        said = f"{who} already clicked Keep Number ({when}). Nothing was sent to Cellcast."
+    elif request.status is Status.EXPIRED:
+        deadline = moment(request.outcome.settled_at if request.outcome else 0)
+        said = f"The deadline to confirm has passed ({deadline}). Nothing was sent to Cellcast. {again}"
+    elif request.status is Status.REPLACED:
+        said = f"{OUTCOME_TEXT[OutcomeCode.REPLACED].what} {OUTCOME_TEXT[OutcomeCode.REPLACED].next_step}"
+    else:
+        said = f"{who} already confirmed this ({when}). {_since_then(request, again)}"
+    return private(f"{begin(number(request))}: {said}")
+
+
+def _since_then(request: Request, again: str) -> str:
+    """Return what became of a confirmed request."""
+    if request.status is Status.CONFIRMED:
+        return "Cellcast's answer will follow."
+    if request.outcome is not None and request.outcome.code is OutcomeCode.DRY_RUN:
+        return "It was a dry run: nothing was sent to Cellcast."
+    if request.status is Status.SUCCEEDED:
+        return "The number is unsubscribed."
+    return f"That attempt has ended. {again if request.expires_at is None else 'You can click Try Again on the card.'}"
+
+
+def rights(policy: AccessPolicy) -> str:
+    """Return who can use the bot, and where."""
+    people = "Everyone in the workspace" if policy.users is None else listing(_names(policy), "and", "people")
+    return f"{people} can request and confirm{_where(policy, 'and')}."
+
+
+def denied(denial: Denial, policy: AccessPolicy, user_id: str) -> str:
+    """Return why a person was turned away, and what to do."""
+    if denial is Denial.UNKNOWN_TEAM:
+        return f"The bot cannot read from Slack which workspace you belong to. {CHECK_SLACK}"
+    if denial is Denial.UNKNOWN_GROUPS:
+        return f"The bot cannot read from Slack who is in the user groups that have permission. {CHECK_SLACK}"
+    why = {
+        Denial.OTHER_TEAM: "Only members of this bot's own workspace can unsubscribe numbers.",
+        Denial.CHANNEL: "Numbers can't be unsubscribed in this channel.",
+        Denial.NOT_LISTED: "You don't have permission to unsubscribe numbers.",
+        Denial.REQUESTER: "You requested this yourself, so someone else must confirm it.",
+    }[denial]
+    if policy.lists(user_id) and denial is Denial.CHANNEL:
+        return f"{why} Use the command{_where(policy, 'or')}."
+    others = [called for called in _names(policy) if called != person(user_id)]
+    ask = "someone in that workspace" if denial is Denial.OTHER_TEAM else "someone else"
+    if others:
+        ask = listing(others, "or", "people")
+    keep = " You can still click Keep Number." if denial is Denial.REQUESTER else ""
+    return f"{why} Ask {ask}{_where(policy, 'or')}.{keep}"
+
+
+def _names(policy: AccessPolicy) -> list[str]:
+    return [f"<!subteam^{group}>" for group in sorted(policy.groups)] + [*map(person, sorted(policy.users or ()))]
+
+
+def _where(policy: AccessPolicy, last: str) -> str:
+    if policy.channels is None:
+        return ""
+    return f" in {listing([f'<#{channel}>' for channel in sorted(policy.channels)], last, 'channels')}"

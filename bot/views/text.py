@@ -1,0 +1,72 @@
+"""The parts of sentences: escaped text, moments, people, numbers.
+
+Slack's markup: https://docs.slack.dev/messaging/formatting-message-text.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from bot.domain.models import Request
+
+COMMAND = "/unsubscribe-number"
+EXAMPLE = f"{COMMAND} 66ea98514f0c1a121c76ec17"
+MAX_NAMES = 10
+
+
+def escape(text: str) -> str:
+    """Escape text that did not come from the bot itself, so that Slack shows it as it is."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def moment(seconds: float) -> str:
+    """Return a moment in each reader's own time zone, in UTC if a client can't show that."""
+    fallback = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(seconds))
+    return f"<!date^{int(seconds)}^{{date_short_pretty}} at {{time}}|{fallback}>"
+
+
+def person(user_id: str | None) -> str:
+    """Mention a person."""
+    return f"<@{user_id}>"
+
+
+def begin(sentence: str) -> str:
+    """Return a sentence that begins with a capital letter."""
+    return sentence[:1].upper() + sentence[1:]
+
+
+def listing(names: Sequence[str], last: str, others: str) -> str:
+    """Return "A, B or C" (`last` is the "or"); from many names only the first, and how many `others` there are."""
+    shown = list(names[:MAX_NAMES])
+    if more := len(names) - len(shown):
+        shown.append(f"{more} more {others}")
+    return f" {last} ".join(filter(None, [", ".join(shown[:-1]), *shown[-1:]]))
+
+
+def name(phone: str | None, label: str | None) -> str:
+    """Return what people call a number, as plain text; empty if the list does not name it."""
+    return " ".join(filter(None, [phone, f'"{label}"' if label else ""]))
+
+
+def number(request: Request) -> str:
+    """Return the number within a sentence: its name with the id, or the id alone."""
+    called = escape(name(request.phone, request.label))
+    return f"{called} (`{request.number_id}`)" if called else f"virtual number `{request.number_id}`"
+
+
+def title(request: Request, template: str) -> str:
+    """Return the first line of a card: the action, the number in the place of `{number}`, and its id beside it."""
+    if called := escape(name(request.phone, request.label)):
+        return f"*{template.format(number=called)}* (`{request.number_id}`)"
+    return f"*{template.format(number=number(request))}*"
+
+
+def reason(request: Request) -> list[str]:
+    """Return the line with the reason, if there is one."""
+    return [f"Reason: {escape(request.reason)}"] if request.reason else []
+
+
+def command(request: Request) -> str:
+    """Return the command that requests this number again."""
+    return f"`{COMMAND} {request.phone or request.number_id}`"

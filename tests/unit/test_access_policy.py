@@ -1,0 +1,146 @@
+"""The rules of who may use the bot, and what people without permission read; no Slack, no settings."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from bot.domain.access import AccessPolicy, Denial, Membership, Person
+from bot.views.replies import denied, rights
+
+ANA, BEN, GIL = "U0ANA", "U0BEN", "U0GIL"
+HOME, SALES, PARTNER = "T0HOME", "T0SALES", "T0PARTNER"
+ORG, OTHER_ORG = "E0ORG", "E0OTHER"
+LISTED = AccessPolicy(frozenset({ANA, BEN}), frozenset(), None, frozenset({HOME}))
+OPEN = replace(LISTED, users=None)
+IN_ORG = replace(LISTED, enterprise_id=ORG)
+
+
+def member(team: str | None, enterprise: str | None, *teams: str) -> Membership:
+    """What users.info tells about a person."""
+    return Membership(team, enterprise, frozenset(teams) | ({team} if team else set()))
+
+
+@pytest.mark.parametrize(
+    ("policy", "team_id", "needed"),
+    [
+        pytest.param(LISTED, HOME, False, id="the bot's own workspace"),
+        pytest.param(LISTED, PARTNER, False, id="another workspace, no organization"),
+        pytest.param(LISTED, None, True, id="no team"),
+        pytest.param(IN_ORG, HOME, False, id="the bot's own workspace in an organization"),
+        pytest.param(IN_ORG, SALES, True, id="another workspace in an organization"),
+        pytest.param(IN_ORG, ORG, True, id="the organization itself"),
+    ],
+)
+def test_needs_membership(policy: AccessPolicy, team_id: str | None, needed: bool) -> None:
+    """Slack is asked about a person only if the payload's team does not decide."""
+    assert policy.needs_membership(Person(ANA, team_id)) is needed
+
+
+@pytest.mark.parametrize(
+    ("policy", "team_id", "membership", "denial"),
+    [
+        pytest.param(LISTED, HOME, None, None, id="the bot's own workspace"),
+        pytest.param(LISTED, PARTNER, None, Denial.OTHER_TEAM, id="another workspace"),
+        pytest.param(LISTED, None, None, Denial.UNKNOWN_TEAM, id="no team, and no answer from Slack"),
+        pytest.param(LISTED, None, member(HOME, None), None, id="no team, a member of the workspace"),
+        pytest.param(LISTED, None, member(PARTNER, None), Denial.OTHER_TEAM, id="no team, a member of another workspace"),
+        pytest.param(IN_ORG, SALES, None, Denial.UNKNOWN_TEAM, id="another workspace, and no answer from Slack"),
+        pytest.param(IN_ORG, SALES, member(SALES, ORG, HOME), None, id="a member of both workspaces"),
+        pytest.param(IN_ORG, ORG, member(None, ORG, HOME), None, id="the organization, a member of the workspace"),
+        pytest.param(IN_ORG, SALES, member(SALES, ORG), Denial.OTHER_TEAM, id="a member of other workspaces only"),
+        pytest.param(IN_ORG, PARTNER, member(PARTNER, OTHER_ORG, HOME), Denial.OTHER_TEAM, id="another organization lists ours"),
+        pytest.param(replace(IN_ORG, teams=frozenset({ORG})), SALES, member(SALES, ORG), None, id="the whole organization is allowed"),
+    ],
+)  # fmt: skip
+def test_team(policy: AccessPolicy, team_id: str | None, membership: Membership | None, denial: Denial | None) -> None:
+    """People of allowed teams get in; an unknown team is told apart from a wrong one."""
+    assert policy.deny(Person(ANA, team_id), None, membership) is denial
+
+
+@pytest.mark.parametrize(
+    ("channels", "channel", "denial"),
+    [
+        pytest.param(None, "C0ANY", None, id="every channel"),
+        pytest.param(frozenset({"C0A"}), "C0A", None, id="a listed channel"),
+        pytest.param(frozenset({"C0A"}), "C0B", Denial.CHANNEL, id="another channel"),
+        pytest.param(frozenset({"C0A"}), None, None, id="the App Home"),
+    ],
+)
+def test_channel(channels: frozenset[str] | None, channel: str | None, denial: Denial | None) -> None:
+    """Only listed channels count; the App Home is no channel."""
+    assert replace(LISTED, channels=channels).deny(Person(ANA, HOME), channel, None) is denial
+
+
+@pytest.mark.parametrize(
+    ("policy", "user", "listed"),
+    [
+        pytest.param(LISTED, ANA, True, id="listed"),
+        pytest.param(LISTED, GIL, False, id="not listed"),
+        pytest.param(OPEN, GIL, True, id="everyone"),
+        pytest.param(replace(LISTED, users=frozenset(), groups=frozenset({"S0A"})), ANA, False, id="groups only"),
+    ],
+)
+def test_listed(policy: AccessPolicy, user: str, listed: bool) -> None:
+    """The list of people decides without user groups."""
+    assert policy.lists(user) is listed
+
+
+@pytest.mark.parametrize(
+    ("second_person", "user", "can"),
+    [
+        pytest.param(False, ANA, True, id="no rule, the requester"),
+        pytest.param(True, ANA, False, id="the requester"),
+        pytest.param(True, BEN, True, id="someone else"),
+    ],
+)
+def test_second_person(second_person: bool, user: str, can: bool) -> None:
+    """With the rule on, the requester cannot confirm."""
+    assert replace(LISTED, second_person=second_person).can_confirm(user, ANA) is can
+
+
+IN_CHANNELS = replace(LISTED, channels=frozenset({"C0A", "C0B"}))
+MANY = replace(LISTED, users=frozenset(f"U0{n:02}" for n in range(13)))
+
+
+@pytest.mark.parametrize(
+    ("denial", "policy", "user", "sentence"),
+    [
+        pytest.param(Denial.NOT_LISTED, LISTED, GIL, "You don't have permission to unsubscribe numbers. Ask <@U0ANA> or <@U0BEN>.", id="not listed"),
+        pytest.param(Denial.NOT_LISTED, replace(LISTED, users=frozenset(), groups=frozenset({"S0A"})), GIL,
+                     "You don't have permission to unsubscribe numbers. Ask <!subteam^S0A>.", id="not in the group"),
+        pytest.param(Denial.OTHER_TEAM, LISTED, GIL, "Only members of this bot's own workspace can unsubscribe numbers. Ask <@U0ANA> or <@U0BEN>.", id="another workspace"),
+        pytest.param(Denial.OTHER_TEAM, OPEN, GIL, "Only members of this bot's own workspace can unsubscribe numbers. Ask someone in that workspace.",
+                     id="another workspace, everyone"),
+        pytest.param(Denial.CHANNEL, IN_CHANNELS, ANA, "Numbers can't be unsubscribed in this channel. Use the command in <#C0A> or <#C0B>.", id="another channel"),
+        pytest.param(Denial.CHANNEL, IN_CHANNELS, GIL, "Numbers can't be unsubscribed in this channel. Ask <@U0ANA> or <@U0BEN> in <#C0A> or <#C0B>.",
+                     id="another channel, not listed"),
+        pytest.param(Denial.REQUESTER, LISTED, ANA, "You requested this yourself, so someone else must confirm it. Ask <@U0BEN>. You can still click Keep Number.",
+                     id="the requester"),
+        pytest.param(Denial.REQUESTER, OPEN, ANA, "You requested this yourself, so someone else must confirm it. Ask someone else. You can still click Keep Number.",
+                     id="the requester, everyone"),
+    ],
+)  # fmt: skip
+def test_denied(denial: Denial, policy: AccessPolicy, user: str, sentence: str) -> None:
+    """Each denial says why, and whom to ask or where to go, without naming the person who is denied."""
+    assert denied(denial, policy, user) == sentence
+
+
+@pytest.mark.parametrize(
+    ("policy", "sentence"),
+    [
+        pytest.param(LISTED, "<@U0ANA> and <@U0BEN> can request and confirm.", id="two people"),
+        pytest.param(OPEN, "Everyone in the workspace can request and confirm.", id="everyone"),
+        pytest.param(IN_CHANNELS, "<@U0ANA> and <@U0BEN> can request and confirm in <#C0A> and <#C0B>.", id="two channels"),
+        pytest.param(replace(LISTED, users=frozenset({ANA})), "<@U0ANA> can request and confirm.", id="one person"),
+    ],
+)  # fmt: skip
+def test_rights(policy: AccessPolicy, sentence: str) -> None:
+    """People read who can use the bot, and where."""
+    assert rights(policy) == sentence
+
+
+def test_long_lists_are_cut() -> None:
+    """Of many people ten are named, and the rest counted."""
+    assert rights(MANY).endswith("<@U009> and 3 more people can request and confirm.")

@@ -24,8 +24,8 @@ from slack_sdk.signature import SignatureVerifier
 import handlers
 from bot import errors
 from bot.clients.cellcast import Cellcast
+from bot.clients.numbers_file import NumbersFile
 from bot.clients.slack import Slack
-from bot.domain.numbers import Numbers
 from bot.errors import LedgerError, NewerLedgerError, SlackRejected, SlackUnavailable, StartError
 from bot.ledger.store import Ledger
 from bot.ops.health import Health
@@ -103,7 +103,7 @@ class Bot:
         rules = self.fulfilment.rules
         self.home = Home(self.ledger, self.slack, access, self.tasks, rules, settings.dry_run, self.now)
         self.fulfilment.on_change = self.home.refresh
-        numbers = Numbers(settings.numbers_file)
+        numbers = NumbersFile(settings.numbers_file)
         await numbers.current()
         handlers.register(self.bolt, Services(access, self.fulfilment, numbers, self.home))
         await self._serve()

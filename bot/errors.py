@@ -5,7 +5,9 @@ BotError
 ├── StartError           the bot cannot start (a bad token, a taken port); exit code 1
 ├── LedgerError          the ledger cannot be read or written now
 │   └── NewerLedgerError      the ledger was written by a newer bot
-├── RequestDenied              a person asked for what is not possible or not allowed; nothing was done
+├── RequestDenied        this person may not do this; nothing was done
+├── InvalidCommandError  the text of a command is wrong; nothing was done
+├── NumbersFileError     the list of numbers has an error
 └── SlackError           Slack did not take a message
     ├── SlackRejected         Slack said no: the message is not there
     └── SlackUnavailable         no answer came: the message may be there
@@ -49,6 +51,14 @@ class NewerLedgerError(LedgerError):
 
 class RequestDenied(BotError):
     """What a person asked for is not possible or not allowed; the sentence says why and what to do."""
+
+
+class InvalidCommandError(BotError):
+    """The text of a command is wrong; the sentence says why, with an example. Nothing was done."""
+
+
+class NumbersFileError(BotError):
+    """The list of numbers has an error, so no number can be found by phone number or label."""
 
 
 class SlackError(BotError):

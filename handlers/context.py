@@ -9,9 +9,9 @@ from typing import Any
 from slack_bolt.context.ack.async_ack import AsyncAck
 
 from bot import errors
+from bot.clients.numbers_file import NumbersFile
 from bot.clients.slack import fits_in_ack
 from bot.domain.models import Message
-from bot.domain.numbers import Numbers
 from bot.errors import BotError
 from bot.service.access import Access
 from bot.service.fulfilment import Fulfilment
@@ -27,7 +27,7 @@ class Services:
 
     access: Access
     fulfilment: Fulfilment
-    numbers: Numbers
+    numbers: NumbersFile
     home: Home
 
 

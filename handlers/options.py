@@ -28,7 +28,7 @@ def register(app: AsyncApp, services: Services) -> None:
     async def suggest(ack: AsyncAck, body: dict[str, Any]) -> None:
         """The numbers that fit what was typed, those with an open card marked."""
         await _check(services, body)
-        fitting = (await services.numbers.current()).like(body["value"])
+        fitting = (await services.numbers.current()).search(body["value"])
         has_card: set[str] = set()
         with contextlib.suppress(LedgerError):  # the choice finds the open card without the mark too
             has_card = {r.number_id for r in await services.fulfilment.ledger.open_requests(services.fulfilment.now())}

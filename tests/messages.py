@@ -11,10 +11,11 @@ from typing import Any
 
 from bot import errors
 from bot.clients.slack import Slack
+from bot.domain.commands import parse_target
 from bot.domain.models import Message, Outcome, Request
 from bot.domain.numbers import Number, NumberList
 from bot.domain.status import OutcomeCode, Status
-from bot.errors import BotError, LedgerError, RequestDenied
+from bot.errors import BotError, LedgerError
 from bot.ledger.database import IN_BETWEEN
 from bot.receivers import payloads
 from bot.service import access
@@ -24,7 +25,6 @@ from bot.settings import Settings
 from bot.views import cards
 from bot.views.cards import Rules
 from handlers.actions import NO_RECORD
-from handlers.commands import number_and_reason
 from handlers.context import ONE_COMMAND
 
 ANA, BEN, CHANNEL = "U0ANA", "U0BEN", "C0NUMBERS"
@@ -34,7 +34,7 @@ KNOWN = Number(NUMBER, "+61 480 000 000", "Support line")
 TWIN = Number(OTHER, "+61 480 000 001", "Support line 2")
 LIST = NumberList({n.id: n for n in (KNOWN, TWIN)}, {n.phone: n for n in (KNOWN, TWIN) if n.phone})
 TWICE = NumberList({n.id: n for n in (KNOWN, replace(TWIN, label=KNOWN.label))})
-FAULTY = NumberList(faults=("line 7: the id has not 24 hexadecimal digits",))
+FAULTY = NumberList(errors=("line 7: the id does not have 24 hexadecimal digits",))
 TOAST = "Virtual number has been unsubscribed successfully."
 SAID = {
     OutcomeCode.SUCCEEDED: TOAST,
@@ -191,7 +191,7 @@ def _refusals() -> Iterator[Row]:
     def said(when: str, do: Callable[[], object], who: str = "who asked") -> Row:
         try:
             do()
-        except RequestDenied as refusal:
+        except BotError as refusal:
             return Row("Refusals", when, who, cards.private(str(refusal)))
         raise AssertionError(f"nothing was refused: {when}")
 
@@ -206,7 +206,7 @@ def _refusals() -> Iterator[Row]:
         ("a reason with another number", f"{KNOWN.phone} not {TWIN.phone}", LIST),
         ("a reason that is too long", f"{NUMBER} {'x' * 201}", NumberList()),
     ]:
-        yield said(when, partial(number_and_reason, text, known))
+        yield said(when, partial(parse_target, text, known))
     for when, changes, person in [
         ("who may not", {}, Person("U0GIL", "T0HOME")),
         ("a member of another workspace", {}, Person(ANA, "T0OTHER")),

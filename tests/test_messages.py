@@ -10,6 +10,7 @@ import pytest
 from slack_sdk.models.blocks import Block
 
 from bot.clients.cellcast import CUT, MAX_MESSAGE
+from bot.domain.commands import MAX_ECHO, MAX_REASON
 from bot.domain.models import Message, Outcome, Request
 from bot.domain.numbers import MAX_LABEL
 from bot.domain.status import OutcomeCode
@@ -17,7 +18,7 @@ from bot.service import home_publisher as home
 from bot.service.access import MAX_NAMES
 from bot.views import cards
 from bot.views.cards import Rules
-from handlers.commands import HISTORY, MAX_ECHO, MAX_REASON
+from handlers.commands import HISTORY
 from sandbox import block_kit
 from tests.messages import CONFIRMED, LATER, NUMBER, REQUEST, Row, ended, rows, said_by
 

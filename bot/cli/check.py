@@ -8,8 +8,8 @@ import httpx
 
 from bot.app import identify, open_ledger, open_socket
 from bot.clients.cellcast import Cellcast
+from bot.clients.numbers_file import MAX_ERRORS, NumbersFile
 from bot.clients.slack import Slack
-from bot.domain.numbers import MAX_FAULTS, Numbers
 from bot.errors import BotError, SlackRejected
 from bot.ledger.store import Ledger
 from bot.settings import APP_PAGE, MANIFEST, Settings
@@ -106,10 +106,10 @@ async def _groups(settings: Settings, slack: Slack) -> str:
 async def _numbers(settings: Settings) -> str:
     if settings.numbers_file is None:
         return "not set: people ask by id"
-    found = await Numbers(settings.numbers_file).current()
-    if found.faults:
-        more = f"; and {len(found.faults) - MAX_FAULTS} more" if len(found.faults) > MAX_FAULTS else ""
-        raise BotError(f"{settings.numbers_file}: " + "; ".join(found.faults[:MAX_FAULTS]) + more + ".")
+    found = await NumbersFile(settings.numbers_file).current()
+    if found.errors:
+        more = f"; and {len(found.errors) - MAX_ERRORS} more" if len(found.errors) > MAX_ERRORS else ""
+        raise BotError(f"{settings.numbers_file}: " + "; ".join(found.errors[:MAX_ERRORS]) + more + ".")
     return f"{len(found.by_id)} numbers in {settings.numbers_file}"
 
 

@@ -26,7 +26,7 @@ from bot import errors
 from bot.clients.cellcast import Cellcast
 from bot.clients.numbers_file import NumbersFile
 from bot.clients.slack import Slack
-from bot.errors import LedgerError, NewerLedgerError, SlackRejected, SlackUnavailable, StartError
+from bot.errors import BotStoppedError, LedgerError, StartError
 from bot.ledger.store import Ledger
 from bot.ops.health import Health
 from bot.ops.metrics import Metrics
@@ -35,7 +35,8 @@ from bot.receivers import payloads
 from bot.service.access import Access
 from bot.service.fulfilment import GRACE, SWEEP_EVERY, Fulfilment
 from bot.service.home_publisher import Home
-from bot.settings import APP_PAGE, Settings
+from bot.service.startup import identify, open_ledger, open_socket
+from bot.settings import Settings
 from bot.tasks import Tasks
 from bot.views import cards
 from handlers.context import Services
@@ -251,43 +252,8 @@ class _OneWorkspace(AsyncAuthorize):
         return self._mine
 
 
-async def open_ledger(ledger: Ledger) -> None:
-    """Open the ledger; raises StartError with what to do."""
-    try:
-        await ledger.open()
-    except NewerLedgerError:
-        raise
-    except LedgerError as error:
-        why = str(getattr(error.__cause__, "orig", None) or error.__cause__) or "it does not answer"
-        raise StartError(
-            f"The database of DATABASE_URL cannot be used: {why}. Check the address and the rights."
-        ) from None
-
-
-async def identify(slack: Slack) -> dict[str, Any]:
-    """What auth.test says of the bot token; raises StartError with what to do."""
-    try:
-        return await slack.identify()
-    except (SlackRejected, SlackUnavailable) as error:
-        raise _start_error(error, "SLACK_BOT_TOKEN", "OAuth & Permissions") from None
-
-
-async def open_socket(slack: Slack, app_token: str) -> str:
-    """The address of a socket; raises StartError with what to do."""
-    try:
-        return await slack.open_socket(app_token)
-    except (SlackRejected, SlackUnavailable) as error:
-        raise _start_error(error, "SLACK_APP_TOKEN", "Basic Information > App-Level Tokens") from None
-
-
-def _start_error(error: SlackRejected | SlackUnavailable, variable: str, page: str) -> StartError:
-    if isinstance(error, SlackRejected) and error.code not in ("no connection", "ratelimited"):
-        return StartError(f"Slack does not accept {variable} ({error.code}). Get it anew: {APP_PAGE} > {page}.")
-    return StartError(f"Slack cannot be reached ({error}). Check the network of this machine, and SLACK_API_URL.")
-
-
 async def run(settings: Settings) -> int:
-    """Run the bot until SIGTERM or Ctrl-C, then the exit code is 0. Raises StartError where it cannot go on."""
+    """Run the bot until SIGTERM or Ctrl-C, then the exit code is 0. Raise BotStoppedError if it cannot go on."""
     bot = Bot(settings)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -302,7 +268,7 @@ async def run(settings: Settings) -> int:
     if stopped.done():
         return 0
     stopped.cancel()
-    if isinstance(given_up, StartError):
+    if isinstance(given_up, BotStoppedError):
         raise given_up
-    why = errors.report(given_up or bot.sweep.exception() or RuntimeError("the sweep ended"))
-    raise StartError(f"The bot has stopped, for nothing would be expired or told again any more. {why}")
+    why = errors.report(given_up or bot.sweep.exception() or RuntimeError("the scheduler ended"))
+    raise BotStoppedError(f"The bot stopped because its scheduler crashed. {why}")

@@ -3,6 +3,7 @@
 BotError
 ├── SettingsError        the environment is not complete; the start ends with exit code 2
 ├── StartError           the bot cannot start (a bad token, a taken port); exit code 1
+├── BotStoppedError      the running bot gave up (a crashed scheduler, a socket that stays down); exit code 1
 ├── LedgerError          the ledger cannot be read or written now
 │   └── NewerLedgerError      the ledger was written by a newer bot
 ├── RequestDenied        this person may not do this; nothing was done
@@ -32,6 +33,10 @@ class SettingsError(BotError):
 
 class StartError(BotError):
     """The bot cannot start, and a restart alone will not help."""
+
+
+class BotStoppedError(BotError):
+    """The running bot gave up; a restart may help."""
 
 
 class LedgerError(BotError):

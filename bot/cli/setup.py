@@ -15,11 +15,11 @@ from urllib.parse import quote
 
 from dotenv import dotenv_values, set_key
 
-from bot.app import open_socket
 from bot.cli.check import prove_bot_token, prove_key
 from bot.clients.cellcast import Cellcast
 from bot.clients.slack import Slack
 from bot.errors import BotError, StartError
+from bot.service.startup import open_socket
 from bot.settings import MANIFEST, Settings, fault_of
 
 # Opens Slack's page "create an app" with the manifest filled in (https://docs.slack.dev/app-manifests).

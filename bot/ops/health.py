@@ -12,7 +12,7 @@ from typing import Any
 import structlog
 
 from bot.clients.slack import Slack
-from bot.errors import LedgerError, SlackError, StartError
+from bot.errors import BotStoppedError, LedgerError, SlackError
 from bot.ledger.store import Ledger
 
 log = structlog.get_logger("bot.health")
@@ -81,9 +81,9 @@ class Health:
                 log.warning("unhealthy", **{part: told["why"] for part, told in state.items() if part != "ok"})
             down = self.now() - self._since.get("slack", self.now())
             if self.connected is not None and down > GIVE_UP_SECONDS:
-                raise StartError(
-                    f"Slack's socket is down for {down:.0f} s and does not come back. The process ends, so that its "
-                    "supervisor starts it anew; nothing is lost."
+                raise BotStoppedError(
+                    f"The bot stopped because Slack's socket was down for {down:.0f} seconds and did not reconnect. "
+                    "Restart it (a supervisor does so automatically). No outcome is lost."
                 )
             await asyncio.sleep(WATCH_EVERY)
 

@@ -33,7 +33,7 @@ async def test_settings_are_told_together(tmp_path: Path) -> None:
     assert out == ""
     for name in ("SLACK_BOT_TOKEN", "SLACK_SIGNING_SECRET", "CELLCAST_API_KEY", "ALLOWED_USERS"):
         assert f"  {name} is missing" in err
-    assert "CELLCAST_TIMEOUT_SECONDS is not what it should be" in err
+    assert "CELLCAST_TIMEOUT_SECONDS is invalid: expected a number above 0 and up to 300." in err
     assert "api.slack.com/apps > your app > OAuth & Permissions" in err
     assert "Traceback" not in err
 
@@ -200,6 +200,6 @@ async def test_key_in_the_environment_is_no_argument(tmp_path: Path, environment
     """A wrong value is never shown: it may be a secret pasted into the wrong line."""
     code, _, err = await run_bot(settings=environment | {"SLACK_BOT_TOKEN": KEY}, cwd=tmp_path)
     assert code == 2
-    assert "SLACK_BOT_TOKEN does not look like one (it begins with xoxb-)" in err
+    assert "SLACK_BOT_TOKEN is invalid: expected a token that begins with xoxb-" in err
     assert KEY not in err
     assert sys.version_info >= (3, 11)

@@ -14,7 +14,7 @@ import structlog
 from pydantic_core import PydanticUndefined
 
 from bot.domain.status import OutcomeCode
-from bot.settings import Settings
+from bot.settings import Settings, describe
 from bot.views import cards
 from tests import messages
 
@@ -24,11 +24,9 @@ DOCUMENTS = ["README.md", "docs/messages.md"]
 
 def variables() -> str:
     """Every variable of the environment."""
-    rows = ["| variable | what it should be | default |", "| --- | --- | --- |"]
+    rows = ["| variable | meaning | default |", "| --- | --- | --- |"]
     for name, field in Settings.model_fields.items():
-        rows.append(
-            f"| `{name.upper()}` | {(field.description or '').replace('|', '&#124;')} | {_default(field.default)} |"
-        )
+        rows.append(f"| `{name.upper()}` | {describe(name).replace('|', '&#124;')} | {_default(field.default)} |")
     return "\n".join(rows)
 
 

@@ -66,6 +66,7 @@ class Bot:
         self.port = settings.port
         self._closing = contextlib.AsyncExitStack()
         self._socket: Socket | None = None
+        self._greetings = 0
         self.cellcast: Cellcast
         self._site: aiohttp_web.TCPSite
         self.metrics = Metrics()
@@ -161,7 +162,7 @@ class Bot:
             self.tasks.start(self.fulfilment.tell_privately(error.response_url, line, error.trigger_id))
             return error.answer
         answer = await self.bolt.async_dispatch(request)
-        self.metrics.acks.add(str(body.get("type", "command")), time.monotonic() - began)
+        self.metrics.ack_duration.labels(str(body.get("type", "command"))).observe(time.monotonic() - began)
         return answer
 
     async def _connect(self, app_token: str) -> None:
@@ -174,23 +175,26 @@ class Bot:
 
     def _greeted(self, connections: int) -> None:
         """Slack counts this app's connections in its hello: others on a file of their own know nothing of this one."""
-        self.metrics.sockets += 1
+        self._greetings += 1
+        if self._greetings > 1:
+            self.metrics.socket_reconnects.inc()
         if connections > 1 and self.settings.database_url.startswith("sqlite"):
             log.warning(
                 "other_replicas", connections=connections, why="other copies on these tokens have another database"
             )
 
-    async def _connected(self) -> str:
-        return "" if self._socket is None else await self._socket.trouble()
+    async def _connected(self) -> str | None:
+        return None if self._socket is None else await self._socket.problem()
 
     async def _scraped(self) -> bytes:
-        self.metrics.slack_errors = self.slack.errors
         try:
-            pending, untold = await self.ledger.gauges(self.now())
+            pending, undelivered = await self.ledger.gauges(self.now())
         except LedgerError:
-            pending, untold = None, None
+            pending, undelivered = None, None
         healthy = (await self.health.state())["ok"]
-        return self.metrics.render(pending=pending, untold_seconds=untold, healthy=healthy)
+        return self.metrics.render(
+            healthy=healthy, slack_errors=self.slack.errors, pending=pending, undelivered_seconds=undelivered
+        )
 
     async def stop(self) -> None:
         """Take no new work, let running calls end and be told, close; within CELLCAST_TIMEOUT_SECONDS + 5."""

@@ -1,17 +1,17 @@
-"""The errors of the bot, each with the plain sentence that a person gets.
+"""The errors of the bot. The text of each is a plain sentence for a person, with the next step.
 
 BotError
-├── SettingsError        the environment is not complete; the start ends with exit code 2
-├── StartError           the bot cannot start (a bad token, a taken port); exit code 1
+├── SettingsError        a setting is missing or invalid; exit code 2
+├── StartError           the bot cannot start (an invalid token, a port in use); exit code 1
 ├── BotStoppedError      the running bot gave up (a crashed scheduler, a socket that stays down); exit code 1
 ├── LedgerError          the ledger cannot be read or written now
-│   └── NewerLedgerError      the ledger was written by a newer bot
-├── RequestDenied        this person may not do this; nothing was done
-├── InvalidCommandError  the text of a command is wrong; nothing was done
+│   └── NewerLedgerError a newer bot has written the ledger
+├── RequestDenied        this person may not do this, or it is no longer possible; nothing was done
+├── InvalidCommandError  the text of a command is invalid; nothing was done
 ├── NumbersFileError     the list of numbers has an error
-└── SlackError           Slack did not take a message
-    ├── SlackRejected         Slack said no: the message is not there
-    └── SlackUnavailable         no answer came: the message may be there
+└── SlackError           Slack did not accept a call
+    ├── SlackRejected    Slack said no: the message was not posted
+    └── SlackUnavailable no usable answer: the message may have been posted
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ log = structlog.get_logger("bot")
 
 
 class BotError(Exception):
-    """An error that knows its plain sentence, next step included: `str(error)`."""
+    """An expected error; `str(error)` is a sentence for a person."""
 
 
 class SettingsError(BotError):
-    """One message that lists every missing or wrong setting."""
+    """Settings are missing or invalid; the text lists all of them."""
 
 
 class StartError(BotError):
-    """The bot cannot start, and a restart alone will not help."""
+    """The bot cannot start, and a restart alone does not help."""
 
 
 class BotStoppedError(BotError):
@@ -40,7 +40,7 @@ class BotStoppedError(BotError):
 
 
 class LedgerError(BotError):
-    """The ledger cannot be read or written at the moment."""
+    """The ledger cannot be read or written now."""
 
     def __init__(
         self,
@@ -55,11 +55,11 @@ class NewerLedgerError(LedgerError):
 
 
 class RequestDenied(BotError):
-    """What a person asked for is not possible or not allowed; the sentence says why and what to do."""
+    """This person may not do this, or it is no longer possible; the sentence says why and what to do instead."""
 
 
 class InvalidCommandError(BotError):
-    """The text of a command is wrong; the sentence says why, with an example. Nothing was done."""
+    """The text of a command is invalid; the sentence says why, with an example. Nothing was done."""
 
 
 class NumbersFileError(BotError):
@@ -67,37 +67,37 @@ class NumbersFileError(BotError):
 
 
 class SlackError(BotError):
-    """Slack did not take a message."""
+    """Slack did not accept a call."""
 
 
 class SlackRejected(SlackError):
-    """Slack said no: the message is not there.
+    """Slack said no: the message was not posted.
 
     `code` is Slack's error (https://docs.slack.dev/reference/methods/chat.postMessage), `retry_after` the seconds
-    that Slack asked to wait, and `passing` whether the same message may be taken later.
+    that Slack asked to wait, and `passing` whether Slack may accept the same message later.
     """
 
     def __init__(self, code: str, *, retry_after: float = 0.0, passing: bool = False) -> None:
-        super().__init__(f"Slack did not take the message ({code}).")
+        super().__init__(f"Slack rejected the call ({code}).")
         self.code = code
         self.retry_after = retry_after
         self.passing = passing
 
 
 class SlackUnavailable(SlackError):
-    """No answer came from Slack, or none that tells whether the message was taken."""
+    """Slack gave no usable answer: the message may have been posted."""
 
 
-def report(error: BaseException, **where: object) -> str:
-    """Log what nobody expected under a reference number, and return the sentence that carries the same number."""
+def report(error: BaseException, **context: object) -> str:
+    """Log an unexpected error with its traceback and a reference number; return a sentence with the same number."""
     reference = secrets.token_hex(4)
-    log.error("unexpected_error", reference=reference, exc_info=error, **where)
+    log.error("unexpected_error", reference=reference, exc_info=error, **context)
     return unexpected(reference)
 
 
 def unexpected(reference: str) -> str:
-    """The sentence for what nobody expected."""
+    """Return the sentence for an unexpected error."""
     return (
         f"Something unexpected went wrong in the bot. Please give an administrator the reference {reference}: "
-        "the bot's log has the same number. Nothing is sent to Cellcast without a press of the button on a card."
+        "the bot's log has the same number. Nothing is sent to Cellcast unless someone presses the button on a card."
     )

@@ -107,7 +107,7 @@ async def test_background_errors_are_logged(settings: Settings) -> None:
     tasks.start(fail(ZeroDivisionError("what")))
     assert await tasks.drain(1) == 0
     expected, unexpected = (json.loads(line) for line in out.getvalue().splitlines())
-    assert expected["error"] == "Slack did not take the message (is_archived)."
+    assert expected["error"] == "Slack rejected the call (is_archived)."
     assert unexpected["event"] == "unexpected_error"
     assert len(unexpected["reference"]) == 8
     assert "ZeroDivisionError: what" in unexpected["exception"]

@@ -9,9 +9,9 @@ import httpx
 from bot.clients.cellcast import Cellcast
 from bot.clients.numbers_file import MAX_ERRORS, NumbersFile
 from bot.clients.slack import Slack
-from bot.errors import BotError, SlackRejected
+from bot.errors import BotError, SlackRejected, SlackUnavailable
 from bot.ledger.store import Ledger
-from bot.service.startup import identify, open_ledger, open_socket
+from bot.service.startup import identify, open_ledger, open_socket, unreachable
 from bot.settings import APP_PAGE, MANIFEST, Settings
 
 
@@ -96,10 +96,13 @@ async def _groups(settings: Settings, slack: Slack) -> str:
     found = _groups_of(settings)
     try:
         counts = [f"{group} has {len(await slack.group_members(group))} members" for group in found]
-    except SlackRejected as error:
+    except (SlackRejected, SlackUnavailable) as error:
+        if (sentence := unreachable(error)) is not None:
+            raise BotError(sentence) from None
+        code = getattr(error, "code", None)  # only a rejection has one
         fix = "add the scope usergroups:read to the app and reinstall it"
-        step = fix if error.code == "missing_scope" else "check the ids of the groups in ALLOWED_USERS"
-        raise BotError(f"Slack does not list their members ({error.code}): {step}.") from None
+        step = fix if code == "missing_scope" else "check the ids of the groups in ALLOWED_USERS"
+        raise BotError(f"Slack does not list their members ({code}): {step}.") from None
     return ", ".join(counts) or "none in ALLOWED_USERS"
 
 

@@ -42,12 +42,17 @@ async def open_socket(slack: Slack, app_token: str) -> str:
         raise _start_error(error, "SLACK_APP_TOKEN", "Basic Information > App-Level Tokens") from None
 
 
-def _start_error(error: SlackRejected | SlackUnavailable, variable: str, page: str) -> StartError:
+def unreachable(error: SlackRejected | SlackUnavailable) -> str | None:
+    """Return a sentence if Slack could not be reached or is limiting requests; None if Slack said no."""
     if isinstance(error, SlackRejected) and error.code == "ratelimited":
-        return StartError("Slack received too many requests with these tokens. Wait a minute, then try again.")
+        return "Slack received too many requests from this app. Wait a minute, then try again."
     if isinstance(error, SlackRejected) and error.code != "no connection":
-        return StartError(
-            f"Slack does not accept {variable} ({error.code}). Copy the token again from {APP_PAGE} > {page}."
-        )
+        return None
     why = "the connection failed" if isinstance(error, SlackRejected) else f"no usable answer ({error})"
-    return StartError(f"Slack cannot be reached: {why}. Check the network of this machine, and SLACK_API_URL.")
+    return f"Slack cannot be reached: {why}. Check the network of this machine, and SLACK_API_URL."
+
+
+def _start_error(error: SlackRejected | SlackUnavailable, variable: str, page: str) -> StartError:
+    code = getattr(error, "code", None)  # only a rejection has one
+    rejected = f"Slack does not accept {variable} ({code}). Copy the token again from {APP_PAGE} > {page}."
+    return StartError(unreachable(error) or rejected)

@@ -1,17 +1,17 @@
 """The errors of the bot. The text of each is a plain sentence for a person, with the next step.
 
 BotError
-├── SettingsError        a setting is missing or invalid; exit code 2
-├── StartError           the bot cannot start (an invalid token, a port in use); exit code 1
-├── BotStoppedError      the running bot gave up (a crashed scheduler, a socket that stays down); exit code 1
-├── LedgerError          the ledger cannot be read or written now
-│   └── NewerLedgerError a newer bot has written the ledger
-├── RequestDenied        this person may not do this, or it is no longer possible; nothing was done
-├── InvalidCommandError  the text of a command is invalid; nothing was done
-├── NumbersFileError     the list of numbers has an error
-└── SlackError           Slack did not accept a call
-    ├── SlackRejected    Slack said no: the message was not posted
-    └── SlackUnavailable no usable answer: the message may have been posted
+├── SettingsError               a setting is missing or invalid; exit code 2
+├── StartError                  the bot cannot start (an invalid token, a port in use); exit code 1
+├── BotStoppedError             the running bot gave up (a crashed scheduler, a socket that stays down); exit code 1
+├── LedgerError                 the ledger cannot be read or written now
+│   └── NewerLedgerError        a newer bot has written the ledger
+├── RequestDenied               this person may not do this, or it is no longer possible; nothing was done
+├── InvalidCommandError         the text of a command is invalid; nothing was done
+├── NumbersFileError            the list of numbers has an error
+└── SlackError                  Slack did not accept a call
+    ├── SlackRejected           Slack said no: the message was not posted
+    └── SlackUnavailable        no usable answer: the message may have been posted
 """
 
 from __future__ import annotations

@@ -78,7 +78,7 @@ class Membership:
 
 
 class Slack:
-    """The bot's voice. Every method raises SlackRejected or SlackUnavailable where Slack did not take the message."""
+    """Calls to Slack. Every method raises SlackRejected, or SlackUnavailable if there is no usable answer."""
 
     def __init__(self, token: str, base_url: str, now: Callable[[], float] = time.time) -> None:
         self.now = now

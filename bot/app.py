@@ -18,9 +18,9 @@ from slack_sdk.signature import SignatureVerifier
 import handlers
 from bot import errors
 from bot.clients.cellcast import Cellcast
+from bot.clients.numbers_file import NumbersFile
 from bot.clients.slack import Slack
-from bot.domain.numbers import Numbers
-from bot.errors import LedgerError, NewerLedgerError, SlackRejected, SlackUnavailable, StartError
+from bot.errors import BotStoppedError, LedgerError, StartError
 from bot.ledger.store import Ledger
 from bot.ops.health import Health
 from bot.ops.metrics import Metrics
@@ -31,7 +31,8 @@ from bot.service.executor import GRACE, Executor
 from bot.service.home_publisher import HomePublisher
 from bot.service.notifier import Notifier
 from bot.service.scheduler import SWEEP_EVERY, Scheduler
-from bot.settings import APP_PAGE, Settings
+from bot.service.startup import identify, open_ledger, open_socket
+from bot.settings import Settings
 from bot.tasks import Tasks
 from bot.views import cards
 from handlers.context import Services
@@ -52,6 +53,7 @@ class Bot:
         self.port = settings.port
         self._closing = contextlib.AsyncExitStack()
         self._socket: Socket | None = None
+        self._greetings = 0
         self.cellcast: Cellcast
         self._site: aiohttp_web.TCPSite
         self.metrics = Metrics()
@@ -93,7 +95,7 @@ class Bot:
         access = Access(settings, str(me["team_id"]), self.slack, self.now, enterprise_id=me.get("enterprise_id"))
         self.home = HomePublisher(self.ledger, self.slack, access, self.tasks, rules, settings.dry_run, self.now)
         self.notifier.on_change = self.home.refresh
-        numbers = Numbers(settings.numbers_file)
+        numbers = NumbersFile(settings.numbers_file)
         await numbers.current()
         services = Services(
             settings=settings,
@@ -159,27 +161,33 @@ class Bot:
         await self._socket.connect(url)
 
     def _greeted(self, connections: int) -> None:
-        """Slack counts this app's connections in its hello: others on a file of their own know nothing of this one."""
-        self.metrics.sockets += 1
+        """Warn if Slack's hello counts other connections of this app: on SQLite they have another database."""
+        self._greetings += 1
+        if self._greetings > 1:
+            self.metrics.socket_reconnects.inc()
         if connections > 1 and self.settings.database_url.startswith("sqlite"):
             log.warning(
                 "other_replicas", connections=connections, why="other copies on these tokens have another database"
             )
 
-    async def _connected(self) -> str:
-        return "" if self._socket is None else await self._socket.trouble()
+    async def _connected(self) -> str | None:
+        return None if self._socket is None else await self._socket.problem()
 
     async def _scraped(self) -> bytes:
-        self.metrics.slack_errors = self.slack.errors
         try:
-            pending, untold = await self.ledger.gauges(self.now())
+            pending, undelivered = await self.ledger.gauges(self.now())
         except LedgerError:
-            pending, untold = None, None
+            pending, undelivered = None, None
         healthy = (await self.health.state())["ok"]
-        return self.metrics.render(pending=pending, untold_seconds=untold, healthy=healthy)
+        return self.metrics.render(
+            healthy=healthy, slack_errors=self.slack.errors, pending=pending, undelivered_seconds=undelivered
+        )
 
     async def stop(self) -> None:
-        """Take no new work, let running calls end and be told, close; within CELLCAST_TIMEOUT_SECONDS + 5."""
+        """Accept no new work, let running calls end, deliver their outcomes, and close.
+
+        This takes up to CELLCAST_TIMEOUT_SECONDS + 5 seconds.
+        """
         if self.health.stopping:
             return
         self.health.stopping = True
@@ -202,43 +210,8 @@ def _spare_the_collector() -> None:
     gc.set_threshold(10_000, 20, 20)
 
 
-async def open_ledger(ledger: Ledger) -> None:
-    """Open the ledger; raises StartError with what to do."""
-    try:
-        await ledger.open()
-    except NewerLedgerError:
-        raise
-    except LedgerError as error:
-        why = str(getattr(error.__cause__, "orig", None) or error.__cause__) or "it does not answer"
-        raise StartError(
-            f"The database of DATABASE_URL cannot be used: {why}. Check the address and the rights."
-        ) from None
-
-
-async def identify(slack: Slack) -> dict[str, Any]:
-    """What auth.test says of the bot token; raises StartError with what to do."""
-    try:
-        return await slack.identify()
-    except (SlackRejected, SlackUnavailable) as error:
-        raise _start_error(error, "SLACK_BOT_TOKEN", "OAuth & Permissions") from None
-
-
-async def open_socket(slack: Slack, app_token: str) -> str:
-    """The address of a socket; raises StartError with what to do."""
-    try:
-        return await slack.open_socket(app_token)
-    except (SlackRejected, SlackUnavailable) as error:
-        raise _start_error(error, "SLACK_APP_TOKEN", "Basic Information > App-Level Tokens") from None
-
-
-def _start_error(error: SlackRejected | SlackUnavailable, variable: str, page: str) -> StartError:
-    if error.code not in ("", "ratelimited"):
-        return StartError(f"Slack does not accept {variable} ({error.code}). Get it anew: {APP_PAGE} > {page}.")
-    return StartError(f"Slack cannot be reached ({error}). Check the network of this machine, and SLACK_API_URL.")
-
-
 async def run(settings: Settings) -> int:
-    """Run the bot until SIGTERM or Ctrl-C, then the exit code is 0. Raises StartError where it cannot go on."""
+    """Run the bot until SIGTERM or Ctrl-C, then the exit code is 0. Raise BotStoppedError if it cannot go on."""
     bot = Bot(settings)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -253,7 +226,7 @@ async def run(settings: Settings) -> int:
     if stopped.done():
         return 0
     stopped.cancel()
-    if isinstance(given_up, StartError):
+    if isinstance(given_up, BotStoppedError):
         raise given_up
-    why = errors.report(given_up or bot.sweep.exception() or RuntimeError("the sweep ended"))
-    raise StartError(f"The bot has stopped, for nothing would be expired or told again any more. {why}")
+    why = errors.report(given_up or bot.sweep.exception() or RuntimeError("the scheduler ended"))
+    raise BotStoppedError(f"The bot stopped because its scheduler crashed. {why}")

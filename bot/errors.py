@@ -1,14 +1,17 @@
-"""The errors of the bot, each with the plain sentence that a person gets.
+"""The errors of the bot. The text of each is a plain sentence for a person, with the next step.
 
 BotError
-├── SettingsError        the environment is not complete; the start ends with exit code 2
-├── StartError           the bot cannot start (a bad token, a taken port); exit code 1
-├── LedgerError          the ledger cannot be read or written now
-│   └── NewerLedgerError the ledger was written by a newer bot
-├── RequestDenied        a person asked for what is not possible or not allowed; nothing was done
-└── SlackError           Slack did not do what the bot asked of it
-    ├── SlackRejected    for good: the same call will not work later
-    └── SlackUnavailable for now; `sent` tells whether it may have been done
+├── SettingsError               a setting is missing or invalid; exit code 2
+├── StartError                  the bot cannot start (an invalid token, a port in use); exit code 1
+├── BotStoppedError             the running bot gave up (a crashed scheduler, a socket that stays down); exit code 1
+├── LedgerError                 the ledger cannot be read or written now
+│   └── NewerLedgerError        a newer bot has written the ledger
+├── RequestDenied               this person lacks permission, or it is no longer possible; nothing was done
+├── InvalidCommandError         the text of a command is invalid; nothing was done
+├── NumbersFileError            the list of numbers has an error
+└── SlackError                  Slack did not do what the bot asked of it
+    ├── SlackRejected           for good: the same call will not work later
+    └── SlackUnavailable        for now; `sent` tells whether Slack may have done it
 """
 
 from __future__ import annotations
@@ -21,19 +24,23 @@ log = structlog.get_logger("bot")
 
 
 class BotError(Exception):
-    """An error that knows its plain sentence, next step included: `str(error)`."""
+    """An expected error; `str(error)` is a sentence for a person."""
 
 
 class SettingsError(BotError):
-    """One message that lists every missing or wrong setting."""
+    """Settings are missing or invalid; the text lists all of them."""
 
 
 class StartError(BotError):
-    """The bot cannot start, and a restart alone will not help."""
+    """The bot cannot start, and a restart alone does not help."""
+
+
+class BotStoppedError(BotError):
+    """The running bot gave up; a restart may help."""
 
 
 class LedgerError(BotError):
-    """The ledger cannot be read or written at the moment."""
+    """The ledger cannot be read or written now."""
 
     def __init__(
         self,
@@ -48,7 +55,15 @@ class NewerLedgerError(LedgerError):
 
 
 class RequestDenied(BotError):
-    """What a person asked for is not possible or not allowed; the sentence says why and what to do."""
+    """This person may not do this, or it is no longer possible; the sentence says why and what to do instead."""
+
+
+class InvalidCommandError(BotError):
+    """The text of a command is invalid; the sentence says why, with an example. Nothing was done."""
+
+
+class NumbersFileError(BotError):
+    """The list of numbers has an error, so no number can be found by phone number or label."""
 
 
 class SlackError(BotError):
@@ -75,20 +90,21 @@ class SlackUnavailable(SlackError):
 
     def __init__(self, reason: str, *, sent: bool, retry_after: float = 0.0, code: str = "") -> None:
         super().__init__(f"Slack is unavailable ({reason}).")
+        self.reason = reason
         self.sent = sent
         self.retry_after = retry_after
         self.code = code
 
 
-def report(error: BaseException, **where: object) -> str:
-    """Log what nobody expected under a reference number, and return the sentence that carries the same number."""
+def report(error: BaseException, **context: object) -> str:
+    """Log an unexpected error with its traceback and a reference number; return a sentence with the same number."""
     reference = secrets.token_hex(4)
-    log.error("unexpected_error", reference=reference, exc_info=error, **where)
+    log.error("unexpected_error", reference=reference, exc_info=error, **context)
     return unexpected(reference)
 
 
 def unexpected(reference: str) -> str:
-    """The sentence for what nobody expected."""
+    """Return the sentence for an unexpected error."""
     return (
         f"The bot had an unexpected error. Please give an administrator the reference {reference}: it is in the bot's "
         "log too. Nothing is sent to Cellcast unless someone clicks the button on a card."

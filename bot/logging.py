@@ -1,4 +1,4 @@
-"""Log lines: one event a line, as text or JSON, with every secret masked."""
+"""Logging: one event per line, as text or JSON, with every secret masked."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ MASK = "[secret]"
 
 
 class MaskSecrets:
-    """Replaces each of the bot's secrets wherever it stands in a log line, tracebacks included."""
+    """Replace each of the bot's secrets anywhere in a log line, including tracebacks."""
 
     def __init__(self, secrets: list[str]) -> None:
         self._secrets = sorted(secrets, key=len, reverse=True)
 
     def __call__(self, _logger: WrappedLogger, _method: str, rendered: EventDict) -> str:
-        """Take the line that the renderer before has made, so that nothing can hide in a nested value."""
+        """Mask the rendered line, so that no secret can hide in a nested value."""
         line = str(rendered)
         for secret in self._secrets:
             line = line.replace(secret, MASK)
@@ -31,7 +31,7 @@ class MaskSecrets:
 
 
 def configure(settings: Settings, stream: TextIO = sys.stderr) -> None:
-    """Send the bot's own lines and those of its libraries to `stream`, in one form."""
+    """Log the bot's own events and those of its libraries to `stream`, in one format."""
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_logger_name,
@@ -53,7 +53,7 @@ def configure(settings: Settings, stream: TextIO = sys.stderr) -> None:
     handler = logging.StreamHandler(stream)
     handler.setFormatter(formatter)
     logging.basicConfig(handlers=[handler], level=settings.log_level, force=True)
-    # What the libraries tell below a warning holds headers and whole messages of people.
+    # Below WARNING the libraries log headers and people's whole messages.
     for library in ("slack_sdk", "slack_bolt", "aiohttp", "httpx", "httpcore", "asyncio", "sqlalchemy"):
         logging.getLogger(library).setLevel(max(logging.WARNING, logging.getLevelNamesMapping()[settings.log_level]))
     structlog.configure(
@@ -69,7 +69,7 @@ def configure(settings: Settings, stream: TextIO = sys.stderr) -> None:
 
 
 def secrets(settings: Settings) -> list[str]:
-    """Every secret that the settings hold, the database's password too."""
+    """Return every secret in the settings, including the password of the database."""
     found: list[SecretStr | None] = [
         settings.slack_bot_token,
         settings.slack_app_token,

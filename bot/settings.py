@@ -1,4 +1,4 @@
-"""The environment (and `.env`) becomes Settings; everything missing or wrong is told in one message."""
+"""Read the settings from the environment and `.env`; one error lists everything that is missing or invalid."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic_core import ErrorDetails, PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
@@ -25,83 +26,133 @@ Ids = Annotated[frozenset[str], NoDecode]
 
 
 class Settings(BaseSettings):
-    """What the operator decided. Seconds are seconds; ids are Slack's own (U..., W..., C..., D..., G..., T...).
+    """What the operator decided. Durations are in seconds; ids are Slack's own (U..., W..., C..., D..., G..., T...).
 
-    A field's description says what the variable should be and where to get it: the start's message, `.env.example`
-    and the README say the same.
+    `description` says what a variable is for, `expected` which values it takes, `source` where to find the value: start
+    errors, `setup` and the table of settings use the same words.
     """
 
     model_config = SettingsConfigDict(env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True)
 
     slack_bot_token: SecretStr = Field(
-        description=f"the bot token, begins with xoxb-; {APP_PAGE} > OAuth & Permissions"
+        description="The bot token",
+        json_schema_extra={"expected": "a token that begins with xoxb-", "source": f"{APP_PAGE} > OAuth & Permissions"},
     )
     slack_app_token: SecretStr | None = Field(
         default=None,
-        description=f"the app-level token for Socket Mode, begins with xapp-; {APP_PAGE} > Basic Information > "
-        "App-Level Tokens, scope connections:write",
+        description="The app-level token, with the scope connections:write. If it is set, the bot uses Socket Mode",
+        json_schema_extra={
+            "expected": "a token that begins with xapp-",
+            "source": f"{APP_PAGE} > Basic Information > App-Level Tokens",
+        },
     )
     slack_signing_secret: SecretStr | None = Field(
         default=None,
         validate_default=True,
-        description="the signing secret, 32 hexadecimal digits, needed where SLACK_APP_TOKEN is unset; "
-        f"{APP_PAGE} > Basic Information > App Credentials",
+        description="The signing secret, required in HTTP mode (if SLACK_APP_TOKEN is unset)",
+        json_schema_extra={
+            "expected": "32 hexadecimal digits",
+            "source": f"{APP_PAGE} > Basic Information > App Credentials",
+        },
     )
-    cellcast_api_key: SecretStr = Field(description="the Cellcast API key; your Cellcast account > API keys")
+    cellcast_api_key: SecretStr = Field(
+        description="The API key of your Cellcast account",
+        json_schema_extra={
+            "expected": "at least 8 characters without spaces",
+            "source": "your Cellcast account > API keys",
+        },
+    )
     allowed_users: Ids = Field(
-        description="comma-separated ids of the people (U... or W...) and user groups (S...) who may ask and confirm, "
-        "or * for everyone in the workspace; a Slack profile > More > Copy member ID"
+        description="Who can request and confirm",
+        json_schema_extra={
+            "expected": "comma-separated ids of people (U... or W...) and user groups (S...), or * for everyone in the "
+            "workspace",
+            "source": "a Slack profile > More > Copy member ID",
+        },
     )
     allowed_channels: Ids = Field(
         default=frozenset({EVERYONE}),
-        description="comma-separated channel ids (C..., G... or D...) where it may be used, or * for all; a channel's "
-        "name > About > Channel ID",
+        description="Where the bot can be used",
+        json_schema_extra={
+            "expected": "comma-separated channel ids (C..., G... or D...), or * for every channel",
+            "source": "a channel's name > About > Channel ID",
+        },
     )
     allowed_teams: Ids = Field(
         default=frozenset(),
-        description="comma-separated workspace ids (T... or E...) whose members count; unset: the bot's own",
+        description="The workspaces whose members can use the bot. If unset, only the bot's own",
+        json_schema_extra={"expected": "comma-separated workspace ids (T... or E...)"},
     )
     require_second_person: bool = Field(
-        default=False, description="true: the person who asked can keep but not confirm; true or false"
+        default=False,
+        description="If true, the requester cannot confirm, only keep the number",
+        json_schema_extra={"expected": "true or false"},
     )
     confirm_within_seconds: int = Field(
-        default=900, ge=1, le=86_400, description="how long a card can be confirmed; a whole number from 1 to 86400"
+        default=900,
+        ge=1,
+        le=86_400,
+        description="How long a card can be confirmed, in seconds",
+        json_schema_extra={"expected": "a whole number from 1 to 86400"},
     )
     cellcast_timeout_seconds: float = Field(
         default=20,
         gt=0,
         le=300,
-        description="the whole call, connect to last byte; a number above 0, at most 300",
+        description="The time limit for the whole call to Cellcast, in seconds",
+        json_schema_extra={"expected": "a number above 0 and up to 300"},
     )
     database_url: str = Field(
         default="sqlite:///unsubscribe.db",
-        description="an SQLAlchemy URL: sqlite:///FILE, or postgresql+psycopg://USER:PASSWORD@HOST/NAME where several "
-        "copies run (needs the extra postgres)",
+        description="Where requests are stored. Several replicas need PostgreSQL and the extra `postgres`",
+        json_schema_extra={"expected": "sqlite:///FILE or postgresql+psycopg://USER:PASSWORD@HOST/NAME"},
     )
     numbers_file: Path | None = Field(
         default=None,
-        description="a CSV file `id,number,label` that gives ids a phone number and a name; read again when it changes",
+        description="A list that gives ids a phone number and a label. It is read again when it changes",
+        json_schema_extra={"expected": "a CSV file with the header id,number,label"},
     )
-    dry_run: bool = Field(default=False, description="true: everything but the call; true or false")
-    host: str = Field(default="127.0.0.1", description="where the web server listens")
-    port: int = Field(default=3000, ge=0, le=65_535, description="the web server's port; a whole number up to 65535")
+    dry_run: bool = Field(
+        default=False,
+        description="If true, everything works except that Cellcast is not called",
+        json_schema_extra={"expected": "true or false"},
+    )
+    host: str = Field(
+        default="127.0.0.1",
+        description="The address on which the web server listens",
+        json_schema_extra={"expected": "an address of this machine, or 0.0.0.0 for all"},
+    )
+    port: int = Field(
+        default=3000,
+        ge=0,
+        le=65_535,
+        description="The port of the web server. 0 picks a free one",
+        json_schema_extra={"expected": "a whole number from 0 to 65535"},
+    )
     slack_api_url: str = Field(
-        default="https://slack.com/api/", description="Slack's API, for stand-ins and proxies; a http(s) URL"
+        default="https://slack.com/api/",
+        description="Slack's API. Change it only for a proxy or a fake",
+        json_schema_extra={"expected": "a URL that begins with http:// or https://"},
     )
     cellcast_base_url: str = Field(
         default="https://api.cellcast.com",
-        description="Cellcast's API, for stand-ins and proxies; a http(s) URL",
+        description="Cellcast's API. Change it only for a proxy or a fake",
+        json_schema_extra={"expected": "a URL that begins with http:// or https://"},
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
-        default="INFO", description="DEBUG, INFO, WARNING or ERROR"
+        default="INFO",
+        description="The lowest level that is logged",
+        json_schema_extra={"expected": "DEBUG, INFO, WARNING or ERROR"},
     )
     log_format: Literal["auto", "text", "json"] = Field(
-        default="auto", description="text, json, or auto: text on a terminal, json elsewhere"
+        default="auto",
+        description="The format of log lines. auto means text on a terminal and JSON elsewhere",
+        json_schema_extra={"expected": "auto, text or json"},
     )
 
     @property
     def socket_mode(self) -> bool:
-        """Socket Mode where there is an app-level token, HTTP else."""
+        """Whether the bot uses Socket Mode; without an app-level token it uses HTTP."""
         return self.slack_app_token is not None
 
     @field_validator("slack_bot_token", "slack_app_token")
@@ -109,25 +160,25 @@ class Settings(BaseSettings):
     def _token(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
         prefix = "xoxb-" if info.field_name == "slack_bot_token" else "xapp-"
         if value is not None and not re.fullmatch(rf"{prefix}[A-Za-z0-9-]+", value.get_secret_value()):
-            raise ValueError(f"does not look like one (it begins with {prefix})")
+            raise ValueError
         return value
 
     @field_validator("slack_signing_secret")
     @classmethod
     def _signing_secret(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
-        # A wrong SLACK_APP_TOKEN is told by itself: then it is not known whether this one is needed.
+        # If SLACK_APP_TOKEN is invalid, that is reported, and nobody knows yet whether this one is needed.
         if value is None and info.data.get("slack_app_token", value) is None and "slack_app_token" in info.data:
-            raise ValueError("is missing (or set SLACK_APP_TOKEN for Socket Mode)")
+            raise PydanticCustomError("missing", "is missing (or set SLACK_APP_TOKEN for Socket Mode)")
         if value is not None and not re.fullmatch(r"[0-9a-fA-F]{32}", value.get_secret_value()):
-            raise ValueError("does not look like one")
+            raise ValueError
         return value
 
     @field_validator("cellcast_api_key")
     @classmethod
     def _key(cls, value: SecretStr) -> SecretStr:
-        # It becomes a header: a line break or a stray quote mark would break the call, not the start.
+        # The key becomes a header: a line break in it would make every call fail, long after the start.
         if not re.fullmatch(r"[!-~]{8,}", value.get_secret_value()):
-            raise ValueError("does not look like one (it holds no spaces and is at least 8 characters long)")
+            raise ValueError
         return value
 
     @field_validator("allowed_users", "allowed_channels", "allowed_teams", mode="before")
@@ -139,9 +190,13 @@ class Settings(BaseSettings):
         shape = {"allowed_users": "[UWS]", "allowed_channels": "[CGD]", "allowed_teams": "[TE]"}[info.field_name or ""]
         wrong = sum(i != EVERYONE and not re.fullmatch(rf"{shape}[A-Z0-9]{{2,20}}", i) for i in ids)
         if wrong:
-            raise ValueError(f"holds {wrong} of {len(ids)} parts that are no ids")
-        if not ids or (EVERYONE in ids and (len(ids) > 1 or info.field_name == "allowed_teams")):
-            raise ValueError("is empty" if not ids else "holds * where it does not belong")
+            raise ValueError(f"{wrong} of {len(ids)} entries are not ids")
+        if not ids:
+            raise ValueError("the list is empty")
+        if EVERYONE in ids and info.field_name == "allowed_teams":
+            raise ValueError("* is not allowed here")
+        if EVERYONE in ids and len(ids) > 1:
+            raise ValueError("* cannot be combined with ids")
         return ids
 
     @field_validator("require_second_person")
@@ -149,7 +204,7 @@ class Settings(BaseSettings):
     def _second_person(cls, value: bool, info: ValidationInfo) -> bool:
         people = info.data.get("allowed_users", frozenset({EVERYONE}))
         if value and len(people) == 1 and not people & {EVERYONE} and not any(p.startswith("S") for p in people):
-            raise ValueError("leaves nobody who could confirm: ALLOWED_USERS holds one person")
+            raise ValueError("nobody could confirm, because ALLOWED_USERS has only one person")
         return value
 
     @field_validator("database_url")
@@ -158,53 +213,70 @@ class Settings(BaseSettings):
         try:
             url = make_url(value)
         except ArgumentError:
-            raise ValueError("is no SQLAlchemy URL") from None
+            raise ValueError from None
         if url.drivername == "sqlite":
             if url.database in (None, "", ":memory:"):
-                raise ValueError("names no file: what is kept in memory is lost with the process")
+                raise ValueError("it names no file, and a database in memory would be lost with the process")
         elif url.drivername != "postgresql+psycopg":
-            raise ValueError("is neither sqlite:/// nor postgresql+psycopg://")
+            raise ValueError
         elif importlib.util.find_spec("psycopg") is None:
-            raise ValueError("needs the extra postgres: pip install 'cellcast-unsubscribe-bot[postgres]'")
+            raise ValueError("PostgreSQL needs an extra: run pip install 'cellcast-unsubscribe-bot[postgres]'")
         return value
 
     @field_validator("slack_api_url", "cellcast_base_url")
     @classmethod
     def _url(cls, value: str, info: ValidationInfo) -> str:
         if not re.fullmatch(r"https?://[^\s/]+(/\S*)?", value):
-            raise ValueError("is no http(s) URL")
+            raise ValueError
         return value.rstrip("/") + "/" if info.field_name == "slack_api_url" else value.rstrip("/")
 
 
-def fault_of(name: str, value: str) -> str | None:
-    """What is wrong with one variable's value by itself, without the value; None where it is fine."""
+def describe(name: str) -> str:
+    """Return what a setting is for, which values it takes, and where to find its value."""
+    field = Settings.model_fields[name]
+    source = _extra(name).get("source")
+    return f"{field.description}: {_extra(name)['expected']}." + (f" See {source}." if source else "")
+
+
+def problem_of(name: str, value: str) -> str | None:
+    """Return what is wrong with the value of one setting by itself, without showing it; None if it is valid."""
     placeholders = {"slack_bot_token": "xoxb-1", "slack_app_token": "xapp-1", "cellcast_api_key": "placeholder"}
     try:
         Settings(_env_file=None, **placeholders | {"allowed_users": EVERYONE, name: value})  # type: ignore[arg-type]
     except ValidationError as error:
-        wrong = [fault for fault in error.errors(include_input=False, include_url=False) if fault["loc"] == (name,)]
-        return str(wrong[0]["ctx"]["error"]) if wrong else None
+        return next((_problem(found) for found in _errors(error) if found["loc"] == (name,)), None)
     return None
 
 
 def load(**given: object) -> Settings:
     """Read the settings from the environment and `.env` (a real environment variable wins).
 
-    Raises SettingsError with one line for each variable that is missing or wrong; no value is shown, for it may be
-    a secret.
+    Raise SettingsError with two lines for each variable that is missing or invalid. They show no value, because it may
+    be a secret.
     """
     try:
         return Settings(**given)  # type: ignore[arg-type]  # the fields come from the environment
     except ValidationError as error:
-        lines = ["The settings are not right. Put these into .env or the environment:", ""]
-        for fault in error.errors(include_input=False, include_url=False):
-            name = str(fault["loc"][0])
-            problem = _PROBLEMS.get(fault["type"], "is not what it should be")
-            if fault["type"] == "value_error":
-                problem = str(fault["ctx"]["error"])
-            lines.append(f"  {name.upper()} {problem}.")
-            lines.append(f"      It should be {Settings.model_fields[name].description}.")
+        lines = ["The settings are invalid. Correct these variables in .env or the environment:", ""]
+        for found in _errors(error):
+            name = str(found["loc"][0])
+            lines += [f"  {name.upper()} {_problem(found)}.", f"      {describe(name)}"]
         raise SettingsError("\n".join(lines)) from None
 
 
-_PROBLEMS = {"missing": "is missing"}
+def _errors(error: ValidationError) -> list[ErrorDetails]:
+    return error.errors(include_input=False, include_url=False)
+
+
+def _problem(found: ErrorDetails) -> str:
+    """Return the rest of the sentence that begins with the variable's name."""
+    if found["type"] == "missing":
+        return found["msg"] if found["msg"].startswith("is missing") else "is missing"
+    reason = str(found["ctx"]["error"]) if found["type"] == "value_error" else ""
+    expected = f"expected {_extra(str(found['loc'][0]))['expected']}"
+    return f"is invalid: {reason or expected}"
+
+
+def _extra(name: str) -> dict[str, Any]:
+    extra = Settings.model_fields[name].json_schema_extra
+    return extra if isinstance(extra, dict) else {}

@@ -10,9 +10,10 @@ from slack_bolt.context.ack.async_ack import AsyncAck
 from slack_bolt.context.async_context import AsyncBoltContext
 
 from bot import errors
+from bot.clients.numbers_file import NumbersFile
 from bot.clients.slack import fits_in_ack
+from bot.domain.commands import COMMAND
 from bot.domain.models import Message
-from bot.domain.numbers import Numbers
 from bot.errors import BotError
 from bot.ledger.store import Ledger
 from bot.receivers.payloads import Payload
@@ -23,7 +24,6 @@ from bot.service.notifier import Notifier
 from bot.settings import Settings
 from bot.tasks import Tasks
 from bot.views import blocks
-from bot.views.text import COMMAND
 
 ONE_COMMAND = f"The bot knows the command `{COMMAND}` only. `{COMMAND} help` explains it."
 
@@ -39,7 +39,7 @@ class Services:
     ledger: Ledger
     executor: Executor
     notifier: Notifier
-    numbers: Numbers
+    numbers: NumbersFile
     home: HomePublisher
     tasks: Tasks
     now: Callable[[], float]

@@ -33,7 +33,7 @@ def register(app: AsyncApp, services: Services) -> None:
         """Offer the numbers that fit what was typed, those with an open card marked."""
         payload = payload_of(context, Suggestion)
         await _check(services, payload)
-        fitting = (await services.numbers.current()).like(payload.value)
+        fitting = (await services.numbers.current()).search(payload.value)
         has_card: set[str] = set()
         with contextlib.suppress(LedgerError):  # the choice finds the open card without the mark too
             has_card = {r.number_id for r in await services.ledger.open_requests(services.now())}

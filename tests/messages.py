@@ -10,10 +10,11 @@ from typing import Any
 
 from bot import errors
 from bot.domain.access import AccessPolicy, Denial
+from bot.domain.commands import parse_target
 from bot.domain.models import Message, Outcome, Request
 from bot.domain.numbers import Number, NumberList
 from bot.domain.status import OutcomeCode, Status
-from bot.errors import BotError, LedgerError, RequestDenied
+from bot.errors import BotError, LedgerError
 from bot.ledger.database import COMMIT_UNKNOWN
 from bot.receivers import payloads
 from bot.service.access import policy_of
@@ -22,7 +23,6 @@ from bot.views import blocks, cards, home, replies
 from bot.views import outcomes as outcome_views
 from bot.views.cards import Rules
 from handlers.actions import NO_RECORD
-from handlers.commands import number_and_reason
 from handlers.context import ONE_COMMAND
 
 ANA, BEN, CHANNEL = "U0ANA", "U0BEN", "C0NUMBERS"
@@ -32,7 +32,7 @@ KNOWN = Number(NUMBER, "+61 480 000 000", "Support line")
 TWIN = Number(OTHER, "+61 480 000 001", "Support line 2")
 LIST = NumberList({n.id: n for n in (KNOWN, TWIN)}, {n.phone: n for n in (KNOWN, TWIN) if n.phone})
 TWICE = NumberList({n.id: n for n in (KNOWN, replace(TWIN, label=KNOWN.label))})
-FAULTY = NumberList(faults=("line 7: the id has not 24 hexadecimal digits",))
+FAULTY = NumberList(errors=("line 7: the id does not have 24 hexadecimal digits",))
 TOAST = "Virtual number has been unsubscribed successfully."
 SAID = {
     OutcomeCode.SUCCEEDED: TOAST,
@@ -194,7 +194,7 @@ def _refusals() -> Iterator[Row]:
     def said(when: str, do: Callable[[], object], who: str = "the requester") -> Row:
         try:
             do()
-        except RequestDenied as refusal:
+        except BotError as refusal:
             return Row("Denials and errors", when, who, blocks.private(str(refusal)))
         raise AssertionError(f"nothing was refused: {when}")
 
@@ -209,7 +209,7 @@ def _refusals() -> Iterator[Row]:
         ("a reason with another number", f"{KNOWN.phone} not {TWIN.phone}", LIST),
         ("a reason that is too long", f"{NUMBER} {'x' * 201}", NumberList()),
     ]:
-        yield said(when, partial(number_and_reason, text, known))
+        yield said(when, partial(parse_target, text, known))
     for when, denial, changes in [
         ("no permission", Denial.NOT_LISTED, {}),
         ("a member of another workspace", Denial.OTHER_TEAM, {}),

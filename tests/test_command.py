@@ -16,7 +16,6 @@ from tests.conftest import (
     GIL,
     NUMBER,
     NUMBERS,
-    OTHER,
     QUIET,
     SECRET,
     Clock,
@@ -33,15 +32,7 @@ from tests.conftest import (
     "text",
     [
         pytest.param(NUMBER, id="plain"),
-        pytest.param(NUMBER.upper(), id="upper case"),
-        pytest.param(f"  {NUMBER}\t", id="spaces"),
-        pytest.param(f"`{NUMBER}`", id="backticks"),
-        pytest.param(f"“{NUMBER}”", id="smart quotes"),
-        pytest.param(f"'{NUMBER}'.", id="quotes and a full stop"),
-        pytest.param(f"\u00a0{NUMBER}\u00a0", id="no-break spaces"),
-        pytest.param(f"\u200b{NUMBER}\ufeff", id="characters that show nothing"),
-        pytest.param(f"<{NUMBER}>", id="angle brackets"),
-        pytest.param(f"*{NUMBER}*", id="bold"),
+        pytest.param(f"“{NUMBER.upper()}”.", id="upper case, smart quotes and a full stop"),
     ],
 )
 async def test_id_is_taken_with_clutter(bot: Bot, workspace: Workspace, text: str) -> None:
@@ -53,19 +44,8 @@ async def test_id_is_taken_with_clutter(bot: Bot, workspace: Workspace, text: st
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        pytest.param("hello", "This is not the id of a virtual number: hello\n", id="a word"),
-        pytest.param(NUMBER[:-1], "This is not the id", id="23 digits"),
-        pytest.param(NUMBER + "0", "This is not the id", id="25 digits"),
-        pytest.param("g" * 24, "This is not the id", id="no hexadecimal digits"),
-        pytest.param("１" * 24, "This is not the id", id="full-width digits"),
-        pytest.param(f"{NUMBER} {OTHER}", "One number at a time", id="two ids"),
-        pytest.param(f"{NUMBER},{OTHER}", "One number at a time", id="two ids and a comma"),
-        pytest.param(f"{NUMBER} {NUMBER}", "One number at a time", id="an id twice"),
-        pytest.param(f"please {NUMBER}", "The id comes first, then a reason: please 66ea", id="a word and an id"),
-        pytest.param(f"{NUMBER} instead of x={OTHER}.", "One number at a time", id="an id in the reason"),
-        pytest.param(f"{NUMBER} {'x' * 201}", "The reason is too long: it has 201 characters", id="a long reason"),
         pytest.param("<!channel> & co", "&lt;!channel&gt; &amp; co", id="would alert everyone"),
-        pytest.param("x" * 500, "x" * 100 + "…\n", id="very long"),
+        pytest.param(f"{NUMBER} {'x' * 201}", "The reason is too long: it has 201 characters", id="a long reason"),
         pytest.param("payload", "This is not the id of a virtual number: payload", id="the word payload"),
     ],
 )
@@ -82,11 +62,8 @@ async def test_wrong_text_is_told_privately(bot: Bot, workspace: Workspace, text
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        pytest.param(f"{NUMBER} campaign ended", "campaign ended", id="plain"),
-        pytest.param(f"`{NUMBER}`:  “campaign”\n ended.", "campaign” ended.", id="clutter between"),
         pytest.param(f"{NUMBER} <!channel> & co", "!channel&gt; &amp; co", id="would alert everyone"),
         pytest.param(f"{NUMBER} \x00payload", "payload", id="NUL"),
-        pytest.param(f"{NUMBER} - help", "- help", id="a dash"),
     ],
 )
 async def test_reason_stands_everywhere(
@@ -104,7 +81,7 @@ async def test_reason_stands_everywhere(
     assert len(cellcast.calls) == 1
 
 
-@pytest.mark.parametrize("text", ["", "  ", "help", "Help", "`help`"])
+@pytest.mark.parametrize("text", ["", "`Help`"])
 async def test_help_is_private(bot: Bot, workspace: Workspace, text: str) -> None:
     """No text or `help` answers with what the command does, an example, and who may use it; anyone may read it."""
     await workspace.command(GIL, NUMBERS, text)

@@ -22,6 +22,7 @@ from tests.conftest import BEN, NUMBERS, ask
 from tests.process import ROOT, free_port, healthy
 
 BIN = Path(sys.executable).parent
+NO_DEMO = "`python -m bot demo` needs a checkout of the project: this installation has no folder sandbox/."
 
 
 @pytest.fixture
@@ -134,6 +135,12 @@ async def test_read_only_tree_and_a_user_without_rights(
         await workspace.until(lambda: workspace.notes[-1].text.startswith(SUCCESS))
         async with aiohttp.ClientSession() as client, client.get(f"{workspace.bot_url}/metrics") as answer:
             assert "unsubscribe_healthy 1.0" in await answer.text()
+        demo = await asyncio.create_subprocess_exec(
+            str(image / "venv/bin/python"), "-m", "bot", "demo",
+            env={"PATH": os.environ["PATH"]}, cwd=image / "app", stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        said = (await demo.communicate())[1].decode()
+        assert (demo.returncode, said) == (1, f"{NO_DEMO}\n")
     finally:
         process.terminate()
         _, err = await process.communicate()

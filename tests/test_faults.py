@@ -157,7 +157,7 @@ async def test_bot_whose_sweep_dies_ends(tmp_path: Path, environment: dict[str, 
         assert process.stderr is not None
         said = await asyncio.wait_for(process.stderr.read(), 10)
         assert await process.wait() == 1
-    assert said.decode().splitlines()[-1].startswith("The bot has stopped")
+    assert said.decode().splitlines()[-1].startswith("The bot stopped because its scheduler crashed.")
     assert "ValueError: 'nonsense'" in said.decode()
 
 

@@ -88,8 +88,9 @@ async def test_check_explains_the_scope(tmp_path: Path, environment: dict[str, s
     settings = environment | {"ALLOWED_USERS": GROUP}
     for fault, says in (
         ("", "ok    Slack user groups: S0ADMINS has 2 members"),
-        ("missing_scope", "(missing_scope): give the app the scope usergroups:read and install it anew."),
-        ("no_such_subteam", "(no_such_subteam): look at the group's id in ALLOWED_USERS."),
+        ("missing_scope", "(missing_scope): add the scope usergroups:read to the app and reinstall it."),
+        ("no_such_subteam", "(no_such_subteam): check the ids of the groups in ALLOWED_USERS."),
+        ("500", "FAIL  Slack user groups: Slack cannot be reached: no usable answer ("),
     ):
         workspace.faults["usergroups.users.list"].append(fault)
         _, out, _ = await run_bot("check", settings=settings, cwd=tmp_path)

@@ -14,7 +14,7 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from bot import app
-from bot.errors import StartError
+from bot.errors import BotStoppedError
 from bot.ops import health
 from bot.settings import Settings
 from sandbox.fake_cellcast import ANSWERS, Cellcast
@@ -131,7 +131,9 @@ async def test_socket_that_stays_away(
     workspace.deaf = True
     workspace.faults["socket"].extend(["hang"] * 100)
     await workspace.drop_sockets()
-    with pytest.raises(StartError, match=r"Slack's socket is down for \d+ s and does not come back"):
+    with pytest.raises(
+        BotStoppedError, match=r"stopped because Slack's socket was down for \d+ seconds and did not reconnect"
+    ):
         await asyncio.wait_for(running, 20)
 
 

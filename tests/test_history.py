@@ -58,7 +58,7 @@ async def test_history_shows_the_last_ten(
     assert len(re.findall(r"^20", out, re.MULTILINE)) == 11
     assert f"{NUMBER}  succeeded  asked by {ANA} in {NUMBERS}" in out
     assert "    attempt 1: server_error" in out
-    assert re.search(rf"    attempt 2: succeeded 20.*, decided by {BEN} .*, told 20.*, Cellcast: '{SUCCESS}'", out)
+    assert re.search(rf"    attempt 2: succeeded 20.*, decided by {BEN} .*, delivered 20.*, Cellcast: '{SUCCESS}'", out)
     code, out, _ = await run_bot("history", "--json", "--since", "2026-01-01", settings=environment, cwd=tmp_path)
     rows = [json.loads(line) for line in out.splitlines()]
     assert len(rows) == 11
@@ -67,9 +67,9 @@ async def test_history_shows_the_last_ten(
     assert KEY not in out
     code, out, _ = await run_bot("history", "--since", "2999-01-01", settings=environment, cwd=tmp_path)
     assert (code, out) == (0, "")
-    code, _, err = await run_bot("history", "--since", "soon", settings=environment, cwd=tmp_path)
+    code, _, err = await run_bot("history", "--since", "yesterday", settings=environment, cwd=tmp_path)
     assert code == 2
-    assert "--since" in err
+    assert err.splitlines()[-1].endswith("argument --since: expected a date such as 2026-01-31, not 'yesterday'")
 
 
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)

@@ -10,13 +10,14 @@ import pytest
 from slack_sdk.models.blocks import Block
 
 from bot.clients.cellcast import CUT, MAX_MESSAGE
+from bot.domain.commands import MAX_ECHO, MAX_REASON
 from bot.domain.models import Message, Outcome, Request
 from bot.domain.numbers import MAX_LABEL
 from bot.domain.status import OutcomeCode
 from bot.views import blocks, cards, home, outcomes, replies
 from bot.views.cards import Rules
 from bot.views.text import MAX_NAMES, escape, name
-from handlers.commands import HISTORY, MAX_ECHO, MAX_REASON
+from handlers.commands import HISTORY
 from sandbox import block_kit
 from tests.messages import CONFIRMED, LATER, NUMBER, REQUEST, Row, ended, rows, said_by
 

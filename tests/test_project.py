@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from bot import __version__
+from bot.domain.commands import COMMAND
 from bot.domain.status import OutcomeCode
 from bot.settings import Settings
-from bot.views.text import COMMAND
 from tests.process import ROOT
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import importlib.util
+import re
 from typing import Any
 
 import pytest
@@ -32,42 +33,51 @@ def test_defaults() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "says"),
     [
-        ("slack_bot_token", "xoxp-1", "does not look like one (it begins with xoxb-)"),
-        ("slack_app_token", "xoxb-1", "does not look like one (it begins with xapp-)"),
-        ("slack_signing_secret", "short", "does not look like one"),
-        ("cellcast_api_key", "with a space", "does not look like one"),
-        ("cellcast_api_key", "line\nbreak", "does not look like one"),
-        ("allowed_users", " , ", "is empty"),
-        ("allowed_users", "@ana", "holds 1 of 1 parts that are no ids"),
-        ("allowed_users", "*,U0ANA", "holds * where it does not belong"),
-        ("allowed_channels", "#numbers", "holds 1 of 1 parts that are no ids"),
-        ("allowed_teams", "*", "holds * where it does not belong"),
-        ("allowed_teams", "home", "holds 1 of 1 parts that are no ids"),
-        ("allowed_teams", 7, "is not what it should be"),
-        ("require_second_person", "perhaps", "is not what it should be"),
-        ("require_second_person", "true", "leaves nobody who could confirm: ALLOWED_USERS holds one person"),
-        ("confirm_within_seconds", "0", "is not what it should be"),
-        ("cellcast_timeout_seconds", "0", "is not what it should be"),
-        ("database_url", "unsubscribe.db", "is no SQLAlchemy URL"),
-        ("database_url", "sqlite://", "names no file"),
-        ("database_url", "sqlite:///:memory:", "names no file"),
-        ("database_url", "mysql://x/y", "is neither sqlite:/// nor postgresql+psycopg://"),
-        ("dry_run", "maybe", "is not what it should be"),
-        ("port", "70000", "is not what it should be"),
-        ("slack_api_url", "slack.com", "is no http(s) URL"),
-        ("cellcast_base_url", "ftp://x", "is no http(s) URL"),
-        ("log_level", "LOUD", "is not what it should be"),
-        ("log_format", "xml", "is not what it should be"),
+        ("slack_bot_token", "xoxp-1", "expected a token that begins with xoxb-"),
+        ("slack_app_token", "xoxb-1", "expected a token that begins with xapp-"),
+        ("slack_signing_secret", "short", "expected 32 hexadecimal digits"),
+        ("cellcast_api_key", "with a space", "expected at least 8 characters without spaces"),
+        ("cellcast_api_key", "line\nbreak", "expected at least 8 characters without spaces"),
+        ("allowed_users", " , ", "the list is empty"),
+        ("allowed_users", "@ana", "1 of 1 entries are not ids"),
+        ("allowed_users", "*,U0ANA", "* cannot be combined with ids"),
+        ("allowed_channels", "#numbers", "1 of 1 entries are not ids"),
+        ("allowed_teams", "*", "* is not allowed here"),
+        ("allowed_teams", "home", "1 of 1 entries are not ids"),
+        ("allowed_teams", 7, "expected comma-separated workspace ids (T... or E...)"),
+        ("require_second_person", "perhaps", "expected true or false"),
+        ("require_second_person", "true", "nobody could confirm, because ALLOWED_USERS has only one person"),
+        ("confirm_within_seconds", "0", "expected a whole number from 1 to 86400"),
+        ("confirm_within_seconds", "abc", "expected a whole number from 1 to 86400"),
+        ("cellcast_timeout_seconds", "0", "expected a number above 0 and up to 300"),
+        ("database_url", "unsubscribe.db", "expected sqlite:///FILE or postgresql+psycopg://USER:PASSWORD@HOST/NAME"),
+        ("database_url", "sqlite://", "it names no file, and a database in memory would be lost with the process"),
+        (
+            "database_url",
+            "sqlite:///:memory:",
+            "it names no file, and a database in memory would be lost with the process",
+        ),
+        ("database_url", "mysql://x/y", "expected sqlite:///FILE or postgresql+psycopg://USER:PASSWORD@HOST/NAME"),
+        ("dry_run", "maybe", "expected true or false"),
+        ("port", "70000", "expected a whole number from 0 to 65535"),
+        ("slack_api_url", "slack.com", "expected a URL that begins with http:// or https://"),
+        ("cellcast_base_url", "ftp://x", "expected a URL that begins with http:// or https://"),
+        ("log_level", "LOUD", "expected DEBUG, INFO, WARNING or ERROR"),
+        ("log_format", "xml", "expected auto, text or json"),
     ],
 )
-def test_wrong_value(name: str, value: Any, says: str) -> None:
-    """A wrong value is told by its variable and what it should be, and nothing else is."""
+def test_invalid_value(name: str, value: Any, says: str) -> None:
+    """An invalid value is reported with its variable, the problem and the meaning, and nothing else is."""
     with pytest.raises(SettingsError) as error:
         settings.load(**GOOD | {name: value})
-    _, _, line, should, *others = str(error.value).splitlines()
-    assert f"  {name.upper()} {says}" in line
-    assert should.startswith("      It should be ")
-    assert others == []
+    _, _, *lines = str(error.value).splitlines()
+    assert lines == [f"  {name.upper()} is invalid: {says}.", f"      {settings.describe(name)}"]
+
+
+def test_every_setting_is_described() -> None:
+    """Every setting says what it is for and which values it takes, in sentences that end."""
+    for name in settings.Settings.model_fields:
+        assert re.fullmatch(r"[A-Z].+: .+\.", settings.describe(name))
 
 
 def test_socket_mode_needs_no_signing_secret() -> None:
@@ -92,7 +102,7 @@ def test_postgres_needs_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     url = "postgresql+psycopg://u:p@h/d"
     assert settings.load(**GOOD, database_url=url).database_url == url
     monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
-    with pytest.raises(SettingsError, match="needs the extra postgres"):
+    with pytest.raises(SettingsError, match=r"PostgreSQL needs an extra: run pip install"):
         settings.load(**GOOD, database_url=url)
 
 

@@ -97,7 +97,7 @@ async def test_setup_writes_what_it_has_proved(
     code, shown = await talking(
         [
             ("  SLACK_BOT_TOKEN: ", f"{APP_TOKEN}\r"),
-            ("does not look like one (it begins with xoxb-). Please paste it again.", ""),
+            ("SLACK_BOT_TOKEN is invalid: expected a token that begins with xoxb-. Please paste it again.", ""),
             ("  SLACK_BOT_TOKEN: ", "xoxb-of-nobody\r"),
             ("Slack does not accept SLACK_BOT_TOKEN (invalid_auth)", ""),
             ("  SLACK_BOT_TOKEN: ", "\r"),
@@ -110,7 +110,7 @@ async def test_setup_writes_what_it_has_proved(
             ("  CELLCAST_API_KEY: ", f"{KEY}\r"),
             ("ok: Token verified successfully!", ""),
             ("  ALLOWED_USERS: ", "ana\r"),
-            ("This holds 1 of 1 parts that are no ids.", ""),
+            ("ALLOWED_USERS is invalid: 1 of 1 entries are not ids.", ""),
             ("  ALLOWED_USERS: ", f"{ANA}\r"),
             ("which only you can read", ""),
         ]
@@ -148,12 +148,12 @@ async def test_setup_again_in_http_mode(talking: Talk, tmp_path: Path) -> None:
     (tmp_path / ".env").write_text(f"SLACK_BOT_TOKEN={TOKEN}\nCELLCAST_API_KEY={KEY}\n")
     code, shown = await talking(
         [
-            ("  SLACK_BOT_TOKEN (Enter keeps the present one): ", "\r"),
+            ("  SLACK_BOT_TOKEN (Enter keeps the current value): ", "\r"),
             ("  SLACK_APP_TOKEN (Enter: none, HTTP mode): ", "\r"),
             ("none: Slack's requests are expected at /slack/events", ""),
             ("  SLACK_SIGNING_SECRET: ", f"{SIGNING_SECRET}\r"),
             ("ok: it has the right form", ""),
-            ("  CELLCAST_API_KEY (Enter keeps the present one): ", "\r"),
+            ("  CELLCAST_API_KEY (Enter keeps the current value): ", "\r"),
             ("  ALLOWED_USERS: ", "*\r"),
             ("which only you can read", ""),
         ]

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import signal
 import sqlite3
+import subprocess
 import sys
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from bot.cli.main import main
 from sandbox.fake_cellcast import SUCCESS, Answer, Cellcast
 from sandbox.fake_slack import Workspace
 from tests.conftest import APP_TOKEN, BEN, KEY, SECRETS, ask, public
-from tests.process import run_bot, running
+from tests.process import clean_environment, run_bot, running
 
 
 @pytest.fixture
@@ -32,7 +33,7 @@ async def test_settings_are_told_together(tmp_path: Path) -> None:
     assert out == ""
     for name in ("SLACK_BOT_TOKEN", "SLACK_SIGNING_SECRET", "CELLCAST_API_KEY", "ALLOWED_USERS"):
         assert f"  {name} is missing" in err
-    assert "CELLCAST_TIMEOUT_SECONDS is not what it should be" in err
+    assert "CELLCAST_TIMEOUT_SECONDS is invalid: expected a number above 0 and up to 300." in err
     assert "api.slack.com/apps > your app > OAuth & Permissions" in err
     assert "Traceback" not in err
 
@@ -160,6 +161,30 @@ async def test_health(tmp_path: Path, environment: dict[str, str], workspace: Wo
             assert answer.status == 404
 
 
+@pytest.mark.parametrize("command", ["check", "setup", "history"])
+def test_commands_do_not_load_the_bot(command: str) -> None:
+    """A command loads only what it needs: not the running bot, its listeners, nor Bolt."""
+    code = f"import sys, bot.cli.{command}; print(sorted({{'bot.app', 'handlers', 'slack_bolt'}} & sys.modules.keys()))"
+    done = subprocess.run(  # noqa: S603 - the bot itself
+        [sys.executable, "-c", code], env=clean_environment({}), capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "[]\n"
+
+
+def test_demo_needs_a_checkout(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """An installation without the folder sandbox/ says so; a package that is missing for another reason is an error."""
+    monkeypatch.setitem(sys.modules, "sandbox", None)
+    assert main(["demo"]) == 1
+    assert capsys.readouterr().err == (
+        "`python -m bot demo` needs a checkout of the project: this installation has no folder sandbox/.\n"
+    )
+    monkeypatch.delitem(sys.modules, "sandbox")
+    monkeypatch.delitem(sys.modules, "sandbox.demo", raising=False)
+    monkeypatch.setitem(sys.modules, "sandbox.bot_process", None)
+    with pytest.raises(ModuleNotFoundError):
+        main(["demo"])
+
+
 def test_help_and_wrong_words(capsys: pytest.CaptureFixture[str]) -> None:
     """The command line explains itself."""
     with pytest.raises(SystemExit) as ended:
@@ -175,6 +200,6 @@ async def test_key_in_the_environment_is_no_argument(tmp_path: Path, environment
     """A wrong value is never shown: it may be a secret pasted into the wrong line."""
     code, _, err = await run_bot(settings=environment | {"SLACK_BOT_TOKEN": KEY}, cwd=tmp_path)
     assert code == 2
-    assert "SLACK_BOT_TOKEN does not look like one (it begins with xoxb-)" in err
+    assert "SLACK_BOT_TOKEN is invalid: expected a token that begins with xoxb-" in err
     assert KEY not in err
     assert sys.version_info >= (3, 11)

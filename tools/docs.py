@@ -14,7 +14,7 @@ import structlog
 from pydantic_core import PydanticUndefined
 
 from bot.domain.status import OutcomeCode
-from bot.settings import Settings
+from bot.settings import Settings, describe
 from bot.views.outcomes import explain
 from tests import messages
 
@@ -23,12 +23,10 @@ DOCUMENTS = ["docs/configuration.md", "docs/glossary.md", "docs/messages.md", "d
 
 
 def variables() -> str:
-    """List every variable of the environment."""
-    rows = ["| variable | value | default |", "| --- | --- | --- |"]
+    """Every variable of the environment."""
+    rows = ["| variable | meaning | default |", "| --- | --- | --- |"]
     for name, field in Settings.model_fields.items():
-        rows.append(
-            f"| `{name.upper()}` | {(field.description or '').replace('|', '&#124;')} | {_default(field.default)} |"
-        )
+        rows.append(f"| `{name.upper()}` | {describe(name).replace('|', '&#124;')} | {_default(field.default)} |")
     return "\n".join(rows)
 
 

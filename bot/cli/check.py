@@ -1,4 +1,4 @@
-"""python -m bot check: proves a set-up before anyone uses it, a line for each part."""
+"""python -m bot check: prove a configuration before anyone uses it, one line for each part."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from collections.abc import Awaitable, Callable
 
 import httpx
 
-from bot.app import identify, open_ledger, open_socket
 from bot.clients.cellcast import Cellcast
+from bot.clients.numbers_file import MAX_ERRORS, NumbersFile
 from bot.clients.slack import Slack
-from bot.domain.numbers import MAX_FAULTS, Numbers
 from bot.errors import BotError, SlackRejected, SlackUnavailable
 from bot.ledger.store import Ledger
+from bot.service.startup import identify, open_ledger, open_socket, unreachable
 from bot.settings import APP_PAGE, MANIFEST, Settings
 
 
 async def check(settings: Settings) -> bool:
-    """Prove the tokens, the key and the database; True if all of them are fine."""
+    """Prove the tokens, the key, the database and the list of numbers; return whether all of them work."""
     slack = Slack(settings.slack_bot_token.get_secret_value(), settings.slack_api_url)
     cellcast = Cellcast(settings.cellcast_base_url, settings.cellcast_api_key.get_secret_value())
     ledger = Ledger(settings.database_url)
@@ -36,7 +36,7 @@ async def check(settings: Settings) -> bool:
     async def account() -> str:
         data = await cellcast.account()
         if not data:
-            raise BotError("Cellcast does not tell the account of this key.")
+            raise BotError("Cellcast does not say which account this key belongs to.")
         return f"{data.get('account_name')}, SMS balance {data.get('sms_balance')}, MMS {data.get('mms_balance')}"
 
     async def database() -> str:
@@ -62,19 +62,19 @@ async def check(settings: Settings) -> bool:
 
 
 async def prove_bot_token(slack: Slack, *, groups: bool) -> str:
-    """Whose token it is; raises BotError where Slack does not take it, or it lacks a scope of the manifest."""
+    """Return whose token it is. Raise BotError if Slack rejects it or it lacks a scope of the manifest."""
     me = await identify(slack)
     wanted = set(MANIFEST["oauth_config"]["scopes"]["bot"]) - (set() if groups else {"usergroups:read"})
     if missing := sorted(wanted - me["scopes"]):
         raise BotError(
             f"the app lacks {', '.join(missing)}. Add this under {APP_PAGE} > OAuth & Permissions > Bot Token Scopes, "
-            "and install the app anew."
+            "then reinstall the app."
         )
     return f"{me.get('user')} in {me.get('team')} ({me.get('team_id')})"
 
 
 async def prove_key(cellcast: Cellcast) -> str:
-    """Cellcast's own words; raises BotError where it does not take the key or cannot be reached."""
+    """Return Cellcast's own words. Raise BotError if it does not accept the key or cannot be reached."""
     try:
         fine, words = await cellcast.verify()
     except httpx.HTTPError as error:
@@ -97,19 +97,21 @@ async def _groups(settings: Settings, slack: Slack) -> str:
     try:
         counts = [f"{group} has {len(await slack.group_members(group))} members" for group in found]
     except (SlackRejected, SlackUnavailable) as error:
-        cure = "give the app the scope usergroups:read and install it anew"
-        why = cure if error.code == "missing_scope" else "look at the group's id in ALLOWED_USERS"
-        raise BotError(f"Slack does not tell who is in them ({error.code}): {why}.") from None
+        if (sentence := unreachable(error)) is not None:
+            raise BotError(sentence) from None
+        fix = "add the scope usergroups:read to the app and reinstall it"
+        step = fix if error.code == "missing_scope" else "check the ids of the groups in ALLOWED_USERS"
+        raise BotError(f"Slack does not list their members ({error.code}): {step}.") from None
     return ", ".join(counts) or "none in ALLOWED_USERS"
 
 
 async def _numbers(settings: Settings) -> str:
     if settings.numbers_file is None:
         return "not set: people ask by id"
-    found = await Numbers(settings.numbers_file).current()
-    if found.faults:
-        more = f"; and {len(found.faults) - MAX_FAULTS} more" if len(found.faults) > MAX_FAULTS else ""
-        raise BotError(f"{settings.numbers_file}: " + "; ".join(found.faults[:MAX_FAULTS]) + more + ".")
+    found = await NumbersFile(settings.numbers_file).current()
+    if found.errors:
+        more = f"; and {len(found.errors) - MAX_ERRORS} more" if len(found.errors) > MAX_ERRORS else ""
+        raise BotError(f"{settings.numbers_file}: " + "; ".join(found.errors[:MAX_ERRORS]) + more + ".")
     return f"{len(found.by_id)} numbers in {settings.numbers_file}"
 
 

@@ -1,4 +1,4 @@
-"""python -m bot history: prints the whole record for an audit, as lines or as JSON."""
+"""python -m bot history: print the whole record for an audit, as lines or as JSON."""
 
 from __future__ import annotations
 
@@ -7,17 +7,20 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-from bot.app import open_ledger
 from bot.domain.models import Outcome, Request
 from bot.ledger.store import Ledger
+from bot.service.startup import open_ledger
 from bot.settings import Settings
 
-# A response_url lets whoever holds it write into the channel for half an hour; the rest is the bot's bookkeeping.
+# Anyone with a response_url can write into the channel for 30 minutes; the rest is the bot's own bookkeeping.
 PRIVATE = {"response_url", "response_url_replaces", "posting_lease_until", "active_number_id", "outcome"}
 
 
 async def history(settings: Settings, *, since: float, as_json: bool) -> None:
-    """Print every request asked since then, oldest first; one JSON object a line, or readable lines."""
+    """Print every request since `since` (seconds since the epoch), oldest first, as JSON lines or readable lines.
+
+    Raise StartError or LedgerError if the database cannot be read.
+    """
     ledger = Ledger(settings.database_url)
     try:
         await open_ledger(ledger)
@@ -42,11 +45,11 @@ def _lines(request: Request, outcomes: list[Outcome]) -> str:
         f", reason: {request.reason}" if request.reason else ""
     )
     for outcome in outcomes:
-        told = f"told {_when(outcome.delivered_at)}" if outcome.delivered_at else "not told yet"
+        delivered = f"delivered {_when(outcome.delivered_at)}" if outcome.delivered_at else "not delivered yet"
         decided = f", decided by {outcome.decided_by} {_when(outcome.decided_at or 0)}" if outcome.decided_by else ""
         said = f", Cellcast: {outcome.message!r}" if outcome.message else ""
         lines.append(
-            f"    attempt {outcome.attempt}: {outcome.code} {_when(outcome.settled_at)}{decided}, {told}{said}"
+            f"    attempt {outcome.attempt}: {outcome.code} {_when(outcome.settled_at)}{decided}, {delivered}{said}"
         )
     return "\n".join(lines)
 

@@ -13,7 +13,7 @@ from bot.errors import BotError, SettingsError
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Do what the command line says; the exit code: 0 fine, 1 it failed, 2 the settings are not right."""
+    """Run a command and return its exit code: 0 for success, 1 for failure, 2 for invalid settings or arguments."""
     given = _parser().parse_args(arguments)
     try:
         return {"run": _run, "setup": _setup, "check": _check, "history": _history, "demo": _demo}[given.do](given)
@@ -30,13 +30,17 @@ def _parser() -> argparse.ArgumentParser:
     parser.set_defaults(do="run")
     commands = parser.add_subparsers(metavar="run | setup | check | history | demo")
     commands.add_parser("run", help="run the bot (the default)").set_defaults(do="run")
-    commands.add_parser("setup", help="ask for the tokens, prove each, write .env").set_defaults(do="setup")
-    commands.add_parser("check", help="prove tokens, key and database, a line each").set_defaults(do="check")
+    commands.add_parser("setup", help="ask for the tokens, check each one, write .env").set_defaults(do="setup")
+    commands.add_parser("check", help="check tokens, key and database, one line each").set_defaults(do="check")
     history = commands.add_parser("history", help="print the record of every request")
     history.set_defaults(do="history")
-    history.add_argument("--json", action="store_true", help="one JSON object a line")
+    history.add_argument("--json", action="store_true", help="one JSON object per line")
     history.add_argument(
-        "--since", type=_date, default=0.0, metavar="DATE", help="asked since this day (UTC), 2026-01-31"
+        "--since",
+        type=_date,
+        default=0.0,
+        metavar="DATE",
+        help="only requests since this day (UTC), such as 2026-01-31",
     )
     demo = commands.add_parser("demo", help="try the bot in a web page, without Slack or Cellcast")
     demo.set_defaults(do="demo")
@@ -47,17 +51,21 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _date(text: str) -> float:
-    """The moment at which a day begins in UTC, as seconds since the epoch."""
-    return datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()
+    """Return the beginning of a day in UTC, in seconds since the epoch."""
+    try:
+        return datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()
+    except ValueError:
+        # argparse would say "invalid _date value" after any other error.
+        raise argparse.ArgumentTypeError(f"expected a date such as 2026-01-31, not {text!r}") from None
 
 
 def _run(_given: argparse.Namespace) -> int:
-    gc.disable()  # what is loaded now stays: to look through it, now or ever, takes a quarter of the start
+    gc.disable()  # what is loaded now stays: collecting it again and again would take a quarter of the start
     try:
         from bot import logging, settings  # noqa: PLC0415 - after the line above
 
         found = settings.load()
-        import uvloop  # noqa: PLC0415 - a wrong setting is told without loading what only a running bot needs
+        import uvloop  # noqa: PLC0415 - a wrong setting is reported without loading what only a running bot needs
 
         from bot import app  # noqa: PLC0415 - likewise
     finally:
@@ -92,8 +100,12 @@ def _history(given: argparse.Namespace) -> int:
 def _demo(given: argparse.Namespace) -> int:
     try:
         from sandbox import demo  # noqa: PLC0415 - the bot itself never loads the demo
-    except ModuleNotFoundError:
-        raise BotError("The demo runs from a checkout of the project; this installation does not carry it.") from None
+    except ModuleNotFoundError as error:
+        if error.name != "sandbox":  # a package that the demo needs is missing: that is another problem
+            raise
+        raise BotError(
+            "`python -m bot demo` needs a checkout of the project: this installation has no folder sandbox/."
+        ) from None
 
     return asyncio.run(demo.demo(once=given.once, port=given.port, browser=not given.no_browser))
 

@@ -1,4 +1,4 @@
-"""python -m bot setup: asks for the tokens one by one, proves each at once, and writes .env."""
+"""python -m bot setup: ask for the tokens one by one, check each one at once, and write .env."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from urllib.parse import quote
 
 from dotenv import dotenv_values, set_key
 
-from bot.app import open_socket
 from bot.cli.check import prove_bot_token, prove_key
 from bot.clients.cellcast import Cellcast
 from bot.clients.slack import Slack
 from bot.errors import BotError, StartError
-from bot.settings import MANIFEST, Settings, fault_of
+from bot.service.startup import open_socket
+from bot.settings import MANIFEST, Settings, describe, problem_of
 
 # Opens Slack's page "create an app" with the manifest filled in (https://docs.slack.dev/app-manifests).
 CREATE = "https://api.slack.com/apps?new_app=1&manifest_json=" + quote(json.dumps(MANIFEST, separators=(",", ":")))
@@ -30,21 +30,23 @@ Prove = Callable[[str], Coroutine[Any, Any, str]]
 
 @dataclass(frozen=True)
 class Question:
-    """A variable to ask for: what it is and where it is found, and how it is proved; a secret is never echoed."""
+    """A variable to ask for, and how its value is checked; a secret is never echoed."""
 
     name: str
-    where: str
     prove: Prove
     secret: bool = True
     optional: bool = False
 
 
 def setup(path: Path) -> int:
-    """Ask, prove, and write `path` with mode 600, other lines of it kept. Ctrl-C leaves everything as it was."""
+    """Ask, check, and write `path` with mode 600, keeping its other lines; return the exit code.
+
+    Ctrl-C changes nothing. Raise StartError if there is no terminal.
+    """
     if not sys.stdin.isatty():
         raise StartError("`setup` asks questions, so it needs a terminal. Without one, fill in .env by hand.")
-    print(f"First create the app: open this link, choose your workspace, press Create.\n\n{CREATE}\n")
-    print("Then answer with what its pages show. Secrets stay invisible while you paste them. Ctrl-C ends.\n")
+    print(f"First create the app: open this link, choose your workspace, and press Create.\n\n{CREATE}\n")
+    print("Then answer with the values from its pages. Secrets stay invisible while you paste them. Ctrl-C stops.\n")
     known = {name: value for name, value in dotenv_values(path).items() if value}
     try:
         return _finish(path, dict(_answers(known)))
@@ -56,12 +58,12 @@ def setup(path: Path) -> int:
 def _finish(path: Path, answers: dict[str, str]) -> int:
     write(path, answers)
     print(f"\nWritten to {path}, which only you can read.")
-    print("Now `python -m bot check` proves the whole set-up, and `python -m bot` runs the bot.")
+    print("Next, `python -m bot check` checks the whole configuration, and `python -m bot` runs the bot.")
     return 0
 
 
 def _answers(known: dict[str, str]) -> Iterator[tuple[str, str]]:
-    """Each variable with its value, as it is asked for and proved."""
+    """Yield each variable with its value once it has been checked."""
     socket_mode = False
     for question in (BOT_TOKEN, APP_TOKEN, SIGNING_SECRET, KEY, PEOPLE):
         if not (socket_mode and question is SIGNING_SECRET):
@@ -71,10 +73,10 @@ def _answers(known: dict[str, str]) -> Iterator[tuple[str, str]]:
 
 
 def _ask(question: Question, known: dict[str, str]) -> str:
-    """Ask until the answer is right; nothing keeps what .env holds already."""
+    """Ask until the answer is valid; an empty answer keeps the value in .env."""
     before = known.get(question.name, "")
-    hint = " (Enter keeps the present one)" if before else " (Enter: none, HTTP mode)" if question.optional else ""
-    print(f"{question.name}: {question.where}")
+    hint = " (Enter keeps the current value)" if before else " (Enter: none, HTTP mode)" if question.optional else ""
+    print(f"{question.name}: {describe(question.name.lower())}")
     while True:
         read = getpass.getpass if question.secret else input
         value = read(f"  {question.name}{hint}: ").strip() or before
@@ -83,8 +85,8 @@ def _ask(question: Question, known: dict[str, str]) -> str:
             return ""
         if not value:
             continue
-        if (fault := fault_of(question.name.lower(), value)) is not None:
-            print(f"  This {fault}. Please paste it again.")
+        if (problem := problem_of(question.name.lower(), value)) is not None:
+            print(f"  {question.name} {problem}. Please paste it again.")
             continue
         try:
             print(f"  ok: {asyncio.run(question.prove(value))}\n")
@@ -95,7 +97,7 @@ def _ask(question: Question, known: dict[str, str]) -> str:
 
 
 def write(path: Path, answers: dict[str, str]) -> None:
-    """Write the variables into `path`, readable by its owner only from the first moment on."""
+    """Write the variables into `path`, which only its owner can read from the first moment on."""
     os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
     path.chmod(0o600)
     for name, value in answers.items():
@@ -103,12 +105,8 @@ def write(path: Path, answers: dict[str, str]) -> None:
     path.chmod(0o600)
 
 
-def _found(name: str) -> str:
-    return Settings.model_fields[name].description or ""
-
-
 def _address(name: str) -> str:
-    """Slack's or Cellcast's address: the real one, or that of a proxy in the environment."""
+    """Return the address of Slack or Cellcast: the real one, or a proxy's from the environment."""
     address = os.environ.get(name.upper()) or str(Settings.model_fields[name].default)
     return address.rstrip("/") + ("/" if name == "slack_api_url" else "")
 
@@ -142,8 +140,8 @@ async def _believe(_value: str) -> str:
     return "it has the right form"
 
 
-BOT_TOKEN = Question("SLACK_BOT_TOKEN", _found("slack_bot_token"), _prove_bot_token)
-APP_TOKEN = Question("SLACK_APP_TOKEN", _found("slack_app_token"), _prove_app_token, optional=True)
-SIGNING_SECRET = Question("SLACK_SIGNING_SECRET", _found("slack_signing_secret"), _believe)
-KEY = Question("CELLCAST_API_KEY", _found("cellcast_api_key"), _prove_key)
-PEOPLE = Question("ALLOWED_USERS", _found("allowed_users"), _believe, secret=False)
+BOT_TOKEN = Question("SLACK_BOT_TOKEN", _prove_bot_token)
+APP_TOKEN = Question("SLACK_APP_TOKEN", _prove_app_token, optional=True)
+SIGNING_SECRET = Question("SLACK_SIGNING_SECRET", _believe)
+KEY = Question("CELLCAST_API_KEY", _prove_key)
+PEOPLE = Question("ALLOWED_USERS", _believe, secret=False)

@@ -87,7 +87,7 @@ class Slack:
     async def post(self, channel: str, message: Message) -> str:
         """Post a message (https://docs.slack.dev/reference/methods/chat.postMessage) and return its ts.
 
-        `channel` may be a person's id: then it stands in the direct messages with the bot.
+        `channel` may be a person's id: then Slack posts a direct message.
         """
         posting = self.client.chat_postMessage(
             channel=channel,
@@ -181,7 +181,7 @@ class Slack:
         await self._answer(url, {"delete_original": True})
 
     async def respond(self, url: str, message: Message, *, private: bool = False, replace: bool = False) -> None:
-        """Answer by a response_url: 5 times within 30 minutes, also where the bot is no member.
+        """Answer by response_url: 5 times within 30 minutes, also in channels that the bot is not in.
 
         https://docs.slack.dev/interactivity/handling-user-interaction#message_responses
         """
@@ -207,7 +207,7 @@ class Slack:
                 raise _rate_limited(error.response.headers) from error
             raise _failure(code) from error
         except (aiohttp.ClientError, TimeoutError, ValueError, AttributeError) as error:
-            # ValueError: a body that is no text; AttributeError: JSON that is no object, which slack_sdk trips over.
+            # ValueError: a body that isn't text; AttributeError: JSON that isn't an object, which slack_sdk can't handle.
             self.errors[method] += 1
             raise _no_answer(error) from error
         self.heard_at = self.now()

@@ -1,4 +1,4 @@
-"""The rules of who may use the bot, and where; without any look-up of their own."""
+"""The access rules: which people can use the bot, and in which channels. They look nothing up themselves."""
 
 from __future__ import annotations
 

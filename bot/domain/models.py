@@ -10,7 +10,7 @@ from bot.domain.status import OutcomeCode, Status
 
 @dataclass(frozen=True)
 class Outcome:
-    """How one attempt of a request ended (attempt 0: without a call), and how far the telling got."""
+    """How one attempt of a request ended (attempt 0: without a call), and the state of its delivery."""
 
     request_id: str
     attempt: int
@@ -30,7 +30,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Request:
-    """A request as it stands. `expires_at` is the moment until which a press can (again) confirm it, if any.
+    """A request as it is now. `expires_at` is the moment until which a click can (again) confirm it, if any.
 
     `call_started_at` is set once the call of this attempt may have been sent. From `card_update_due` on a sweep updates
     the card, because it may show an older state.

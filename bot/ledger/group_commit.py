@@ -1,7 +1,7 @@
 """Group commit: jobs that wait for the database's thread are committed together, so a burst pays for one commit.
 
-SQLite has one writer, so its jobs run on one thread and up to 64 share a transaction. On PostgreSQL each job has a
-connection and a transaction of its own. A caller learns its result only after the commit.
+SQLite has one writer, so its jobs run on one thread and up to 64 share a transaction. On PostgreSQL each job has its
+own connection and transaction. A caller learns its result only after the commit.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Job(Generic[T]):
         self.done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self.began = False
         self.committing = False
-        self.abandoned = False  # its caller's time is over: it must not be committed any more
+        self.abandoned = False  # its caller's time is over: it must no longer be committed
 
 
 class GroupCommit:

@@ -23,7 +23,7 @@ from bot.domain.models import Click, NewRequest, Outcome, Request
 from bot.domain.status import CallResult, OutcomeCode, Status
 from bot.ledger import queries, statements
 
-# Whoever delivers an outcome, or posts or updates a card, has this many seconds before another replica may.
+# A replica that delivers an outcome, or posts or updates a card, has this many seconds before another one does.
 LEASE = 15.0
 
 
@@ -61,7 +61,7 @@ def find_active(db: sa.Connection, new: NewRequest) -> tuple[Request, bool]:
     """Return the active request for the number, and False; or a new one and True.
 
     A request whose time is over expires first, and one whose card was lost is replaced: the old card, if it is there
-    after all, confirms nothing any more. Raise NumberTakenError if somebody else was faster.
+    after all, no longer confirms anything. Raise NumberTakenError if somebody else was faster.
     """
     of_number = {"number": new.number_id, "at": new.now}
     for row in db.execute(statements.ACTIVE_OVERDUE, of_number).mappings().all():

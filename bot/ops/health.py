@@ -1,4 +1,4 @@
-"""Whether the bot could do its job now: Slack reachable lately, the database writable, the sweep alive."""
+"""Health: whether the bot can do its job now. Slack must be reachable, the database writable, the sweep alive."""
 
 from __future__ import annotations
 
@@ -12,78 +12,84 @@ from typing import Any
 import structlog
 
 from bot.clients.slack import Slack
-from bot.errors import LedgerError, SlackError, StartError
+from bot.errors import BotStoppedError, LedgerError, SlackError
 from bot.ledger.store import Ledger
 
 log = structlog.get_logger("bot.health")
 
-# A sweep is due every few seconds; the promise of the design is 5.
+# A sweep is due every 5 seconds; one that misses three turns is not just slow.
 SWEEP_SECONDS = 15.0
-# Without a word of Slack for so long somebody asks (auth.test), and after the second it counts as away.
+# If Slack is silent for the first time, the bot asks it (auth.test); after the second it counts as unreachable.
 ASK_SLACK_SECONDS, SLACK_SECONDS = 30.0, 75.0
-# slack_sdk opens a socket anew when no pong came for four pings: this is less than 40 seconds.
+# slack_sdk reconnects a socket after four pings without a pong, here after 32 seconds.
 PING_EVERY = 8.0
-# A socket that is down for so long will not come back in this process.
+# A socket that stays down this long has not been fixed by reconnecting; a new process may be.
 GIVE_UP_SECONDS = 90.0
 WATCH_EVERY = 5.0
 
 
 @dataclass
 class Health:
-    """The parts that must work, since when one does not, and the watch over them."""
+    """The parts that must work, and since when one does not. A problem is a short text; None means that it works."""
 
     ledger: Ledger
     slack: Slack
     swept_at: Callable[[], float]
-    connected: Callable[[], Awaitable[str]] | None  # what is wrong with the socket; None in HTTP mode
+    socket_problem: Callable[[], Awaitable[str | None]] | None  # None in HTTP mode
     now: Callable[[], float] = time.time
     started: bool = False
     stopping: bool = False
     _since: dict[str, float] = field(default_factory=dict)
 
     async def state(self) -> dict[str, Any]:
-        """What /healthz tells: `ok`, and for each part that does not work why, and since when it is known."""
-        parts = {"started": "" if self.started else "not yet", "stopping": "it is stopping" if self.stopping else ""}
-        age = self.now() - self.swept_at()
-        parts["sweep"] = "" if age < SWEEP_SECONDS else f"the last one was {age:.0f} s ago"
-        parts["database"] = await self._database()
-        parts["slack"] = await (self._http() if self.connected is None else self.connected())
-        told: dict[str, Any] = {"ok": not any(parts.values())}
-        for part, why in parts.items():
-            if why:
-                since = self._since.setdefault(part, self.now())
-                told[part] = {"why": why, "since": datetime.fromtimestamp(since, UTC).isoformat(timespec="seconds")}
-            else:
+        """Return the answer of /healthz: `ok` and, for each part that does not work, why and since when."""
+        problems = {
+            "started": None if self.started else "not yet",
+            "stopping": "it is stopping" if self.stopping else None,
+            "sweep": self._sweep_problem(),
+            "database": await self._database_problem(),
+            "slack": await (self._http_problem() if self.socket_problem is None else self.socket_problem()),
+        }
+        state: dict[str, Any] = {"ok": not any(problems.values())}
+        for part, problem in problems.items():
+            if problem is None:
                 self._since.pop(part, None)
-        return told
+                continue
+            since = self._since.setdefault(part, self.now())
+            state[part] = {"why": problem, "since": datetime.fromtimestamp(since, UTC).isoformat(timespec="seconds")}
+        return state
 
-    async def _database(self) -> str:
+    def _sweep_problem(self) -> str | None:
+        age = self.now() - self.swept_at()
+        return None if age < SWEEP_SECONDS else f"the last one was {age:.0f} s ago"
+
+    async def _database_problem(self) -> str | None:
         try:
             await self.ledger.check()
         except LedgerError:
             return "it cannot be written"
-        return ""
+        return None
 
-    async def _http(self) -> str:
+    async def _http_problem(self) -> str | None:
         age = self.now() - self.slack.heard_at
-        return "" if age < SLACK_SECONDS else f"no answer for {age:.0f} s"
+        return None if age < SLACK_SECONDS else f"no answer for {age:.0f} s"
 
     async def watch(self) -> None:
-        """Look every few seconds, so that `since` is true and Slack is asked.
+        """Check every few seconds, so that `since` is right and a silent Slack is asked.
 
-        Raises StartError where a socket stays away: a new process may have more luck.
+        Raise BotStoppedError if the socket stays down: a new process may be able to connect.
         """
         while True:
-            if self.connected is None and self.now() - self.slack.heard_at > ASK_SLACK_SECONDS:
+            if self.socket_problem is None and self.now() - self.slack.heard_at > ASK_SLACK_SECONDS:
                 await self._ask_slack()
             state = await self.state()
             if not state["ok"] and not self.stopping:
-                log.warning("unhealthy", **{part: told["why"] for part, told in state.items() if part != "ok"})
+                log.warning("unhealthy", **{part: problem["why"] for part, problem in state.items() if part != "ok"})
             down = self.now() - self._since.get("slack", self.now())
-            if self.connected is not None and down > GIVE_UP_SECONDS:
-                raise StartError(
-                    f"Slack's socket is down for {down:.0f} s and does not come back. The process ends, so that its "
-                    "supervisor starts it anew; nothing is lost."
+            if self.socket_problem is not None and down > GIVE_UP_SECONDS:
+                raise BotStoppedError(
+                    f"The bot stopped because Slack's socket was down for {down:.0f} seconds and did not reconnect. "
+                    "Restart it (a supervisor does so automatically). No outcome is lost."
                 )
             await asyncio.sleep(WATCH_EVERY)
 

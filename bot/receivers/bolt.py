@@ -51,7 +51,8 @@ class Dispatcher:
         finally:
             for work in after_ack:
                 self._tasks.start(work)
-        self._metrics.acks.add(str(body.get("type", "command")), time.monotonic() - began)
+        kind = str(body.get("type", "command"))
+        self._metrics.ack_duration.labels(kind).observe(time.monotonic() - began)
 
     async def _answer(self, body: dict[str, Any], after_ack: list[Coroutine[Any, Any, None]]) -> BoltResponse:
         try:

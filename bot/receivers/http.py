@@ -38,7 +38,7 @@ class InvalidBodyError(Exception):
 def unsigned(verifier: SignatureVerifier, headers: Mapping[str, str], body: bytes) -> str:
     """Why this was not signed by Slack (https://docs.slack.dev/authentication/verifying-requests-from-slack), if so.
 
-    slack_sdk's verifier raises on headers that are no number or no ASCII, and on a body that is no text: all three
+    slack_sdk's verifier raises on headers that aren't numbers or ASCII, and on a body that isn't text: all three
     are looked at before.
     """
     timestamp, signature = headers.get("X-Slack-Request-Timestamp", ""), headers.get("X-Slack-Signature", "")

@@ -74,7 +74,7 @@ class Place(BaseModel):
 
 
 class Container(Place):
-    """Where the button stands: a message has a ts, the App Home none."""
+    """The place of a button: a message has a ts, the App Home has none."""
 
     type: Literal["message", "message_attachment", "view"] = "message"
     message_ts: Ts | None = None

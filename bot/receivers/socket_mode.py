@@ -48,9 +48,9 @@ class Socket:
         """Close the connection."""
         await self.client.close()  # type: ignore[no-untyped-call]  # as above
 
-    async def trouble(self) -> str:
-        """What is wrong with the socket, if anything: closed, or no pong for too long."""
-        return "" if await self.client.is_connected() else "the socket is closed, or hears nothing"
+    async def problem(self) -> str | None:
+        """Return what is wrong with the socket (closed, or no pong for too long); None if it works."""
+        return None if await self.client.is_connected() else "the socket is closed, or hears nothing"
 
     async def _message(self, _client: AsyncBaseSocketModeClient, message: dict[str, Any], _raw: str | None) -> None:
         if message.get("type") == "hello":

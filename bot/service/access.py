@@ -1,4 +1,4 @@
-"""Who may request and confirm: checks the rules of the settings at each command and click."""
+"""Access to requesting and confirming: checks the rules of the settings at each command and click."""
 
 from __future__ import annotations
 
@@ -82,5 +82,5 @@ class Access:
             raise RequestDenied(replies.denied(why, self.policy, user_id))
 
     def rights(self) -> str:
-        """Return the sentence that says who may use the bot, and where."""
+        """Return the sentence that names the people with permission, and the channels."""
         return replies.rights(self.policy)

@@ -85,13 +85,13 @@ class Executor:
         log.info("call_started", request=request.id, attempt=request.attempt, number=request.number_id)
         began = time.monotonic()
         result = await self.cellcast.unsubscribe(request.number_id, self._seconds_left(request))
-        self.metrics.observe_call(result.code, time.monotonic() - began)
+        self.metrics.call_duration.labels(result.code).observe(time.monotonic() - began)
         return result
 
     async def _start(self, request: Request) -> bool:
         """Store that the call begins. False if that was not stored in time: then the call must not be made.
 
-        Whoever finds the attempt interrupted takes a missing start for "nothing was sent".
+        A replica that finds the attempt interrupted takes a missing start for "nothing was sent".
         """
         try:
             async with asyncio.timeout(self._seconds_left(request)):

@@ -130,7 +130,7 @@ class Notifier:
             await self.ledger.defer_delivery(outcome, self.now() + wait)
         else:
             await self.ledger.delivered(outcome, self.now())
-            self.metrics.count_delivery(outcome.code)
+            self.metrics.outcomes_delivered.labels(outcome.code).inc()
             log_of.info("outcome_delivered", outcome=outcome.code)
 
     async def _post_outcome(self, outcome: Outcome, request: Request | None) -> None:
@@ -160,7 +160,7 @@ class Notifier:
         await self.update_card(click.request_id)
 
     async def _update(self, request_id: str, due: float | None = None) -> bool:
-        """Show on the card what the ledger says; False if it can't be changed (any more).
+        """Show on the card what the ledger says; False if it can no longer be changed.
 
         Raise SlackUnavailable if it may work later. One update of a card at a time, so that the last one shows the
         last state. An update of another replica may still land after it: whatever can be followed by another state

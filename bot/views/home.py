@@ -5,11 +5,12 @@ https://docs.slack.dev/surfaces/app-home
 
 from __future__ import annotations
 
+from bot.domain.commands import COMMAND
 from bot.domain.models import Outcome, Request
 from bot.views.blocks import Block, context, header, section
 from bot.views.cards import Rules, card
 from bot.views.outcomes import OUTCOME_TEXT, decision, headline
-from bot.views.text import COMMAND, escape, moment, person, reason
+from bot.views.text import escape, moment, person, reason
 
 MAX_OPEN = 20
 MAX_OUTCOMES = 20

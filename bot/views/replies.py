@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from bot.domain.access import AccessPolicy, Denial
+from bot.domain.commands import COMMAND, EXAMPLE
 from bot.domain.models import Message, Request
 from bot.domain.status import OutcomeCode, Status
 from bot.views.blocks import Block, context, message, plain_text, private, section
 from bot.views.outcomes import OUTCOME_TEXT, still_unknown
-from bot.views.text import COMMAND, EXAMPLE, begin, command, listing, moment, name, number, person, reason
+from bot.views.text import begin, command, listing, moment, name, number, person, reason
 
 PICK = "pick_number"
 DIALOG = "Cellcast numbers"

@@ -8,10 +8,9 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
+from bot.domain.commands import COMMAND
 from bot.domain.models import Request
 
-COMMAND = "/unsubscribe-number"
-EXAMPLE = f"{COMMAND} 66ea98514f0c1a121c76ec17"
 MAX_NAMES = 10
 
 

@@ -1,0 +1,59 @@
+"""The file of known numbers (NUMBERS_FILE), read again when it changes."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import structlog
+
+from bot.domain.numbers import NumberList, parse_csv
+
+log = structlog.get_logger("bot.numbers")
+
+# More errors than this are counted, not listed.
+MAX_ERRORS = 20
+
+
+class NumbersFile:
+    """The CSV file of known numbers; without a path the list is empty."""
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+        self._list = NumberList()
+        self._stamp: object = None
+        self._reading = asyncio.Lock()
+
+    async def current(self) -> NumberList:
+        """Return the list as the file is now; if the file is missing or invalid, the list has errors."""
+        if self.path is None:
+            return self._list
+        async with self._reading:
+            stamp = _stamp(self.path)
+            if stamp != self._stamp:
+                # Thousands of lines take longer than an ack should wait for others.
+                self._list, self._stamp = await asyncio.to_thread(read, self.path), stamp
+                for error in self._list.errors[:MAX_ERRORS]:
+                    log.error("numbers_file_invalid", file=str(self.path), error=error)
+                log.info("numbers_file_loaded", file=str(self.path), count=len(self._list.by_id))
+        return self._list
+
+
+def read(path: Path) -> NumberList:
+    """Read the file; if it cannot be read, the list has that error."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            return parse_csv(file)
+    except OSError as error:
+        return NumberList(errors=(f"the file cannot be read ({error.strerror})",))
+    except UnicodeDecodeError:
+        return NumberList(errors=("the file is not UTF-8 text",))
+
+
+def _stamp(path: Path) -> object:
+    """Return what changes whenever the file does."""
+    try:
+        found = path.stat()
+    except OSError:
+        return "missing"
+    return (found.st_mtime_ns, found.st_size, found.st_ino)

@@ -1,0 +1,116 @@
+"""What people type after /unsubscribe-number: the subcommands, and the number with its reason."""
+
+from __future__ import annotations
+
+import enum
+import html
+import re
+from dataclasses import dataclass
+
+from bot.domain.numbers import Number, NumberList
+from bot.errors import InvalidCommandError
+
+COMMAND = "/unsubscribe-number"
+EXAMPLE = f"{COMMAND} 66ea98514f0c1a121c76ec17"
+# What people paste around an id: quotes, backticks, brackets, and characters that show nothing.
+CLUTTER = re.compile(
+    "[\"'`<>()\\[\\]{}*_~.,;:\u2018\u2019\u201a\u201c\u201d\u201e\u00ab\u00bb\u200b-\u200f\u2060\ufeff\u00ad]"
+)
+ID_IN_TEXT = re.compile(r"(?<![0-9a-z])[0-9a-f]{24}(?![0-9a-z])")
+MAX_ECHO = 100
+MAX_REASON = 200
+
+
+class Action(enum.Enum):
+    """What a command asks for."""
+
+    HELP = enum.auto()
+    HISTORY = enum.auto()
+    CHOOSE = enum.auto()
+    UNSUBSCRIBE = enum.auto()
+
+
+@dataclass(frozen=True)
+class Target:
+    """The number to unsubscribe, and the reason if the person gave one."""
+
+    number: Number
+    reason: str | None = None
+
+
+def parse_action(text: str, *, has_list: bool) -> Action:
+    """Return what a command asks for; without a text it is the menu if there is a list of numbers, else the help."""
+    words = _words(text)
+    if not words:
+        return Action.CHOOSE if has_list else Action.HELP
+    subcommands = {"help": Action.HELP, "history": Action.HISTORY}
+    return subcommands.get(" ".join(words), Action.UNSUBSCRIBE)
+
+
+def parse_target(text: str, known: NumberList) -> Target:
+    """Return the one number that a command names, by id, phone number or label, and the reason behind it.
+
+    Raise InvalidCommandError with the problem and an example, in Slack's mrkdwn with people's own words escaped, or
+    NumbersFileError if the text has no id and the list has an error.
+    """
+    words, ids = _words(text), ID_IN_TEXT.findall(text.lower())
+    if len(ids) > 1:
+        raise InvalidCommandError(
+            f"One number at a time, please: there are {len(ids)} ids in your text. {_example(known)}"
+        )
+    if ids and words[0] == ids[0]:
+        # Only clutter is before the id, so it has the same position in the text and in the text in lower case.
+        number, rest = known.of_id(ids[0]), text[text.lower().index(ids[0]) + len(ids[0]) :]
+    else:
+        number, rest = _named(text, bool(ids), known)
+    reason = _reason(rest)
+    if ids and number.id not in ids:
+        raise InvalidCommandError(
+            f"One number at a time, please: there is an id behind the first number. {_example(known)}"
+        )
+    if len(reason) > MAX_REASON:
+        raise InvalidCommandError(
+            f"The reason is too long: it has {len(reason)} characters, and the card has room for {MAX_REASON}. "
+            "Please ask again with a shorter one."
+        )
+    if others := known.mentioned(reason) - {number}:
+        phones = ", ".join(sorted(other.phone or "" for other in others))
+        raise InvalidCommandError(f"One number at a time, please: the reason names {phones}. {_example(known)}")
+    return Target(number, reason or None)
+
+
+def _words(text: str) -> list[str]:
+    """Return the words in lower case and without clutter (no-break spaces separate words too)."""
+    return CLUTTER.sub(" ", text).lower().split()
+
+
+def _reason(rest: str) -> str:
+    reason = " ".join(rest.replace("\x00", " ").split())
+    while reason and CLUTTER.match(reason):
+        reason = reason[1:].lstrip()
+    return reason
+
+
+def _named(text: str, has_id: bool, known: NumberList) -> tuple[Number, str]:
+    if (known.by_id or known.errors) and (found := known.named(text)) is not None:
+        return found
+    if has_id:
+        problem = "The id comes first, then a reason"
+    elif known.by_id:
+        problem = "No number in the list has this phone number or label"
+    else:
+        problem = "This is not the id of a virtual number"
+    shown = text.strip()
+    shown = html.escape(shown if len(shown) <= MAX_ECHO else shown[:MAX_ECHO] + "…", quote=False)
+    menu = f"`{COMMAND}` alone lets you choose one. " if known.by_id else ""
+    raise InvalidCommandError(
+        f"{problem}: {shown}\n{menu}An id has 24 hexadecimal digits (0-9, a-f); Cellcast shows it. {_example(known)}"
+    )
+
+
+def _example(known: NumberList) -> str:
+    number = next(iter(known.by_id.values()), None)
+    if number is None:
+        return f"Example: `{EXAMPLE}`"
+    quoted = f'"{number.label}"'
+    return f"Example: `{COMMAND} {number.phone or quoted}`"

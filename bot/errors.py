@@ -6,12 +6,12 @@ BotError
 ├── BotStoppedError             the running bot gave up (a crashed scheduler, a socket that stays down); exit code 1
 ├── LedgerError                 the ledger cannot be read or written now
 │   └── NewerLedgerError        a newer bot has written the ledger
-├── RequestDenied               this person lacks permission, or it is no longer possible; nothing was done
+├── RequestDeniedError          this person lacks permission, or it is no longer possible; nothing was done
 ├── InvalidCommandError         the text of a command is invalid; nothing was done
 ├── NumbersFileError            the list of numbers has an error
 └── SlackError                  Slack did not do what the bot asked of it
-    ├── SlackRejected           for good: the same call will not work later
-    └── SlackUnavailable        for now; `sent` tells whether Slack may have done it
+    ├── SlackRejectedError      for good: the same call will not work later
+    └── SlackUnavailableError   for now; `sent` tells whether Slack may have done it
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class NewerLedgerError(LedgerError):
     """The ledger's schema is newer than this bot knows."""
 
 
-class RequestDenied(BotError):
+class RequestDeniedError(BotError):
     """This person may not do this, or it is no longer possible; the sentence says why and what to do instead."""
 
 
@@ -70,7 +70,7 @@ class SlackError(BotError):
     """Slack did not do what the bot asked of it."""
 
 
-class SlackRejected(SlackError):
+class SlackRejectedError(SlackError):
     """Slack rejected a call for good; `code` is Slack's error.
 
     https://docs.slack.dev/reference/methods/chat.postMessage
@@ -81,7 +81,7 @@ class SlackRejected(SlackError):
         self.code = code
 
 
-class SlackUnavailable(SlackError):
+class SlackUnavailableError(SlackError):
     """Slack can't take a call now; the same call may work later.
 
     `sent` tells whether Slack may have done it all the same, `retry_after` how many seconds Slack asked to wait, and

@@ -9,7 +9,7 @@ from slack_bolt.async_app import AsyncApp
 from slack_bolt.context.async_context import AsyncBoltContext
 from slack_bolt.response import BoltResponse
 
-from bot.errors import RequestDenied
+from bot.errors import RequestDeniedError
 from bot.receivers.payloads import private_ack
 from bot.views import blocks, replies
 from handlers import actions, commands, events, options
@@ -23,15 +23,15 @@ def register(app: AsyncApp, services: Services) -> None:
 
     @app.command(re.compile(""))
     async def other_command() -> None:
-        raise RequestDenied(ONE_COMMAND)
+        raise RequestDeniedError(ONE_COMMAND)
 
     @app.action(re.compile(""))
     async def other_button() -> None:
-        raise RequestDenied(replies.UNKNOWN_BUTTON)
+        raise RequestDeniedError(replies.UNKNOWN_BUTTON)
 
     @app.options(re.compile(""))
     async def other_menu() -> None:
-        raise RequestDenied(replies.UNKNOWN_BUTTON)
+        raise RequestDeniedError(replies.UNKNOWN_BUTTON)
 
     @app.event(re.compile(""))
     async def other_event() -> None:

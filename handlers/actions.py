@@ -11,7 +11,7 @@ from slack_bolt.context.async_context import AsyncBoltContext
 
 from bot.domain.access import Person
 from bot.domain.models import Click, Request
-from bot.errors import RequestDenied
+from bot.errors import RequestDeniedError
 from bot.receivers.payloads import BlockActions
 from bot.views import cards, replies
 from handlers.context import Services, after_ack, payload_of, reply_privately
@@ -50,7 +50,7 @@ def register(app: AsyncApp, services: Services) -> None:
 
 
 async def read_click(services: Services, payload: BlockActions) -> Click:
-    """Return the click of a permitted person. Raise RequestDenied otherwise.
+    """Return the click of a permitted person. Raise RequestDeniedError otherwise.
 
     A person's own team decides, not the channel's: members of other companies can click buttons in a shared channel
     (https://docs.slack.dev/apis/slack-connect).
@@ -61,7 +61,7 @@ async def read_click(services: Services, payload: BlockActions) -> Click:
     person = Person(payload.user.id, payload.user.team_id)
     await services.access.check(person, channel, about)
     if value is None:
-        raise RequestDenied(replies.UNKNOWN_BUTTON)
+        raise RequestDeniedError(replies.UNKNOWN_BUTTON)
     if channel is None:
         await services.access.check(person, (await find(services, value[1])).channel, about)
     return Click(
@@ -76,10 +76,10 @@ async def read_click(services: Services, payload: BlockActions) -> Click:
 
 
 async def find(services: Services, request_id: str) -> Request:
-    """Return the request of a click. Raise RequestDenied if there is none: another database, or a forged value."""
+    """Return the request of a click. Raise RequestDeniedError if there is none: another database, or a forged value."""
     request = await services.ledger.get(request_id)
     if request is None:
-        raise RequestDenied(NO_RECORD)
+        raise RequestDeniedError(NO_RECORD)
     return request
 
 

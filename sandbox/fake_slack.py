@@ -31,13 +31,24 @@ from sandbox.slack_models import (
     Ack,
     Channel,
     Note,
-    NotThere,
+    NotThereError,
     Offer,
 )
 from sandbox.slack_payloads import Payloads, title
 from sandbox.slack_socket import SocketMode
 
-__all__ = ["BOT_USER", "COMMAND", "FRAME_BYTES", "TEAM", "Ack", "Channel", "NotThere", "Note", "Offer", "Workspace"]
+__all__ = [
+    "BOT_USER",
+    "COMMAND",
+    "FRAME_BYTES",
+    "TEAM",
+    "Ack",
+    "Channel",
+    "NotThereError",
+    "Note",
+    "Offer",
+    "Workspace",
+]
 
 
 class Workspace(Payloads, WebApi, SocketMode):
@@ -92,7 +103,7 @@ class Workspace(Payloads, WebApi, SocketMode):
         return ack
 
     async def click(self, user: str, note: Note, label: str, team: str | None = TEAM) -> Ack:
-        """Click a button of a message. Raises NotThere if no button has this label."""
+        """Click a button of a message. Raises NotThereError if no button has this label."""
         return await self.send("interactive", self.click_payload(user, note, label, team))
 
     async def choose(self, user: str, note: Note, option: dict[str, Any] | None, team: str | None = TEAM) -> Ack:

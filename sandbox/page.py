@@ -14,7 +14,7 @@ from aiohttp import web
 
 from sandbox.bot_process import Shipped
 from sandbox.fake_cellcast import ANSWERS, Cellcast
-from sandbox.fake_slack import BOT_USER, COMMAND, Note, NotThere, Workspace
+from sandbox.fake_slack import BOT_USER, COMMAND, Note, NotThereError, Workspace
 from sandbox.server import Server
 
 TYPES = {"index.html": "text/html", "style.css": "text/css", "app.js": "text/javascript"}
@@ -135,7 +135,7 @@ class Page:
         async def route(request: web.Request) -> web.Response:
             try:
                 answer = await do(await request.json())
-            except (NotThere, LookupError):  # someone was faster, or the page is out of date
+            except (NotThereError, LookupError):  # someone was faster, or the page is out of date
                 return web.json_response({"error": "This is no longer there."}, status=409)
             return web.json_response(answer)
 
@@ -201,7 +201,7 @@ class Page:
         """Click the red button of the newest open card as two people at the same moment."""
         cards = [n for n in self._workspace.notes if n.buttons and n.to is None]
         if not cards:
-            raise NotThere("no open card")
+            raise NotThereError("no open card")
         label = next(iter(cards[-1].buttons))
         await asyncio.gather(*(self._workspace.click(user, cards[-1], label) for user in self._may))
 
@@ -209,7 +209,7 @@ class Page:
         """Restart the bot with another setting."""
         name, value = given["name"], given["value"]
         if value not in CHANGEABLE[name]:
-            raise NotThere(name)
+            raise NotThereError(name)
         async with self._changing:
             await self._bot.stop()
             self._bot.settings[name] = value
@@ -218,4 +218,4 @@ class Page:
 
 
 def _nothing() -> Note:
-    raise NotThere("no such message")
+    raise NotThereError("no such message")

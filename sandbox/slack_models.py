@@ -85,5 +85,5 @@ class ResponseUrl:
     uses: int = 0
 
 
-class NotThere(LookupError):
+class NotThereError(LookupError):
     """The message or button that a person wants to click is not there."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sandbox.slack_models import APP, BOT_USER, COMMAND, TEAM, Note, NotThere
+from sandbox.slack_models import APP, BOT_USER, COMMAND, TEAM, Note, NotThereError
 from sandbox.slack_state import State
 
 
@@ -30,9 +30,9 @@ class Payloads(State):
         } | ({"enterprise_id": self.enterprise_id, "enterprise_name": "Stand-in Org"} if self.enterprise_id else {})
 
     def click_payload(self, user: str, note: Note, label: str, team: str | None = TEAM) -> dict[str, Any]:
-        """Return the payload of a click on a message's button. Raises NotThere if no button has this label."""
+        """Return the payload of a click on a message's button. Raises NotThereError if no button has this label."""
         if label not in note.buttons:
-            raise NotThere(f"no button {label!r} on {note.text!r}")
+            raise NotThereError(f"no button {label!r} on {note.text!r}")
         return self._on_message(user, note, team, self._button_action(note.buttons[label]))
 
     def choice_payload(

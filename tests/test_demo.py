@@ -19,7 +19,7 @@ from sandbox import block_kit as blocks
 from sandbox import bot_process as shipped
 from sandbox import demo as play
 from sandbox.fake_cellcast import SUCCESS, Cellcast
-from sandbox.fake_slack import NotThere, Workspace
+from sandbox.fake_slack import NotThereError, Workspace
 from tests.conftest import ANA, BEN, GIL, KEY, NUMBER, NUMBERS, TOKEN, ask, current, private, settled
 from tests.process import run_bot, spawn
 
@@ -170,7 +170,7 @@ async def test_stand_in_holds_the_bot_to_its_rules(workspace: Workspace, bot: Bo
     """The stand-in refuses a wrong token, others' messages, unknown methods, and a response_url used up."""
     card = await ask(workspace)
     said = await workspace.say(ANA, NUMBERS, "hello")
-    with pytest.raises(NotThere):
+    with pytest.raises(NotThereError):
         workspace.click_payload(ANA, card, "Dance")
     await settled(bot)
     async with aiohttp.ClientSession() as client:

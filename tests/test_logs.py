@@ -103,7 +103,7 @@ async def test_background_errors_are_logged(settings: Settings) -> None:
     async def fail(error: Exception) -> None:
         raise error
 
-    tasks.start(fail(errors.SlackRejected("is_archived")))
+    tasks.start(fail(errors.SlackRejectedError("is_archived")))
     tasks.start(fail(ZeroDivisionError("what")))
     assert await tasks.drain(1) == 0
     expected, unexpected = (json.loads(line) for line in out.getvalue().splitlines())

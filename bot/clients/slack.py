@@ -1,7 +1,7 @@
 """How the bot speaks in Slack: post, update, answer; and whether Slack took it, said no, or left it open.
 
 slack_sdk's own repeating is switched off: it would post a message twice whose answer got lost. What is repeated, and
-when, the notifier decides by SlackRejected and SlackUnavailable.
+when, the notifier decides by SlackRejectedError and SlackUnavailableError.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from slack_sdk.webhook.async_client import AsyncWebhookClient
 
 from bot.domain.access import Membership
 from bot.domain.models import Message
-from bot.errors import SlackError, SlackRejected, SlackUnavailable
+from bot.errors import SlackError, SlackRejectedError, SlackUnavailableError
 
 # One call to Slack, connect to last byte.
 CALL_TIMEOUT = 5.0
@@ -69,7 +69,7 @@ def fits_in_ack(payload: dict[str, Any]) -> bool:
 
 
 class Slack:
-    """Calls Slack. Every method raises SlackRejected or SlackUnavailable if Slack did not do it."""
+    """Calls Slack. Every method raises SlackRejectedError or SlackUnavailableError if Slack did not do it."""
 
     def __init__(self, token: str, base_url: str, now: Callable[[], float] = time.time) -> None:
         self.now = now
@@ -146,7 +146,7 @@ class Slack:
         """Read where a person belongs (https://docs.slack.dev/reference/methods/users.info).
 
         In an Enterprise organization the answer can lack `team_id`; `enterprise_user.teams` then has the workspaces.
-        Raise SlackUnavailable if the answer names no workspace at all.
+        Raise SlackUnavailableError if the answer names no workspace at all.
         """
         found = (await self._call("users.info", self.client.users_info(user=user))).get("user")
         person = found if isinstance(found, dict) else {}
@@ -155,7 +155,7 @@ class Slack:
         team, enterprise, teams = person.get("team_id"), member.get("enterprise_id"), member.get("teams")
         known = frozenset(t for t in (team, *(teams if isinstance(teams, list) else ())) if isinstance(t, str))
         if not known:
-            raise SlackUnavailable("no team", sent=True)
+            raise SlackUnavailableError("no team", sent=True)
         return Membership(
             team if isinstance(team, str) else None, enterprise if isinstance(enterprise, str) else None, known
         )
@@ -194,7 +194,7 @@ class Slack:
         await self._answer(url, body)
 
     async def _call(self, method: str, call: Awaitable[AsyncSlackResponse]) -> AsyncSlackResponse:
-        """Return the answer of a call; what slack_sdk raises becomes SlackRejected or SlackUnavailable."""
+        """Return the answer of a call; what slack_sdk raises becomes SlackRejectedError or SlackUnavailableError."""
         try:
             answer = await call
         except SlackApiError as error:
@@ -207,7 +207,7 @@ class Slack:
                 raise _rate_limited(error.response.headers) from error
             raise _failure(code) from error
         except (aiohttp.ClientError, TimeoutError, ValueError, AttributeError) as error:
-            # ValueError: a body that isn't text; AttributeError: JSON that isn't an object, which slack_sdk can't handle.
+            # ValueError: a body that isn't text; AttributeError: JSON that isn't an object, which slack_sdk trips on.
             self.errors[method] += 1
             raise _no_answer(error) from error
         self.heard_at = self.now()
@@ -223,9 +223,9 @@ class Slack:
         if answer.status_code == 429:
             failure: SlackError | None = _rate_limited(answer.headers)
         elif answer.status_code >= 500:
-            failure = SlackUnavailable(f"HTTP {answer.status_code}", sent=True)
+            failure = SlackUnavailableError(f"HTTP {answer.status_code}", sent=True)
         elif answer.status_code != 200:
-            failure = SlackRejected(f"response_url: HTTP {answer.status_code}")
+            failure = SlackRejectedError(f"response_url: HTTP {answer.status_code}")
         else:
             failure = _failure_in_body(answer.body)
         if failure is not None:
@@ -233,17 +233,17 @@ class Slack:
             raise failure
 
 
-def _no_answer(error: Exception) -> SlackUnavailable:
+def _no_answer(error: Exception) -> SlackUnavailableError:
     if isinstance(error, aiohttp.ClientConnectorError):
-        return SlackUnavailable("no connection", sent=False)
-    return SlackUnavailable(type(error).__name__, sent=True)
+        return SlackUnavailableError("no connection", sent=False)
+    return SlackUnavailableError(type(error).__name__, sent=True)
 
 
-def _rate_limited(headers: Any) -> SlackUnavailable:
+def _rate_limited(headers: Any) -> SlackUnavailableError:
     """Return when to try again (https://docs.slack.dev/apis/web-api/rate-limits): after a second if Slack says none."""
     value = str(headers.get("Retry-After", ""))
     seconds = float(value) if value.isascii() and value.isdigit() else 1.0
-    return SlackUnavailable("ratelimited", sent=False, retry_after=seconds, code="ratelimited")
+    return SlackUnavailableError("ratelimited", sent=False, retry_after=seconds, code="ratelimited")
 
 
 def _failure_in_body(body: str) -> SlackError | None:
@@ -269,7 +269,7 @@ def _failure_in_body(body: str) -> SlackError | None:
 def _failure(code: object) -> SlackError:
     """Return what Slack's error code means; without a readable code nobody knows whether the call was done."""
     if not isinstance(code, str) or code in AMBIGUOUS_ERRORS:
-        return SlackUnavailable(str(code or "no readable answer"), sent=True)
+        return SlackUnavailableError(str(code or "no readable answer"), sent=True)
     if code in TRANSIENT_ERRORS:
-        return SlackUnavailable(code, sent=False, code=code)
-    return SlackRejected(code)
+        return SlackUnavailableError(code, sent=False, code=code)
+    return SlackRejectedError(code)

@@ -12,7 +12,7 @@ from bot.clients.directory import GROUP_TIMEOUT, People, UserGroups
 from bot.clients.slack import Slack
 from bot.domain.access import AccessPolicy, Denial, Person
 from bot.domain.models import Request
-from bot.errors import RequestDenied
+from bot.errors import RequestDeniedError
 from bot.settings import EVERYONE, Settings
 from bot.views import replies
 
@@ -50,7 +50,7 @@ class Access:
         self._people = People(slack, now)
 
     async def check(self, who: Person, channel: str | None, about: str = "") -> None:
-        """Raise RequestDenied, naming who can help, unless this person may use the bot in this channel (None: any).
+        """Raise RequestDeniedError, naming who can help, if this person lacks permission in this channel (None: any).
 
         `about` is the request that the log names beside the person.
         """
@@ -72,14 +72,14 @@ class Access:
         log.warning(
             "access_denied", user=who.user_id, team=who.team_id, **teams, channel=channel, request=about, why=denial
         )
-        raise RequestDenied(replies.denied(denial, self.policy, who.user_id))
+        raise RequestDeniedError(replies.denied(denial, self.policy, who.user_id))
 
     def check_decision(self, user_id: str, request: Request) -> None:
-        """Raise RequestDenied if someone other than the requester must confirm."""
+        """Raise RequestDeniedError if someone other than the requester must confirm."""
         if not self.policy.can_confirm(user_id, request.requested_by):
             why = Denial.REQUESTER
             log.warning("access_denied", user=user_id, requested_by=request.requested_by, request=request.id, why=why)
-            raise RequestDenied(replies.denied(why, self.policy, user_id))
+            raise RequestDeniedError(replies.denied(why, self.policy, user_id))
 
     def rights(self) -> str:
         """Return the sentence that names the people with permission, and the channels."""

@@ -14,7 +14,7 @@ import structlog
 
 from bot.clients.slack import Slack
 from bot.domain.access import Person
-from bot.errors import BotError, RequestDenied
+from bot.errors import BotError, RequestDeniedError
 from bot.ledger.store import Ledger
 from bot.service.access import Access
 from bot.tasks import Tasks
@@ -76,7 +76,7 @@ class HomePublisher:
         try:
             # The event names no team of the person, and members of other companies (Slack Connect) can send it.
             await self.access.check(Person(user, None), None)
-        except RequestDenied as denial:
+        except RequestDeniedError as denial:
             return home.refused(str(denial))
         requests = await self.ledger.open_requests(self.now())
         outcomes = await self.ledger.last_outcomes(home.MAX_OUTCOMES)

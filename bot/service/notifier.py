@@ -13,7 +13,7 @@ import structlog
 
 from bot.clients.slack import Slack
 from bot.domain.models import Click, Message, Outcome, Request
-from bot.errors import SlackError, SlackRejected, SlackUnavailable
+from bot.errors import SlackError, SlackRejectedError, SlackUnavailableError
 from bot.ledger.store import Ledger, until_stored
 from bot.ledger.transitions import LEASE
 from bot.ops.metrics import Metrics
@@ -34,10 +34,10 @@ def backoff(attempts: int) -> float:
 async def first_accepted(*ways: Callable[[], Awaitable[T]]) -> T:
     """Return the result of the first way that Slack does not reject for good.
 
-    Raise SlackUnavailable if a way may work later, and SlackRejected if Slack rejects all of them.
+    Raise SlackUnavailableError if a way may work later, and SlackRejectedError if Slack rejects all of them.
     """
     for way in ways[:-1]:
-        with contextlib.suppress(SlackRejected):
+        with contextlib.suppress(SlackRejectedError):
             return await way()
     return await ways[-1]()
 
@@ -73,11 +73,11 @@ class Notifier:
 
         try:
             ts = await first_accepted(post, *([respond] if url is not None else []))
-        except (SlackRejected, SlackUnavailable) as error:
+        except (SlackRejectedError, SlackUnavailableError) as error:
             log.warning("card_post_failed", request=request.id, error=str(error))
             # If Slack posted the card without saying so, somebody may have confirmed by now: nothing is lost then.
             if await until_stored(lambda: self.ledger.card_lost(request.id)):
-                maybe_posted = isinstance(error, SlackUnavailable) and error.sent
+                maybe_posted = isinstance(error, SlackUnavailableError) and error.sent
                 await self.send_private(url, replies.card_not_posted(request, known=not maybe_posted))
         else:
             log.info("card_posted", request=request.id, channel=request.channel, ts=ts)
@@ -124,7 +124,7 @@ class Notifier:
                         if isinstance(error, BaseException):
                             raise error
         except (SlackError, TimeoutError) as error:
-            asked = error.retry_after if isinstance(error, SlackUnavailable) else 0.0
+            asked = error.retry_after if isinstance(error, SlackUnavailableError) else 0.0
             wait = max(backoff(outcome.delivery_attempts), asked)
             log_of.warning("delivery_failed", error=str(error), wait=wait)
             await self.ledger.defer_delivery(outcome, self.now() + wait)
@@ -162,7 +162,7 @@ class Notifier:
     async def _update(self, request_id: str, due: float | None = None) -> bool:
         """Show on the card what the ledger says; False if it can no longer be changed.
 
-        Raise SlackUnavailable if it may work later. One update of a card at a time, so that the last one shows the
+        Raise SlackUnavailableError if it may work later. One update of a card at a time, so that the last one shows the
         last state. An update of another replica may still land after it: whatever can be followed by another state
         claims the card for a later sweep.
         """
@@ -180,10 +180,10 @@ class Notifier:
                 if ways:
                     await first_accepted(*ways)
                 changed = bool(ways)
-            except SlackRejected as error:
+            except SlackRejectedError as error:
                 log.info("card_update_rejected", request=request_id, code=error.code)
                 changed = False
-            except SlackUnavailable as error:
+            except SlackUnavailableError as error:
                 if error.sent:  # Slack may still apply this update, and after a later one
                     await self.ledger.card_stale(request_id, self.now())
                 raise

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bot.clients.slack import Slack
-from bot.errors import BotError, SlackRejected, SlackUnavailable, StartError
+from bot.errors import BotError, SlackRejectedError, SlackUnavailableError, StartError
 from bot.service.startup import identify, open_socket, unreachable
 
 NETWORK = "Check the network of this machine, and SLACK_API_URL."
@@ -32,7 +32,7 @@ class FailingSlack(Slack):
     ("error", "bot_token", "app_token"),
     [
         pytest.param(
-            SlackRejected("invalid_auth"),
+            SlackRejectedError("invalid_auth"),
             "Slack does not accept SLACK_BOT_TOKEN (invalid_auth). "
             "Copy the token again from api.slack.com/apps > your app > OAuth & Permissions.",
             "Slack does not accept SLACK_APP_TOKEN (invalid_auth). "
@@ -40,19 +40,19 @@ class FailingSlack(Slack):
             id="an invalid token",
         ),
         pytest.param(
-            SlackUnavailable("no connection", sent=False),
+            SlackUnavailableError("no connection", sent=False),
             f"Slack cannot be reached: the connection failed. {NETWORK}",
             f"Slack cannot be reached: the connection failed. {NETWORK}",
             id="no connection",
         ),
         pytest.param(
-            SlackUnavailable("TimeoutError", sent=True),
+            SlackUnavailableError("TimeoutError", sent=True),
             f"Slack cannot be reached: no usable answer (TimeoutError). {NETWORK}",
             f"Slack cannot be reached: no usable answer (TimeoutError). {NETWORK}",
             id="no answer",
         ),
         pytest.param(
-            SlackUnavailable("ratelimited", sent=False, retry_after=30, code="ratelimited"),
+            SlackUnavailableError("ratelimited", sent=False, retry_after=30, code="ratelimited"),
             "Slack received too many requests from this app. Wait a minute, then try again.",
             "Slack received too many requests from this app. Wait a minute, then try again.",
             id="too many requests",
@@ -72,4 +72,4 @@ async def test_slack_that_does_not_let_the_bot_start(error: BotError, bot_token:
 
 def test_slack_that_says_no_is_reachable() -> None:
     """A rejection is no network problem."""
-    assert unreachable(SlackRejected("missing_scope")) is None
+    assert unreachable(SlackRejectedError("missing_scope")) is None

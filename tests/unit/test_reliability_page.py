@@ -64,9 +64,9 @@ def test_ci_passes_if_the_page_is_up_to_date(page: Path, monkeypatch: pytest.Mon
 @pytest.mark.parametrize(
     ("arguments", "marker", "failed"),
     [
-        pytest.param(("tests/test_kill.py",), "", [], id="one file"),
+        pytest.param(("tests/faults/test_kill.py",), "", [], id="one file"),
         pytest.param(("tests",), "unit", [], id="one marker"),
-        pytest.param(("tests",), "", ["tests/test_kill.py::test_kill"], id="a failed test"),
+        pytest.param(("tests",), "", ["tests/faults/test_kill.py::test_kill"], id="a failed test"),
     ],
 )
 def test_part_of_a_run_writes_nothing(

@@ -51,7 +51,7 @@ BEGINS_WITH_WHERE = re.compile(r"(?:^|[.!?:] )Where (?![^.!?]*\?)", re.MULTILINE
 MAX_WORDS = 25
 
 WRITTEN = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"]
-# docs/messages.md repeats what the code says to people; tests/test_messages.py reads that.
+# docs/messages.md repeats what the code says to people; tests/unit/test_messages.py reads that.
 DOCUMENTS = [*WRITTEN, *(f"docs/{p.name}" for p in sorted((ROOT / "docs").glob("*.md")) if p.name != "messages.md")]
 # Files whose comments operators read.
 COMMENTED = [".env.example", "compose.yaml", "Dockerfile"]

@@ -24,7 +24,7 @@ from tests.conftest import (
     settled,
 )
 
-FILES = sorted((Path(__file__).parent / "payloads").glob("*.json"))
+FILES = sorted((Path(__file__).parents[1] / "payloads").glob("*.json"))
 ORG, SALES, HOME = "E0ORG", "T0SALES", "T0HOME"
 
 

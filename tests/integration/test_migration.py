@@ -18,7 +18,7 @@ from bot.domain.models import Click
 from bot.domain.status import OutcomeCode, Status
 from bot.ledger.store import Ledger
 
-FILES = Path(__file__).parent / "ledgers"
+FILES = Path(__file__).parents[1] / "ledgers"
 WITHIN = 900.0
 
 

@@ -1,0 +1,1 @@
+"""Tests of crashes, outages and several replicas."""

@@ -1,0 +1,1 @@
+"""Tests of the bot in this process, with the fakes."""

@@ -108,7 +108,3 @@ def _demo(given: argparse.Namespace) -> int:
         ) from None
 
     return asyncio.run(demo.demo(once=given.once, port=given.port, browser=not given.no_browser))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -39,15 +39,14 @@ class UserGroups:
         if not self._ids:
             return False
         async with self._reading:
-            if self._now() - self._read_at > GROUP_CACHE_SECONDS and not await self._read(within):
-                return None
-        return user_id in self._members
+            known = self._now() - self._read_at <= GROUP_CACHE_SECONDS or await self._read(within)
+        return user_id in self._members if known else None
 
     async def _read(self, within: float) -> bool:
         """Read the members; False if that failed and the last known ones are too old."""
         try:
-            async with asyncio.timeout(within):
-                found = await asyncio.gather(*(self._slack.group_members(group) for group in self._ids))
+            reading = asyncio.gather(*(self._slack.group_members(group) for group in self._ids))
+            found = await asyncio.wait_for(reading, within)
         except (SlackError, TimeoutError) as error:
             log.warning("user_group_unavailable", error=str(error))
             return self._now() - self._read_at <= GROUP_STALE_SECONDS

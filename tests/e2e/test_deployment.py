@@ -154,7 +154,7 @@ async def test_image_does_not_carry_the_demo(image: Path) -> None:
     process = await start_in(image, "demo", "--once", settings={})
     out, err = await process.communicate()
     assert (process.returncode, out) == (1, b"")
-    assert re.fullmatch(r"The demo runs from a checkout of the project[;:.,] .*\n", err.decode())
+    assert re.fullmatch(r"`python -m bot demo` needs a checkout of the project: .*\n", err.decode())
 
 
 def chmod(folder: Path, mode: str) -> None:

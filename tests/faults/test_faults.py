@@ -41,7 +41,7 @@ async def test_press_while_the_database_is_locked(
         ack = await workspace.click(BEN, card, "Unsubscribe Number")
     await settled(bot)
     assert ack.status == 200
-    assert "not recorded and nothing was done" in private(workspace, BEN)[0]
+    assert "not recorded, and nothing was done" in private(workspace, BEN)[0]
     assert current(workspace, card).buttons
     assert cellcast.calls == []
     await workspace.click(BEN, card, "Unsubscribe Number")
@@ -104,7 +104,7 @@ async def test_asking_while_the_database_is_locked(bot: Bot, workspace: Workspac
         ack = await workspace.command(ANA, NUMBERS, NUMBER)
         assert (ack.status, ack.body) == (200, "")
         said = await workspace.until(lambda: private(workspace, ANA))
-    assert "not recorded and nothing was done" in said[0]
+    assert "not recorded, and nothing was done" in said[0]
     assert public(workspace) == []
 
 

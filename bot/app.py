@@ -34,7 +34,7 @@ from bot.service.scheduler import SWEEP_EVERY, Scheduler
 from bot.service.startup import identify, open_ledger, open_socket
 from bot.settings import Settings
 from bot.tasks import Tasks
-from bot.views import cards
+from bot.views.cards import Rules
 from handlers.context import Services
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ class Bot:
         self.cellcast: Cellcast
         self._site: aiohttp_web.TCPSite
         self.metrics = Metrics()
+        self._account = ""  # the name of the Cellcast account, when it is known
         self.sweep: asyncio.Task[None]
         self.watch: asyncio.Task[None]
 
@@ -82,8 +83,9 @@ class Bot:
             asyncio.to_thread(Cellcast, settings.cellcast_base_url, key),
         )
         self._closing.push_async_callback(self.cellcast.close)
-        rules = cards.Rules(settings.require_second_person, listed=settings.numbers_file is not None)
-        self.notifier = Notifier(self.ledger, self.slack, rules, self.metrics, self.now)
+        access = Access(settings, str(me["team_id"]), self.slack, self.now, enterprise_id=me.get("enterprise_id"))
+        self.home = HomePublisher(self.ledger, self.slack, access, self.tasks, self._rules, settings.dry_run, self.now)
+        self.notifier = Notifier(self.ledger, self.slack, self._rules, self.metrics, self.home.refresh, self.now)
         self.executor = Executor(
             settings, self.ledger, self.cellcast, self.notifier, self.tasks, self.metrics, self.now
         )
@@ -92,9 +94,6 @@ class Bot:
         self.health = Health(self.ledger, self.slack, lambda: self.scheduler.swept_at, connected, self.now)
         app = make_app(self.slack, me)
         self.dispatcher = Dispatcher(app, self.notifier, self.tasks, self.metrics)
-        access = Access(settings, str(me["team_id"]), self.slack, self.now, enterprise_id=me.get("enterprise_id"))
-        self.home = HomePublisher(self.ledger, self.slack, access, self.tasks, rules, settings.dry_run, self.now)
-        self.notifier.on_change = self.home.refresh
         numbers = NumbersFile(settings.numbers_file)
         await numbers.current()
         services = Services(
@@ -119,10 +118,15 @@ class Bot:
         mode = "socket" if settings.socket_mode else "http"
         log.info("started", workspace=me.get("team"), port=self.port, mode=mode, dry_run=settings.dry_run)
 
+    def _rules(self) -> Rules:
+        """Return what holds for every card now."""
+        listed = self.settings.numbers_file is not None
+        return Rules(self.settings.require_second_person, listed=listed, account=self._account)
+
     async def _read_account(self) -> None:
-        """Ask once which Cellcast account the key is of, for the App Home; that it stays unknown changes nothing."""
+        """Ask once for the name of the Cellcast account, which messages mention; if it stays unknown, they don't."""
         try:
-            self.home.account = str((await self.cellcast.account()).get("account_name") or "")
+            self._account = str((await self.cellcast.account()).get("account_name") or "")
         except httpx.HTTPError as error:
             log.warning("account_unavailable", error=type(error).__name__)
 

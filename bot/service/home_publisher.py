@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import structlog
 
@@ -31,18 +31,20 @@ EVERY = 1.0
 
 @dataclass
 class HomePublisher:
-    """The home tabs that people look at, kept up to date. `now` tells seconds since the epoch."""
+    """Keeps the home tabs that people look at up to date.
+
+    `rules` returns what holds for every card now, `now` returns seconds since the epoch.
+    """
 
     ledger: Ledger
     slack: Slack
     access: Access
     tasks: Tasks
-    rules: Rules
+    rules: Callable[[], Rules]
     dry_run: bool
     now: Callable[[], float] = time.time
 
     def __post_init__(self) -> None:
-        self.account = ""  # the Cellcast account's name, once it is known
         self._looking: dict[str, float] = {}
         self._stale = False
         self._work: asyncio.Task[None] | None = None
@@ -80,5 +82,4 @@ class HomePublisher:
             return home.refused(str(denial))
         requests = await self.ledger.open_requests(self.now())
         outcomes = await self.ledger.last_outcomes(home.MAX_OUTCOMES)
-        rules = replace(self.rules, account=self.account)
-        return home.page(requests, outcomes, rules, self.access.rights(), dry_run=self.dry_run)
+        return home.page(requests, outcomes, self.rules(), self.access.rights(), dry_run=self.dry_run)

@@ -43,24 +43,29 @@ async def first_accepted(*ways: Callable[[], Awaitable[T]]) -> T:
 
 
 class Notifier:
-    """Posts, updates and delivers. `on_change` is called when a card changes; `now` returns seconds since the epoch."""
+    """Posts, updates and delivers.
+
+    `rules` returns what holds for every card now, `on_change` is called when a card changes, and `now` returns seconds
+    since the epoch.
+    """
 
     def __init__(
         self,
         ledger: Ledger,
         slack: Slack,
-        rules: cards.Rules,
+        rules: Callable[[], cards.Rules],
         metrics: Metrics,
+        on_change: Callable[[], None],
         now: Callable[[], float] = time.time,
     ) -> None:
         self.ledger, self.slack, self.rules, self.metrics, self.now = ledger, slack, rules, metrics, now
-        self.on_change: Callable[[], None] = lambda: None
+        self.on_change = on_change
         # One update of a card at a time. An entry lasts while somebody holds the lock or waits for it.
         self._updating: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def post_card(self, request: Request) -> None:
         """Post the card of a new request: as a message, or by response_url if the bot is not in the channel."""
-        message = cards.card(request, self.rules)
+        message = cards.card(request, self.rules())
         url = request.response_url
 
         async def post() -> str | None:
@@ -136,7 +141,7 @@ class Notifier:
     async def _post_outcome(self, outcome: Outcome, request: Request | None) -> None:
         """Post the message of an outcome: in the channel, by response_url, or to the person who decided."""
         request = request or await self.ledger.require(outcome.request_id)
-        message = outcomes.toast(request, outcome)
+        message = outcomes.toast(request, outcome, self.rules().account)
         url, person = request.response_url, outcome.decided_by or request.requested_by
         ways: list[Callable[[], Awaitable[object]]] = [lambda: self.slack.post(request.channel, message)]
         if url is not None:
@@ -169,7 +174,7 @@ class Notifier:
         self.on_change()
         async with self._updating.setdefault(request_id, asyncio.Lock()):
             request = await self.ledger.require(request_id)
-            message = cards.card(request, self.rules)
+            message = cards.card(request, self.rules())
             ts, url = request.card_ts, request.response_url
             ways: list[Callable[[], Awaitable[None]]] = []
             if ts is not None:

@@ -280,3 +280,14 @@ async def test_one_connection_for_a_call(bot: Bot, workspace: Workspace, cellcas
     await confirmed(bot, workspace)
     assert isinstance(bot.cellcast._client, httpx.AsyncClient)
     assert pool.connections == []
+
+
+async def test_unknown_number_names_the_account(bot: Bot, workspace: Workspace, cellcast: Cellcast) -> None:
+    """A 404 can mean that the number belongs to another Cellcast account, so the message names the one in use."""
+    await settled(bot)  # the bot has asked whose key it has
+    cellcast.next.append(Answer(404, failure(404, "Virtual number not found")))
+    card = await ask(workspace)
+    await workspace.click(BEN, card, "Unsubscribe Number")
+    await settled(bot)
+    for note in (current(workspace, card), public(workspace)[-1]):
+        assert "the Cellcast account Stand-in Pty Ltd, which the bot uses" in note.text

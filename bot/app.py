@@ -44,7 +44,7 @@ log = structlog.get_logger("bot.app")
 
 
 class Bot:
-    """The running bot: `start`, then `stop`. `now` tells seconds since the epoch."""
+    """The running bot: `start`, then `stop`. `now` returns seconds since the epoch."""
 
     def __init__(self, settings: Settings, now: Callable[[], float] = time.time) -> None:
         self.settings = settings

@@ -38,12 +38,9 @@ def _row(request: Request, outcomes: list[Outcome]) -> dict[str, Any]:
 
 def _lines(request: Request, outcomes: list[Outcome]) -> str:
     dry = " (dry run)" if request.dry_run else ""
-    lines = [
-        f"{_when(request.requested_at)}  {request.number_id}{dry}  {request.status}  asked by {request.requested_by}"
-    ]
-    lines[0] += f" in {request.channel}, request {request.id}" + (
-        f", reason: {request.reason}" if request.reason else ""
-    )
+    reason = f", reason: {request.reason}" if request.reason else ""
+    about = f"requested by {request.requested_by} in {request.channel}, request {request.id}{reason}"
+    lines = [f"{_when(request.requested_at)}  {request.number_id}{dry}  {request.status}  {about}"]
     for outcome in outcomes:
         delivered = f"delivered {_when(outcome.delivered_at)}" if outcome.delivered_at else "not delivered yet"
         decided = f", decided by {outcome.decided_by} {_when(outcome.decided_at or 0)}" if outcome.decided_by else ""

@@ -26,7 +26,7 @@ MAX_PEOPLE = 10_000
 
 
 class UserGroups:
-    """The members of Slack's user groups, remembered for a few seconds. `now` tells seconds since the epoch."""
+    """The members of Slack's user groups, remembered for a few seconds. `now` returns seconds since the epoch."""
 
     def __init__(self, ids: frozenset[str], slack: Slack, now: Callable[[], float] = time.time) -> None:
         self._ids, self._slack, self._now = sorted(ids), slack, now
@@ -35,7 +35,7 @@ class UserGroups:
         self._reading = asyncio.Lock()
 
     async def contain(self, user_id: str, within: float = GROUP_TIMEOUT) -> bool | None:
-        """Return whether one of the groups has this member now, or None if Slack has not told for too long."""
+        """Return whether one of the groups has this member now, or None if Slack has not answered for too long."""
         if not self._ids:
             return False
         async with self._reading:
@@ -55,7 +55,7 @@ class UserGroups:
 
 
 class People:
-    """What users.info says about people, remembered for a few minutes. `now` tells seconds since the epoch."""
+    """What users.info says about people, remembered for a few minutes. `now` returns seconds since the epoch."""
 
     def __init__(self, slack: Slack, now: Callable[[], float] = time.time) -> None:
         self._slack, self._now = slack, now
@@ -63,7 +63,7 @@ class People:
         self._lookups: dict[str, asyncio.Task[Membership | None]] = {}
 
     async def find(self, user_id: str) -> Membership | None:
-        """Return where a person belongs, or None if Slack does not tell. Requests at the same time share one call."""
+        """Return where a person belongs, or None if Slack does not answer. Requests at the same time share one call."""
         read_at, known = self._known.get(user_id, (float("-inf"), None))
         if self._now() - read_at <= PERSON_CACHE_SECONDS:
             return known

@@ -121,7 +121,7 @@ class Slack:
         )
 
     async def identify(self) -> dict[str, Any]:
-        """Prove the token and tell whose it is (https://docs.slack.dev/reference/methods/auth.test).
+        """Prove the token and return whose it is (https://docs.slack.dev/reference/methods/auth.test).
 
         `scopes` are those that the token was given (https://docs.slack.dev/authentication/installing-with-oauth).
         """
@@ -167,7 +167,7 @@ class Slack:
         )
 
     async def open_dialog(self, trigger_id: str, title: str, message: Message) -> None:
-        """Show who pressed a line, where there is no channel to answer in (.../reference/methods/views.open)."""
+        """Show a message to the person who clicked in the App Home (.../reference/methods/views.open)."""
         view = {
             "type": "modal",
             "title": {"type": "plain_text", "text": title},

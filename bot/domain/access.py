@@ -16,7 +16,7 @@ class Person:
 
 @dataclass(frozen=True)
 class Membership:
-    """The workspaces and the organization that a person belongs to, as far as users.info tells them."""
+    """The workspaces and the organization that a person belongs to, as far as users.info names them."""
 
     team_id: str | None
     enterprise_id: str | None
@@ -26,10 +26,10 @@ class Membership:
 class Denial(enum.StrEnum):
     """Why a person was turned away."""
 
-    UNKNOWN_TEAM = "unknown_team"  # Slack does not tell where the person belongs
+    UNKNOWN_TEAM = "unknown_team"  # Slack does not answer which workspaces the person belongs to
     OTHER_TEAM = "other_team"
     CHANNEL = "channel"
-    UNKNOWN_GROUPS = "unknown_groups"  # Slack does not tell who is in the user groups
+    UNKNOWN_GROUPS = "unknown_groups"  # Slack does not answer who is in the user groups
     NOT_LISTED = "not_listed"
     REQUESTER = "requester"  # someone else must confirm
 

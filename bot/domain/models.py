@@ -80,7 +80,7 @@ class NewRequest:
 
 @dataclass(frozen=True)
 class Click:
-    """Somebody pressed a button, at `now`, on the card that showed `attempt` attempts."""
+    """Somebody clicked a button, at `now`, on the card that showed `attempt` attempts."""
 
     request_id: str
     attempt: int

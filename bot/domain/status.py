@@ -1,4 +1,4 @@
-"""How a request can stand, and how it can end."""
+"""The statuses of a request, and the ways in which it can end."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 
 class Status(enum.StrEnum):
-    """The states of a request; all but the first two are outcomes."""
+    """The status of a request; all but the first two come with an outcome."""
 
     PENDING = "pending"
     CONFIRMED = "confirmed"
@@ -39,16 +39,16 @@ class OutcomeCode(enum.StrEnum):
     INTERRUPTED = "interrupted"  # the bot stopped during the call
     KEPT = "kept"
     EXPIRED = "expired"
-    REPLACED = "replaced"  # a later request took its place, for its card got lost
+    REPLACED = "replaced"  # a later request replaced it, because its card was lost
 
     @property
     def status(self) -> Status:
-        """The outcome that this kind belongs to."""
+        """The status that this outcome leads to."""
         return _STATUSES.get(self, Status.UNKNOWN)
 
     @property
     def can_try_again(self) -> bool:
-        """Whether the same press could end otherwise: a passing cause, or nobody knows what happened."""
+        """Whether another attempt could end differently: a temporary cause, or nobody knows what happened."""
         return self.status is Status.UNKNOWN or self in _MAY_PASS
 
 
@@ -72,7 +72,7 @@ _MAY_PASS = (OutcomeCode.RATE_LIMITED, OutcomeCode.NOT_CONNECTED, OutcomeCode.NO
 
 @dataclass(frozen=True)
 class CallResult:
-    """What came of a call: `message` is the API's own, `retry_after` the seconds it asked to wait (429)."""
+    """How a call ended: `message` is Cellcast's own, `retry_after` the seconds it asked to wait (429)."""
 
     code: OutcomeCode
     message: str = ""

@@ -124,7 +124,7 @@ class Ledger:
         await self.database.write(lambda db: outbox.defer_delivery(db, outcome, until))
 
     async def card_posted(self, request_id: str, ts: str | None) -> Request:
-        """Store where the card is, None if Slack did not tell; return the request as it is now."""
+        """Store where the card is, None if it was posted by response_url; return the request as it is now."""
         return await self.database.write(lambda db: outbox.card_posted(db, request_id, ts))
 
     async def card_lost(self, request_id: str) -> bool:

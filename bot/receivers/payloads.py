@@ -187,7 +187,7 @@ class InvalidPayloadError(Exception):
     """The bot cannot read this payload.
 
     `answer` is the ack for Slack, `kind` the payload's type, `fields` what is invalid in it. A response_url or a
-    trigger_id is a way to tell the person.
+    trigger_id is a way to answer the person.
     """
 
     def __init__(self, answer: BoltResponse, kind: str, fields: list[str], ways: ReadableWays) -> None:

@@ -35,7 +35,7 @@ def policy_of(settings: Settings, home_team: str, enterprise_id: str | None) -> 
 
 
 class Access:
-    """Checks people against the rules. `now` tells seconds since the epoch."""
+    """Checks people against the rules. `now` returns seconds since the epoch."""
 
     def __init__(
         self,

@@ -56,7 +56,7 @@ async def test_history_shows_the_last_ten(
     code, out, _ = await run_bot("history", settings=environment, cwd=tmp_path)
     assert code == 0
     assert len(re.findall(r"^20", out, re.MULTILINE)) == 11
-    assert f"{NUMBER}  succeeded  asked by {ANA} in {NUMBERS}" in out
+    assert f"{NUMBER}  succeeded  requested by {ANA} in {NUMBERS}" in out
     assert "    attempt 1: server_error" in out
     assert re.search(rf"    attempt 2: succeeded 20.*, decided by {BEN} .*, delivered 20.*, Cellcast: '{SUCCESS}'", out)
     code, out, _ = await run_bot("history", "--json", "--since", "2026-01-01", settings=environment, cwd=tmp_path)

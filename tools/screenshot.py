@@ -74,7 +74,7 @@ class Pictures:
         await self.end("Perth shop", "timeout", "unknown", "You can click Try Again")
         await page.get_by_role("radio", name="Gil").check()
         await self.click("Try Again", sure="Try Again")
-        await self.card("wrong-person", "You may not")
+        await self.card("wrong-person", "You don't have permission")
         await page.get_by_role("radio", name="Ana").check()
         await page.get_by_role("button", name="Cellcast Numbers").click()
         await page.locator("#home-view").get_by_text("Cellcast account").wait_for()

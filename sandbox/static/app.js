@@ -352,7 +352,7 @@ function showPeople() {
       if (!byId("home").hidden) send("home", {});
       show();
     });
-    label.append(input, person.name, element("small", "", person.may ? "may unsubscribe" : "may not"));
+    label.append(input, person.name, element("small", "", person.may ? "has permission" : "no permission"));
     fieldset.append(label);
   }
 }

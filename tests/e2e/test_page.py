@@ -178,7 +178,7 @@ async def test_expiry(demo: Demo) -> None:
 
 
 async def test_wrong_person(demo: Demo) -> None:
-    """Who may not press learns so in a line that nobody else sees; the card stays."""
+    """People without permission get a private reply; the card stays."""
     await demo.type(f"/unsubscribe-number {SUPPORT}")
     await demo.see("Requested by @Ana")
     await demo.be("Gil")
@@ -247,11 +247,11 @@ async def test_kill_and_restart(demo: Demo) -> None:
 
 async def test_two_press_at_once(demo: Demo) -> None:
     """Of two presses at the same moment one makes the call; the other person is told who was first."""
-    await demo.tab.get_by_role("button", name="Two click at once").click()
+    await demo.tab.get_by_role("button", name="Two people click").click()
     await expect(demo.tab.get_by_role("status")).to_have_text("This is no longer there.")
     await demo.type(f"/unsubscribe-number {SUPPORT}")
     await demo.see("Requested by @Ana")
-    await demo.tab.get_by_role("button", name="Two click at once").click()
+    await demo.tab.get_by_role("button", name="Two people click").click()
     await demo.see(SUCCESS)
     assert len(demo.cellcast.calls) == 1
     (told,) = [n for n in demo.workspace.notes if n.to is not None]

@@ -62,7 +62,7 @@ class Bot:
         self.watch: asyncio.Task[None]
 
     async def start(self, sweep_every: float = SWEEP_EVERY) -> None:
-        """Start everything. Raises StartError or LedgerError with a plain sentence where that is not possible."""
+        """Start everything. Raise StartError or LedgerError with a plain sentence if that fails."""
         try:
             await self._start(sweep_every)
         except BaseException:
@@ -232,5 +232,8 @@ async def run(settings: Settings) -> int:
     stopped.cancel()
     if isinstance(given_up, BotStoppedError):
         raise given_up
-    why = errors.report(given_up or bot.sweep.exception() or RuntimeError("the scheduler ended"))
-    raise BotStoppedError(f"The bot stopped because its scheduler crashed. {why}")
+    part = "health check" if given_up else "scheduler"
+    errors.report(given_up or bot.sweep.exception() or RuntimeError("the scheduler ended"))
+    raise BotStoppedError(
+        f"The bot stopped because its {part} crashed. Restart it, and look for unexpected_error in its log."
+    )

@@ -92,7 +92,7 @@ class Settings(BaseSettings):
         default=900,
         ge=1,
         le=86_400,
-        description="How long a card can be confirmed, in seconds",
+        description="How long a card can be confirmed, and later tried again, in seconds",
         json_schema_extra={"expected": "a whole number from 1 to 86400"},
     )
     cellcast_timeout_seconds: float = Field(
@@ -220,7 +220,7 @@ class Settings(BaseSettings):
         elif url.drivername != "postgresql+psycopg":
             raise ValueError
         elif importlib.util.find_spec("psycopg") is None:
-            raise ValueError("PostgreSQL needs an extra: run pip install 'cellcast-unsubscribe-bot[postgres]'")
+            raise ValueError("PostgreSQL needs an extra: in the checkout, run pip install -e '.[postgres]'")
         return value
 
     @field_validator("slack_api_url", "cellcast_base_url")

@@ -17,7 +17,7 @@ from bot.views import cards, replies
 from handlers.context import Services, after_ack, payload_of, reply_privately
 
 log = structlog.get_logger("bot.actions")
-NO_RECORD = "The bot has no record of this request. Please ask again with the command."
+NO_RECORD = "The bot has no record of this request. Please request the number again with the command."
 VALUE = re.compile(r"([0-9a-f]{32}):([0-9]{1,6})")
 
 

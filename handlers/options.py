@@ -1,4 +1,4 @@
-"""The picker: what a person types in it filters the list of numbers, and the choice asks for the card."""
+"""The picker: what a person types in it filters the list of numbers, and the choice requests it."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ class Pictures:
         await self.end("Autumn campaign", "fine, after 4 s", "under-way", "Unsubscribing +61 480 000 102")
         await self.message("Unsubscribed: +61 480 000 102").wait_for()
         # Of a refusal the message is shown, for it has Cellcast's own words.
-        await self.end("Melbourne shop", "unknown number", "refused", "Check the id in Cellcast")
+        await self.end("Melbourne shop", "unknown number", "refused", "Check in Cellcast that the id is right")
         await self.end("Perth shop", "timeout", "unknown", "You can click Try Again")
         await page.get_by_role("radio", name="Gil").check()
         await self.click("Try Again", sure="Try Again")

@@ -107,7 +107,7 @@ async def _groups(settings: Settings, slack: Slack) -> str:
 
 async def _numbers(settings: Settings) -> str:
     if settings.numbers_file is None:
-        return "not set: people ask by id"
+        return "not set: people request numbers by id"
     found = await NumbersFile(settings.numbers_file).current()
     if found.errors:
         more = f"; and {len(found.errors) - MAX_ERRORS} more" if len(found.errors) > MAX_ERRORS else ""

@@ -45,7 +45,8 @@ def setup(path: Path) -> int:
     """
     if not sys.stdin.isatty():
         raise StartError("`setup` asks questions, so it needs a terminal. Without one, fill in .env by hand.")
-    print(f"First create the app: open this link, choose your workspace, and click Create.\n\n{CREATE}\n")
+    print("First create the app: open this link, choose your workspace, click Create, then Install to Workspace.")
+    print(f"\n{CREATE}\n")
     print("Then answer with the values from its pages. Secrets stay invisible while you paste them. Ctrl-C stops.\n")
     known = {name: value for name, value in dotenv_values(path).items() if value}
     try:

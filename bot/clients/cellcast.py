@@ -88,7 +88,7 @@ class Cellcast:
         if 300 <= status < 400:
             return CallResult(OutcomeCode.REDIRECT)
         if status == 429:
-            # RFC 6585: the request was not processed. The limits of v1 are documented nowhere, so nor is the body.
+            # RFC 6585: too many requests, and by convention this one was not processed. v1's limits are undocumented.
             return CallResult(OutcomeCode.RATE_LIMITED, message, _retry_after(response))
         if answer is None:
             return CallResult(OutcomeCode.UNEXPECTED_RESPONSE)

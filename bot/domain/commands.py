@@ -71,7 +71,7 @@ def parse_target(text: str, known: NumberList) -> Target:
     if len(reason) > MAX_REASON:
         raise InvalidCommandError(
             f"The reason is too long: it has {len(reason)} characters, and the card has room for {MAX_REASON}. "
-            "Please ask again with a shorter one."
+            "Please request it again with a shorter one."
         )
     if others := known.mentioned(reason) - {number}:
         phones = ", ".join(sorted(other.phone or "" for other in others))

@@ -64,7 +64,7 @@ class Request:
 
 @dataclass(frozen=True)
 class NewRequest:
-    """Somebody asks, at `now`, to unsubscribe a number; the card can be confirmed for `within` seconds."""
+    """Someone requests, at `now`, to unsubscribe a number; the card can be confirmed for `within` seconds."""
 
     number_id: str
     channel: str

@@ -32,7 +32,7 @@ class OutcomeCode(enum.StrEnum):
     NOT_CONNECTED = "not_connected"  # nothing was sent
     NOT_STARTED = "not_started"  # interrupted before the call: nothing was sent
     TIMEOUT = "timeout"
-    CONNECTION_LOST = "connection_lost"  # the connection broke after sending
+    CONNECTION_LOST = "connection_lost"  # the connection broke after sending began
     SERVER_ERROR = "server_error"  # 5xx
     REDIRECT = "redirect"  # 3xx
     UNEXPECTED_RESPONSE = "unexpected_response"  # not what Cellcast documents

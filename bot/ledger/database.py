@@ -21,8 +21,8 @@ BACKGROUND_TIMEOUT = 30.0
 # Threads, and jobs in one transaction. Several threads that wait for SQLite's lock could starve each other.
 SQLITE, POSTGRESQL = (1, 64), (4, 1)
 COMMIT_UNKNOWN = (
-    "The bot lost its record in the middle of this, and nobody knows whether it was recorded. Nothing was sent to "
-    "Cellcast for it. Please look at the card, and try again in a moment."
+    "The database did not answer in time, so the bot does not know whether this was recorded. Nothing was sent to "
+    "Cellcast for it. If there is a card, check it. Then try again in a moment."
 )
 
 T = TypeVar("T")

@@ -1,7 +1,7 @@
 """The statements of a request's life, built once: building one takes several times what running it does.
 
-Parameters: `id` which request, `attempt_is` which attempt, `at` what moment, and the columns to set. Each transition
-carries its own guard, so that exactly one of several who try it changes the row.
+Parameters: `request` (its id), `attempt_is` (the attempt's number), `at` (the moment), and the columns to set. Each
+transition carries its own guard, so that exactly one of several who try it changes the row.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from bot.ledger.store import Ledger
 
 log = structlog.get_logger("bot.health")
 
-# A sweep is due every 5 seconds; one that misses three turns is not just slow.
+# The scheduler sweeps every second: after this many seconds without a sweep it is not just slow.
 SWEEP_SECONDS = 15.0
 # If Slack is silent for the first time, the bot asks it (auth.test); after the second it counts as unreachable.
 ASK_SLACK_SECONDS, SLACK_SECONDS = 30.0, 75.0

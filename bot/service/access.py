@@ -75,7 +75,7 @@ class Access:
         raise RequestDeniedError(replies.denied(denial, self.policy, who.user_id))
 
     def check_decision(self, user_id: str, request: Request) -> None:
-        """Raise RequestDeniedError if someone other than the requester must confirm."""
+        """Raise RequestDeniedError if this person requested it, and someone else must confirm."""
         if not self.policy.can_confirm(user_id, request.requested_by):
             why = Denial.REQUESTER
             log.warning("access_denied", user=user_id, requested_by=request.requested_by, request=request.id, why=why)

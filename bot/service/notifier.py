@@ -13,7 +13,7 @@ import structlog
 
 from bot.clients.slack import Slack
 from bot.domain.models import Click, Message, Outcome, Request
-from bot.errors import SlackError, SlackRejectedError, SlackUnavailableError
+from bot.errors import LedgerError, SlackError, SlackRejectedError, SlackUnavailableError
 from bot.ledger.store import Ledger, until_stored
 from bot.ledger.transitions import LEASE
 from bot.ops.metrics import Metrics
@@ -87,8 +87,8 @@ class Notifier:
         else:
             log.info("card_posted", request=request.id, channel=request.channel, ts=ts)
             current = await until_stored(lambda: self.ledger.card_posted(request.id, ts))
-            if current.status is not request.status:  # its outcome was posted: nobody knew where the card was
-                await self.ledger.card_stale(request.id, self.now())
+            if current.status is not request.status:  # it was settled before the bot knew where its card is
+                await until_stored(lambda: self.ledger.card_stale(request.id, self.now()))
                 await self.update_card(request.id)
         self.on_change()
 
@@ -123,7 +123,7 @@ class Notifier:
                     # Kept and expired are on the card; only if it can't be changed, a message must say so.
                     if not await updating and outcome.message_posted_at is None:
                         await self._post_outcome(outcome, request)
-                else:  # nobody waits for the card to read what came of the call, and neither spoils the other
+                else:  # the message and the card go out at once, and an error in one does not stop the other
                     posting = self._post_outcome(outcome, request)
                     for error in await asyncio.gather(posting, updating, return_exceptions=True):
                         if isinstance(error, BaseException):
@@ -156,7 +156,7 @@ class Notifier:
         """
         try:
             await self._update(request_id, due)
-        except SlackError as error:
+        except (SlackError, LedgerError) as error:  # the card was claimed before: a sweep updates it again
             log.warning("card_update_failed", request=request_id, error=str(error))
 
     async def update_clicked_card(self, click: Click) -> None:

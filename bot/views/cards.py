@@ -46,10 +46,10 @@ def _pending(request: Request, rules: Rules) -> Message:
 
 def _confirmed(request: Request) -> Message:
     attempt = f" (attempt {request.attempt})" if request.attempt > 1 else ""
-    confirmed = f"Confirmed by {person(request.decided_by)} {moment(request.decided_at or 0)}."
+    confirmed = f"Confirmed by {person(request.decided_by)} ({moment(request.decided_at or 0)})."
     lines = [
         f"{title(request, 'Unsubscribing {number}')} …{attempt}",
-        f"{confirmed} Cellcast's answer will follow in this channel.",
+        f"{confirmed} The outcome will follow.",
         *reason(request),
         *_notes(request, Rules()),
     ]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from bot.domain.commands import COMMAND
 from bot.domain.models import Outcome, Request
+from bot.domain.status import Status
 from bot.views.blocks import Block, context, header, section
 from bot.views.cards import Rules, card
 from bot.views.outcomes import OUTCOME_TEXT, decision, headline
@@ -15,7 +16,7 @@ from bot.views.text import escape, moment, person, reason
 MAX_OPEN = 20
 MAX_OUTCOMES = 20
 # A home tab has room for only so much of each of Cellcast's messages.
-MAX_MESSAGE = 300
+MAX_MESSAGE = 250
 
 
 def page(
@@ -48,6 +49,8 @@ def page(
 
 def _outcome(request: Request, outcome: Outcome) -> str:
     decided = decision(outcome) or f"{OUTCOME_TEXT[outcome.code].what} That was {moment(outcome.settled_at)}."
+    if outcome.code.status is Status.UNKNOWN:
+        decided += f" {OUTCOME_TEXT[outcome.code].what} Check in Cellcast whether the number is still subscribed."
     said = f" Cellcast's message: {escape(outcome.message[:MAX_MESSAGE])}" if outcome.message else ""
     why = "".join(f" {line}" for line in reason(request))
     requested = f"Requested by {person(request.requested_by)} in <#{request.channel}>."

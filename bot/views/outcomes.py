@@ -43,12 +43,13 @@ OUTCOME_TEXT = {
     OutcomeCode.NOT_FOUND: OutcomeText(
         _REFUSED,
         "Cellcast found no virtual number with this id. Nothing was changed.",
-        "Check the id in Cellcast, and check that the number belongs to {account}. Then {again}.",
+        "Check in Cellcast that the id is right, that the number is still subscribed, and that it belongs to "
+        "{account}. If so, {again}.",
     ),
     OutcomeCode.ALREADY_GONE: OutcomeText(
         "Probably already unsubscribed: {number}",
-        "Cellcast found no virtual number with this id. The earlier attempt, whose outcome was unknown, probably "
-        "succeeded.",
+        "Cellcast found no virtual number with this id. An earlier attempt for this number had an unknown outcome, and "
+        "probably succeeded.",
         "Check in Cellcast that the number is no longer subscribed.",
     ),
     OutcomeCode.REJECTED: OutcomeText(
@@ -71,7 +72,9 @@ OUTCOME_TEXT = {
     ),
     OutcomeCode.TIMEOUT: OutcomeText(_UNKNOWN, f"The call to Cellcast timed out. {_MAYBE}", _IF_SUBSCRIBED),
     OutcomeCode.CONNECTION_LOST: OutcomeText(
-        _UNKNOWN, f"The connection to Cellcast was lost after the request was sent. {_MAYBE}", _IF_SUBSCRIBED
+        _UNKNOWN,
+        f"The connection to Cellcast was lost after the bot began to send the request. {_MAYBE}",
+        _IF_SUBSCRIBED,
     ),
     OutcomeCode.SERVER_ERROR: OutcomeText(_UNKNOWN, f"Cellcast had an internal error. {_MAYBE}", _IF_SUBSCRIBED),
     OutcomeCode.REDIRECT: OutcomeText(
@@ -90,7 +93,7 @@ OUTCOME_TEXT = {
     ),
     OutcomeCode.KEPT: OutcomeText("Kept: {number}", "Nothing was sent to Cellcast."),
     OutcomeCode.EXPIRED: OutcomeText(
-        "Expired: {number} was not unsubscribed",
+        "Expired: {number}",
         "Nobody confirmed before the deadline. Nothing was sent to Cellcast.",
         "To unsubscribe the number, {again}.",
     ),
@@ -107,10 +110,9 @@ CORRECTION = "Correction: this outcome may have been reported as unknown before 
 
 
 def still_unknown(outcome: Outcome) -> bool:
-    """Return whether an earlier attempt of the request may have succeeded, though this one did not."""
-    if outcome.code is OutcomeCode.ALREADY_GONE:
-        return False
-    return outcome.after_unknown and outcome.attempt > 1 and outcome.code.status is Status.REFUSED
+    """Return whether an earlier attempt for the number may have succeeded, though this one did not."""
+    gone = outcome.code is OutcomeCode.ALREADY_GONE
+    return outcome.after_unknown and outcome.code.status is Status.REFUSED and not gone
 
 
 def headline(request: Request, outcome: Outcome) -> str:
@@ -125,8 +127,9 @@ def explanation(request: Request, outcome: Outcome, *, can_try: bool, account: s
     what = text.what
     if still_unknown(outcome):
         what = (
-            f"Attempt {outcome.attempt}: {what} However, an earlier attempt has an unknown outcome. {_MAYBE} "
-            "Before you try again, check in Cellcast whether the number is still subscribed."
+            f"Attempt {outcome.attempt}: {what} However, an earlier attempt for this number has an unknown outcome. "
+            f"{_MAYBE} Check in Cellcast whether the number is still subscribed. If it is not, you are done. "
+            "If it is, go on:"
         )
     again = "click Try Again on the card" if can_try else f"request it again with {command(request)}"
     wait = "a minute" if outcome.retry_at is None else f"until {moment(outcome.retry_at)}"
@@ -140,7 +143,7 @@ def next_step(code: OutcomeCode, again: str, wait: str = "a minute", account: st
 
 
 def explain(code: OutcomeCode) -> tuple[str, str]:
-    """Return what an outcome means and what to do, in the words of the messages, for the table of the README."""
+    """Return what an outcome means and what to do, in the words of the messages, for the table of docs/outcomes.md."""
     return OUTCOME_TEXT[code].what, next_step(code, "click Try Again" if code.can_try_again else "request it again")
 
 
@@ -150,7 +153,7 @@ def decision(outcome: Outcome) -> str:
         return ""
     verb = "Kept" if outcome.code is OutcomeCode.KEPT else "Confirmed"
     attempt = f", attempt {outcome.attempt}" if outcome.attempt > 1 else ""
-    return f"{verb} by {person(outcome.decided_by)} {moment(outcome.decided_at or 0)}{attempt}."
+    return f"{verb} by {person(outcome.decided_by)} ({moment(outcome.decided_at or 0)}{attempt})."
 
 
 def toast(request: Request, outcome: Outcome, account: str = "") -> Message:

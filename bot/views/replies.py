@@ -7,7 +7,7 @@ from bot.domain.commands import COMMAND, EXAMPLE
 from bot.domain.models import Message, Request
 from bot.domain.status import OutcomeCode, Status
 from bot.views.blocks import Block, context, message, plain_text, private, section
-from bot.views.outcomes import OUTCOME_TEXT, still_unknown
+from bot.views.outcomes import OUTCOME_TEXT, explanation, still_unknown
 from bot.views.text import begin, command, listing, moment, name, number, person, reason
 
 PICK = "pick_number"
@@ -132,7 +132,8 @@ def card_not_posted(request: Request, *, known: bool) -> Message:
     """
     if known:
         return private(
-            f"Slack did not post the card for {number(request)}. Please request it again: {command(request)}"
+            f"Slack did not post the card for {number(request)}. Please request it again: {command(request)}. "
+            "If that fails too, invite the bot to the channel with `/invite @Cellcast Numbers`."
         )
     return private(
         f"Slack did not confirm that it posted the card for {number(request)}. If you see the card, use it. "
@@ -143,30 +144,28 @@ def card_not_posted(request: Request, *, known: bool) -> Message:
 def stale_click(request: Request) -> Message:
     """Return the answer to a click that changed nothing: what happened before it."""
     who, when = person(request.decided_by), moment(request.decided_at or 0)
-    again = f"Request it again: {command(request)}"
     if request.status is Status.PENDING:
         said = "This card has changed. Please look at it again."
     elif request.status is Status.KEPT:
         said = f"{who} already clicked Keep Number ({when}). Nothing was sent to Cellcast."
     elif request.status is Status.EXPIRED:
-        deadline = moment(request.outcome.settled_at if request.outcome else 0)
-        said = f"The deadline to confirm has passed ({deadline}). Nothing was sent to Cellcast. {again}"
+        expired = moment(request.outcome.settled_at if request.outcome else 0)
+        said = f"Nobody confirmed before the deadline, so the request expired ({expired}). "
+        said += f"Nothing was sent to Cellcast. Request it again: {command(request)}"
     elif request.status is Status.REPLACED:
         said = f"{OUTCOME_TEXT[OutcomeCode.REPLACED].what} {OUTCOME_TEXT[OutcomeCode.REPLACED].next_step}"
     else:
-        said = f"{who} already confirmed this ({when}). {_since_then(request, again)}"
+        said = f"{who} already confirmed this ({when}). {_since_then(request)}"
     return private(f"{begin(number(request))}: {said}")
 
 
-def _since_then(request: Request, again: str) -> str:
+def _since_then(request: Request) -> str:
     """Return what became of a confirmed request."""
-    if request.status is Status.CONFIRMED:
-        return "Cellcast's answer will follow."
-    if request.outcome is not None and request.outcome.code is OutcomeCode.DRY_RUN:
-        return "It was a dry run: nothing was sent to Cellcast."
-    if request.status is Status.SUCCEEDED:
+    if request.outcome is None:
+        return "The outcome will follow."
+    if request.status is Status.SUCCEEDED and request.outcome.code is not OutcomeCode.DRY_RUN:
         return "The number is unsubscribed."
-    return f"That attempt has ended. {again if request.expires_at is None else 'You can click Try Again on the card.'}"
+    return explanation(request, request.outcome, can_try=request.expires_at is not None)
 
 
 def rights(policy: AccessPolicy) -> str:
@@ -182,7 +181,7 @@ def denied(denial: Denial, policy: AccessPolicy, user_id: str) -> str:
     if denial is Denial.UNKNOWN_GROUPS:
         return f"The bot cannot read from Slack who is in the user groups that have permission. {CHECK_SLACK}"
     why = {
-        Denial.OTHER_TEAM: "Only members of this bot's own workspace can unsubscribe numbers.",
+        Denial.OTHER_TEAM: "Only members of the workspaces that use this bot can unsubscribe numbers.",
         Denial.CHANNEL: "Numbers can't be unsubscribed in this channel.",
         Denial.NOT_LISTED: "You don't have permission to unsubscribe numbers.",
         Denial.REQUESTER: "You requested this yourself, so someone else must confirm it.",
@@ -190,7 +189,7 @@ def denied(denial: Denial, policy: AccessPolicy, user_id: str) -> str:
     if policy.lists(user_id) and denial is Denial.CHANNEL:
         return f"{why} Use the command{_where(policy, 'or')}."
     others = [called for called in _names(policy) if called != person(user_id)]
-    ask = "someone in that workspace" if denial is Denial.OTHER_TEAM else "someone else"
+    ask = "someone in one of those workspaces" if denial is Denial.OTHER_TEAM else "someone else"
     if others:
         ask = listing(others, "or", "people")
     keep = " You can still click Keep Number." if denial is Denial.REQUESTER else ""

@@ -130,7 +130,7 @@ async def test_check_proves_a_set_up(tmp_path: Path, environment: dict[str, str]
         "ok    Cellcast key: Token verified successfully!",
         "ok    Cellcast account: Stand-in Pty Ltd, SMS balance 9972.2, MMS 10000",
         "ok    Database: can be read and written",
-        "ok    List of numbers: not set: people ask by id",
+        "ok    List of numbers: not set: people request numbers by id",
     ]
     assert not [secret for secret in SECRETS if secret in out]
 

@@ -217,3 +217,31 @@ async def test_slow_post_while_somebody_confirms(bot: Bot, workspace: Workspace,
     assert len(cellcast.calls) == 1
     assert private(workspace, ANA) == []
     assert "Unsubscribed:" in current(workspace, card).text
+
+
+async def test_database_error_after_the_card_is_no_false_reply(
+    bot: Bot, workspace: Workspace, cellcast: Cellcast
+) -> None:
+    """If the database fails after the card was posted and confirmed, nobody reads that nothing was done."""
+    confirmed = asyncio.Event()
+    failing: list[str] = []
+
+    async def step(name: str) -> None:
+        if name == "after chat.postMessage" and not confirmed.is_set():
+            await confirmed.wait()
+
+    def executes(_db: sa.Connection, _cursor: object, statement: str, *_of_it: object) -> None:
+        if "CASE WHEN" in statement and "card_update_due" in statement and not failing:
+            failing.append(statement)
+            raise sa.exc.OperationalError(statement, {}, Exception("away"))
+
+    sa.event.listen(bot.ledger.database.engine, "before_cursor_execute", executes)
+    workspace.on_step = step
+    card = await ask(workspace)
+    await workspace.click(BEN, card, "Unsubscribe Number")
+    await cellcast.called.wait()
+    confirmed.set()
+    await settled(bot)
+    assert failing
+    assert private(workspace, ANA) == []
+    assert len(cellcast.calls) == 1

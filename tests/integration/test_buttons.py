@@ -66,7 +66,7 @@ async def test_keep(bot: Bot, workspace: Workspace, cellcast: Cellcast) -> None:
     await settled(bot)
     (closed,) = public(workspace)
     assert closed.text.startswith("*Kept: virtual number")
-    assert f"Kept by <@{BEN}> <!date^" in closed.text
+    assert f"Kept by <@{BEN}> (<!date^" in closed.text
     assert not closed.buttons
     assert cellcast.calls == []
     assert await ask(workspace)
@@ -93,7 +93,7 @@ async def test_press_after_the_time(bot: Bot, workspace: Workspace, cellcast: Ce
     (closed,) = public(workspace)
     assert closed.text.startswith("*Expired: virtual number")
     assert not closed.buttons
-    assert "The deadline to confirm has passed" in private(workspace, BEN)[0]
+    assert "Nobody confirmed before the deadline" in private(workspace, BEN)[0]
     assert cellcast.calls == []
 
 
@@ -185,9 +185,7 @@ async def test_press_while_the_call_runs(bot: Bot, workspace: Workspace, cellcas
     await workspace.click(BEN, card, "Unsubscribe Number")
     await workspace.click(ANA, card, "Keep Number")
     await workspace.until(lambda: private(workspace, ANA))
-    assert re.search(
-        r"already confirmed this \(<!date.*>\)\. Cellcast's answer will follow\.", private(workspace, ANA)[0]
-    )
+    assert re.search(r"already confirmed this \(<!date.*>\)\. The outcome will follow\.", private(workspace, ANA)[0])
     cellcast.hold.set()
     await settled(bot)
     assert len(cellcast.calls) == 1

@@ -123,7 +123,7 @@ async def test_member_of_another_company(start: Start, workspace: Workspace) -> 
     """A member of another workspace may not ask, whatever the user id."""
     async with start(allowed_users="*"):
         await workspace.command(ANA, NUMBERS, NUMBER, team="T0OTHER")
-        assert "Only members of this bot's own workspace" in private(workspace, ANA)[0]
+        assert "Only members of the workspaces that use this bot" in private(workspace, ANA)[0]
     async with start(allowed_teams="T0OTHER"):
         await workspace.command(ANA, NUMBERS, NUMBER, team="T0OTHER")
         await workspace.until(lambda: public(workspace))

@@ -125,7 +125,7 @@ async def test_what_was_given_up_is_not_done(found: Database) -> None:
     """Who was told that nobody knows finds nothing done later; who was told that nothing was done likewise."""
     held = Held(found, write("late"), timeout=0.2)
     await held.begun()
-    with pytest.raises(LedgerError, match="nobody knows whether it was recorded"):
+    with pytest.raises(LedgerError, match="does not know whether this was recorded"):
         await held.task
     held.let_go()
     await found.write(write("next"))

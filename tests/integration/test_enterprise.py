@@ -25,7 +25,7 @@ FORMS = {
     "click in home": SALES,
 }
 WITHOUT_TEAM = [form for form in FORMS if form != "command"]
-STRANGER = "Only members of this bot's own workspace"
+STRANGER = "Only members of the workspaces that use this bot"
 UNKNOWN = "cannot read from Slack which workspace you belong to"
 
 

@@ -108,14 +108,14 @@ async def test_only_permitted_people_see_the_record(start: Start, workspace: Wor
         await ask(workspace)
         workspace.teams[GIL] = "T0OTHER"
         shown = await look(bot, workspace, GIL)
-        assert "Only members of this bot's own workspace" in shown
+        assert "Only members of the workspaces that use this bot" in shown
         assert NUMBER not in json.dumps(workspace.homes[GIL])
         await look(bot, workspace, BEN)
         button = workspace.home_buttons(BEN)[0]
         workspace.homes[GIL] = workspace.homes[BEN]
         await workspace.click_in_home(GIL, button, team="T0OTHER")
         await settled(bot)
-        assert "Only members of this bot's own" in workspace.dialogs[0][1]["blocks"][0]["text"]["text"]
+        assert "Only members of the workspaces" in workspace.dialogs[0][1]["blocks"][0]["text"]["text"]
     async with start(allowed_users=f"{ANA},{BEN}") as bot:
         assert f"You don't have permission to unsubscribe numbers. Ask <@{ANA}> or <@{BEN}>." in await look(
             bot, workspace, BEN + "X"

@@ -256,7 +256,7 @@ async def test_picker_is_for_permitted_people(start: Start, listed: Path, worksp
         await settled(bot)
     assert public(workspace) == []
     assert "You don't have permission to unsubscribe numbers." in private(workspace, GIL)[1]
-    assert "Only members of this bot's own workspace" in private(workspace, ANA)[-1]
+    assert "Only members of the workspaces that use this bot" in private(workspace, ANA)[-1]
 
 
 async def test_picker_of_thousands(start: Start, listed: Path, workspace: Workspace) -> None:

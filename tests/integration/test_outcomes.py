@@ -54,7 +54,7 @@ async def confirmed(
     [
         pytest.param(Answer(401, failure(401, "Token expired")), [*REFUSED, "CELLCAST_API_KEY", "Token expired"], False,
                      id="401"),
-        pytest.param(Answer(404, failure(404, "Virtual number not found")), [*REFUSED, "Check the id"], False,
+        pytest.param(Answer(404, failure(404, "Virtual number not found")), [*REFUSED, "Check in Cellcast that the id is right"], False,
                      id="404 of the number"),
         pytest.param(Answer(400, failure(400, "Bad <id>")), [*REFUSED, "Bad &lt;id&gt;"], False, id="400"),
         pytest.param(Answer(422, envelope("Too young", status=False)), [*REFUSED, "Too young"], False, id="422"),
@@ -69,7 +69,7 @@ async def confirmed(
                      True, id="429 with a date"),
         pytest.param(Answer(429, b"", {"Retry-After": "soon"}), [*REFUSED, "Wait a minute, then click Try Again"], True, id="429 with a word"),
         pytest.param(Answer(fault="hang"), [*UNKNOWN, "timed out"], True, id="timeout"),
-        pytest.param(Answer(fault="drop"), [*UNKNOWN, "was lost after the request was sent"], True, id="reset"),
+        pytest.param(Answer(fault="drop"), [*UNKNOWN, "was lost after the bot began to send the request"], True, id="reset"),
         pytest.param(Answer(fault="truncate"), [*UNKNOWN, "was lost after"], True, id="truncated"),
         pytest.param(Answer(500, failure(500, "Oh <no>")), [*UNKNOWN, "internal error", "Oh &lt;no&gt;"], True, id="500"),
         pytest.param(Answer(503, b"<html>"), [*UNKNOWN, "internal error"], True, id="503 in HTML"),
@@ -192,7 +192,7 @@ async def test_try_again_ends_with_its_time(bot: Bot, workspace: Workspace, cell
     await workspace.click(ANA, card, "Try Again")
     await settled(bot)
     assert len(cellcast.calls) == 1
-    assert "That attempt has ended" in private(workspace, ANA)[0]
+    assert "Check in Cellcast whether the number is still subscribed" in private(workspace, ANA)[0]
     await bot.scheduler.sweep()
     await settled(bot)
     closed = current(workspace, card)
@@ -223,7 +223,7 @@ async def test_not_found_after_unknown(
         card = await confirmed(bot, workspace)
     for note in (card, public(workspace)[-1]):
         assert "Probably already unsubscribed" in note.text
-        assert "The earlier attempt, whose outcome was unknown, probably succeeded" in note.text
+        assert "An earlier attempt for this number had an unknown outcome, and probably succeeded" in note.text
     assert not card.buttons
 
 
@@ -232,7 +232,7 @@ async def test_not_found_after_another_number_was_unknown(bot: Bot, workspace: W
     cellcast.next += [Answer(fault="drop"), ANSWERS["unknown number"]]
     await confirmed(bot, workspace)
     card = await confirmed(bot, workspace, card=await ask(workspace, text=OTHER))
-    assert "Check the id in Cellcast" in card.text
+    assert "Check in Cellcast that the id is right" in card.text
 
 
 async def test_dry_run(start: Start, workspace: Workspace, cellcast: Cellcast) -> None:

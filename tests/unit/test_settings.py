@@ -102,7 +102,7 @@ def test_postgres_needs_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     url = "postgresql+psycopg://u:p@h/d"
     assert settings.load(**GOOD, database_url=url).database_url == url
     monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
-    with pytest.raises(SettingsError, match=r"PostgreSQL needs an extra: run pip install"):
+    with pytest.raises(SettingsError, match=r"PostgreSQL needs an extra: in the checkout, run pip install"):
         settings.load(**GOOD, database_url=url)
 
 

@@ -109,7 +109,7 @@ def settled(code: OutcomeCode, request: Request = CONFIRMED, **changes: Any) -> 
         pytest.param(OutcomeCode.RATE_LIMITED, {"retry_at": LATER}, True, f"Wait until {text.moment(LATER)}, then click", id="rate limited, with a time"),
         pytest.param(OutcomeCode.NOT_STARTED, {}, True, "Nothing was sent. Click Try Again on the card.", id="not started"),
         pytest.param(OutcomeCode.REJECTED, {}, False, "Fix the problem Cellcast reports, then request it again", id="rejected"),
-        pytest.param(OutcomeCode.NOT_FOUND, {}, False, "belongs to the account that the bot uses. Then request it again", id="not found"),
+        pytest.param(OutcomeCode.NOT_FOUND, {}, False, "belongs to the account that the bot uses. If so, request it again", id="not found"),
     ],
 )  # fmt: skip
 def test_next_step(code: OutcomeCode, changes: dict[str, Any], can_try: bool, step: str) -> None:
@@ -128,7 +128,9 @@ def test_not_found_names_a_known_account() -> None:
     ("code", "attempt", "headline"),
     [
         pytest.param(OutcomeCode.NOT_CONNECTED, 2, "*Outcome still unknown: ", id="a refusal"),
-        pytest.param(OutcomeCode.NOT_CONNECTED, 1, "*Not unsubscribed: ", id="the unknown one was another request"),
+        pytest.param(
+            OutcomeCode.NOT_CONNECTED, 1, "*Outcome still unknown: ", id="the unknown one was another request"
+        ),
         pytest.param(OutcomeCode.ALREADY_GONE, 2, "*Probably already unsubscribed: ", id="already gone"),
         pytest.param(OutcomeCode.SUCCEEDED, 2, "*Unsubscribed: ", id="success"),
     ],

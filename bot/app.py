@@ -171,7 +171,7 @@ class Bot:
             self.metrics.socket_reconnects.inc()
         if connections > 1 and self.settings.database_url.startswith("sqlite"):
             log.warning(
-                "other_replicas", connections=connections, why="other copies on these tokens have another database"
+                "other_replicas", connections=connections, why="other replicas with these tokens use another database"
             )
 
     async def _connected(self) -> str | None:

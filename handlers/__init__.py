@@ -13,7 +13,7 @@ from bot.errors import RequestDeniedError
 from bot.receivers.payloads import private_ack
 from bot.views import blocks, replies
 from handlers import actions, commands, events, options
-from handlers.context import ONE_COMMAND, Services, reply_privately, sentence_of
+from handlers.context import Services, reply_privately, sentence_of
 
 
 def register(app: AsyncApp, services: Services) -> None:
@@ -23,7 +23,7 @@ def register(app: AsyncApp, services: Services) -> None:
 
     @app.command(re.compile(""))
     async def other_command() -> None:
-        raise RequestDeniedError(ONE_COMMAND)
+        raise RequestDeniedError(replies.ONE_COMMAND)
 
     @app.action(re.compile(""))
     async def other_button() -> None:

@@ -17,7 +17,6 @@ from bot.views import cards, replies
 from handlers.context import Services, after_ack, payload_of, reply_privately
 
 log = structlog.get_logger("bot.actions")
-NO_RECORD = "The bot has no record of this request. Please request the number again with the command."
 VALUE = re.compile(r"([0-9a-f]{32}):([0-9]{1,6})")
 
 
@@ -79,7 +78,7 @@ async def find(services: Services, request_id: str) -> Request:
     """Return the request of a click. Raise RequestDeniedError if there is none: another database, or a forged value."""
     request = await services.ledger.get(request_id)
     if request is None:
-        raise RequestDeniedError(NO_RECORD)
+        raise RequestDeniedError(replies.NO_RECORD)
     return request
 
 

@@ -12,7 +12,6 @@ from slack_bolt.context.async_context import AsyncBoltContext
 from bot import errors
 from bot.clients.numbers_file import NumbersFile
 from bot.clients.slack import fits_in_ack
-from bot.domain.commands import COMMAND
 from bot.domain.models import Message
 from bot.errors import BotError
 from bot.ledger.store import Ledger
@@ -24,8 +23,6 @@ from bot.service.notifier import Notifier
 from bot.settings import Settings
 from bot.tasks import Tasks
 from bot.views import blocks
-
-ONE_COMMAND = f"The bot knows the command `{COMMAND}` only. `{COMMAND} help` explains it."
 
 P = TypeVar("P", bound=Payload)
 

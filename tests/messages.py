@@ -16,14 +16,12 @@ from bot.domain.numbers import Number, NumberList
 from bot.domain.status import OutcomeCode, Status
 from bot.errors import BotError, LedgerError
 from bot.ledger.database import COMMIT_UNKNOWN
-from bot.receivers import payloads
 from bot.service.access import policy_of
 from bot.settings import Settings
 from bot.views import blocks, cards, home, replies
 from bot.views import outcomes as outcome_views
 from bot.views.cards import Rules
-from handlers.actions import NO_RECORD
-from handlers.context import ONE_COMMAND
+from bot.views.replies import NO_RECORD, ONE_COMMAND
 
 ANA, BEN, CHANNEL = "U0ANA", "U0BEN", "C0NUMBERS"
 NOON, LATER = 1_788_264_000.0, 1_788_264_900.0
@@ -229,7 +227,7 @@ def _refusals() -> Iterator[Row]:
         ("a button of another bot", "the person who clicked", replies.UNKNOWN_BUTTON),
         ("a button of another database", "the person who clicked", NO_RECORD),
         ("another command", "the requester", ONE_COMMAND),
-        ("the bot cannot read what Slack sent", "the person who requested or clicked", payloads.SENTENCE),
+        ("the bot cannot read what Slack sent", "the person who requested or clicked", replies.UNREADABLE_PAYLOAD),
         ("the database is unavailable", "the person who requested or clicked", LedgerError()),
         (
             "the database became unavailable in between",
@@ -262,8 +260,8 @@ def _home() -> Iterator[Row]:
             [REQUEST], [(r, r.outcome) for r in (ended(OutcomeCode.SUCCEEDED), kept) if r.outcome], rules, rights
         ),
         "nothing yet": home.page([], [], rules, rights),
-        "no permission": home.refused(replies.denied(Denial.NOT_LISTED, _policy(), "U0GIL")),
-        "Slack does not say who it is": home.refused(replies.denied(Denial.UNKNOWN_TEAM, _policy(), "U0GIL")),
+        "no permission": home.denied(replies.denied(Denial.NOT_LISTED, _policy(), "U0GIL")),
+        "Slack does not say who it is": home.denied(replies.denied(Denial.UNKNOWN_TEAM, _policy(), "U0GIL")),
     }
     for when, page in pages.items():
         yield Row("The App Home", when, who, blocks.message(page))

@@ -19,7 +19,7 @@ from bot.ops.metrics import Metrics
 from bot.receivers import payloads
 from bot.service.notifier import Notifier
 from bot.tasks import Tasks
-from bot.views import blocks
+from bot.views import blocks, replies
 
 log = structlog.get_logger("bot.bolt")
 
@@ -59,7 +59,7 @@ class Dispatcher:
             payload = payloads.parse(body)
         except payloads.InvalidPayloadError as error:
             log.warning("payload_invalid", type=error.kind, fields=error.fields)
-            reply = blocks.private(payloads.SENTENCE)
+            reply = blocks.private(replies.UNREADABLE_PAYLOAD)
             after_ack.append(self._notifier.send_private(error.response_url, reply, error.trigger_id))
             return error.answer
         # "socket_mode" also for HTTP: Bolt then takes the parsed body as it is. Its own parsing loses a command whose

@@ -20,7 +20,7 @@ from pydantic import (
 )
 from slack_bolt.response import BoltResponse
 
-from bot.views import blocks
+from bot.views import blocks, replies
 
 Id = Annotated[str, StringConstraints(pattern=r"^[A-Z0-9]{2,32}$")]
 Url = Annotated[str, StringConstraints(pattern=r"^https?://[\x21-\x7e]{1,500}$")]
@@ -201,7 +201,6 @@ _SHAPES: dict[str, type[Payload]] = {
     "block_suggestion": Suggestion,
     "event_callback": Event,
 }
-SENTENCE = "The bot could not read what Slack sent. Nothing was done. Please try again with the command."
 
 
 def parse(body: dict[str, Any]) -> Payload:
@@ -230,7 +229,7 @@ def _unreadable(body: dict[str, Any], error: ValidationError) -> InvalidPayloadE
     kind = "command" if "command" in body else str(body.get("type"))[:MAX_KIND]
     fields = sorted({".".join(map(str, fault["loc"])) for fault in error.errors()})[:MAX_FIELDS]
     if kind == "command":
-        return InvalidPayloadError(private_ack(SENTENCE), kind, fields, ReadableWays())
+        return InvalidPayloadError(private_ack(replies.UNREADABLE_PAYLOAD), kind, fields, ReadableWays())
     if kind == "block_suggestion":  # a menu asks with each letter that is typed: a line for each would be noise
         return InvalidPayloadError(BoltResponse(status=200, body={"options": []}), kind, fields, ReadableWays())
     return InvalidPayloadError(

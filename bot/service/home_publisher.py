@@ -79,7 +79,7 @@ class HomePublisher:
             # The event names no team of the person, and members of other companies (Slack Connect) can send it.
             await self.access.check(Person(user, None), None)
         except RequestDeniedError as denial:
-            return home.refused(str(denial))
+            return home.denied(str(denial))
         requests = await self.ledger.open_requests(self.now())
         outcomes = await self.ledger.last_outcomes(home.MAX_OUTCOMES)
         return home.page(requests, outcomes, self.rules(), self.access.rights(), dry_run=self.dry_run)

@@ -57,6 +57,6 @@ def _outcome(request: Request, outcome: Outcome) -> str:
     return f"{headline(request, outcome)}\n{decided} {requested}{said}{why}"
 
 
-def refused(sentence: str) -> list[Block]:
+def denied(sentence: str) -> list[Block]:
     """Return what everyone else sees."""
     return [header("Cellcast numbers"), section(sentence)]

@@ -14,6 +14,12 @@ PICK = "pick_number"
 DIALOG = "Cellcast numbers"
 MAX_OPTION = 75
 
+NO_RECORD = (
+    "The bot has no record of this request. Please request the number again with the command. If this keeps happening, "
+    "tell an administrator."
+)
+ONE_COMMAND = f"The bot knows only the command `{COMMAND}`. Type `{COMMAND} help` for help."
+UNREADABLE_PAYLOAD = "The bot could not read what Slack sent. Nothing was done. Please try again with the command."
 UNKNOWN_BUTTON = "The bot no longer knows this button. Please request the number again with the command."
 CHECK_SLACK = (
     "Nothing was done. Try again in a moment. If this keeps happening, ask an administrator to run "

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bot.receivers.payloads import SENTENCE
+from bot.views.replies import UNREADABLE_PAYLOAD
 from sandbox.fake_slack import Note, Workspace
 from tests.conftest import (
     ANA,
@@ -144,10 +144,10 @@ async def test_unreadable_click_is_answered(start: Start, workspace: Workspace) 
         payload = workspace.click_payload(ANA, card, "Keep Number") | {"container": {"type": "unheard_of"}}
         await workspace.send("interactive", payload)
         await settled(bot)
-        assert private(workspace, ANA) == [SENTENCE]
+        assert private(workspace, ANA) == [UNREADABLE_PAYLOAD]
         await workspace.send("interactive", payload | {"response_url": "no URL"})
         await settled(bot)
-        assert [view["blocks"][0]["text"]["text"] for _, view in workspace.dialogs] == [SENTENCE]
+        assert [view["blocks"][0]["text"]["text"] for _, view in workspace.dialogs] == [UNREADABLE_PAYLOAD]
         await workspace.send("interactive", payload | {"response_url": None, "trigger_id": None})
         await settled(bot)
     assert public(workspace) == [card]

@@ -56,7 +56,7 @@ def test_first_line_says_action_and_object(row: Row) -> None:
 
 
 NEXT_STEP = re.compile(
-    r"[Rr]equest it again|Try Again|Try again|[Pp]lease|Example:|Ask |Use the |lets you choose|explains|will follow|"
+    r"[Rr]equest it again|Try Again|Try again|[Pp]lease|Example:|Ask |Use the |lets you choose|Type |explains|will follow|"
     r"[Nn]othing was sent to Cellcast|is unsubscribed"
 )
 

@@ -201,11 +201,11 @@ class Slack:
             self.errors[method] += 1
             data = error.response.data if isinstance(error.response, AsyncSlackResponse) else None
             code = data.get("error") if isinstance(data, dict) else None
-            if isinstance(code, str):
+            limited = data is not None and error.response.status_code == 429
+            failure = _rate_limited(error.response.headers) if limited else _failure(code)
+            if not (isinstance(failure, SlackUnavailableError) and failure.sent):  # Slack itself said no
                 self.heard_at = self.now()
-            if data is not None and error.response.status_code == 429:
-                raise _rate_limited(error.response.headers) from error
-            raise _failure(code) from error
+            raise failure from error
         except (aiohttp.ClientError, TimeoutError, ValueError, AttributeError) as error:
             # ValueError: a body that isn't text; AttributeError: JSON that isn't an object, which slack_sdk trips on.
             self.errors[method] += 1

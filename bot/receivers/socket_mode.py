@@ -21,6 +21,7 @@ from bot.receivers.bolt import Send
 log = structlog.get_logger("bot.socket_mode")
 
 CONNECT_TIMEOUT = 15.0
+ACK_LIMIT = 3.0  # seconds: Slack takes no ack later (https://docs.slack.dev/apis/events-api/using-socket-mode)
 Receive = Callable[[dict[str, Any], Send], Awaitable[bool]]
 
 
@@ -65,6 +66,12 @@ class Socket:
                 # The person sees no answer, but the socket stays open for everyone else.
                 log.error("ack_too_large", bytes=size, limit=FRAME_LIMIT, type=request.type)
                 ack = frame(request.envelope_id)
-            await client.send_message(ack)
+            # While the socket reconnects, send_message waits for as long as that takes. The work that follows the ack,
+            # such as the call of a confirmation, must not.
+            try:
+                async with asyncio.timeout(ACK_LIMIT):
+                    await client.send_message(ack)
+            except TimeoutError:
+                log.warning("ack_not_sent", type=request.type, why="the socket was reconnecting")
 
         await self._receive(request.payload, send)

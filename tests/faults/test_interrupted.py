@@ -297,7 +297,7 @@ async def test_nothing_sent_after_an_unknown_attempt(
     await advance(bot, clock, 16)
     for text in (toasts(workspace)[-1], current(workspace, card).text):
         assert text.startswith("*Outcome still unknown: ")
-        assert "an earlier attempt has an unknown outcome" in text
+        assert "an earlier attempt for this number has an unknown outcome" in text
 
 
 async def sweep_once(bot: Bot, clock: Clock) -> None:

@@ -74,12 +74,14 @@ async def test_database_that_cannot_be_written(start: Start, workspace: Workspac
         assert await healthz(workspace) == (200, {"ok": True})
 
 
+@pytest.mark.parametrize("fault", ["500", "service_unavailable"])
 async def test_slack_that_does_not_answer(
     start: Start,
     workspace: Workspace,
     clock: Clock,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
+    fault: str,
 ) -> None:
     """In HTTP mode a quiet bot asks Slack now and then; without an answer it is not healthy, and with one it is again."""
     monkeypatch.setattr(health, "WATCH_EVERY", 0.02)
@@ -89,7 +91,7 @@ async def test_slack_that_does_not_answer(
         bot.scheduler.swept_at = clock()
         await heard_anew(bot)
         assert workspace.api_calls == ["auth.test"]
-        workspace.faults["auth.test"].extend(["500"] * 1000)
+        workspace.faults["auth.test"].extend([fault] * 1000)
         clock.advance(100)
         bot.scheduler.swept_at = clock()
         status, told = await healthz(workspace)

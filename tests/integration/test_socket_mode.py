@@ -221,6 +221,34 @@ async def test_last_defence_against_a_large_frame(
     assert ('"event": "ack_too_large"' in capsys.readouterr().out) is large
 
 
+async def test_ack_waits_for_no_reconnect(
+    start: Start, workspace: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A socket that breaks before the ack and comes back slowly holds up no work that follows the ack."""
+    monkeypatch.setattr("bot.receivers.socket_mode.ACK_LIMIT", 0.2)
+    monkeypatch.setattr("bot.ops.health.PING_EVERY", 0.2)
+    given_up = asyncio.Event()
+
+    async def answer(_payload: dict[str, Any], send: Send) -> bool:
+        workspace.faults["socket"].append("hang")
+        await workspace.drop_sockets()
+        while not socket.client.connect_operation_lock.locked():  # noqa: ASYNC110 - slack_sdk sends no event
+            await asyncio.sleep(0.01)
+        await send(BoltResponse(status=200, body=""))
+        given_up.set()
+        return True
+
+    async with start() as bot:
+        socket = Socket(bot.slack, APP_TOKEN, answer, lambda _connections: None)
+        await socket.connect(await bot.slack.open_socket(APP_TOKEN))
+        await workspace.until(lambda: workspace.connected)
+        await workspace.open_home(ANA)
+        assert given_up.is_set()
+        await socket.close()
+    assert workspace.broken_rules.pop().startswith("events_api: acknowledged with status 0")
+    assert '"event": "ack_not_sent"' in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("kind", ["event", "menu"])
 async def test_unreadable_envelope_is_acknowledged(start: Start, workspace: Workspace, kind: str) -> None:
     """What the bot cannot read is acknowledged, or Slack would deliver it again; a menu gets no options."""

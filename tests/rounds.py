@@ -55,7 +55,7 @@ class Round:
         }
 
     async def people(self) -> None:
-        """Ask where no card is, press where there are buttons, and watch until the toast stands."""
+        """Ask where no card is, click where there are buttons, and watch until the toast stands."""
         if not self.shown():
             await self.step("before the command")
             await self.workspace.command(ANA, NUMBERS, NUMBER)

@@ -73,15 +73,15 @@ def test_every_package_of_the_image_is_accounted_for() -> None:
 def test_compose_runs_the_bot_without_rights() -> None:
     """Both ways of compose have a tree that cannot be written, no capabilities, and time to end a call."""
     services = read("compose.yaml")["services"]
-    for name in ("bot", "copies"):
+    for name in ("bot", "replicas"):
         assert services[name]["read_only"] is True
         assert services[name]["cap_drop"] == ["ALL"]
         assert services[name]["stop_grace_period"] == "30s"
     assert services["bot"]["volumes"] == ["data:/data"]
     assert "profiles" not in services["bot"]
-    assert services["copies"]["deploy"]["replicas"] == 2
-    assert services["copies"]["environment"]["DATABASE_URL"].startswith("postgresql+psycopg://")
-    assert services["copies"]["profiles"] == services["postgres"]["profiles"] == ["postgres"]
+    assert services["replicas"]["deploy"]["replicas"] == 2
+    assert services["replicas"]["environment"]["DATABASE_URL"].startswith("postgresql+psycopg://")
+    assert services["replicas"]["profiles"] == services["postgres"]["profiles"] == ["postgres"]
 
 
 def test_workflow_runs_the_same_ci() -> None:

@@ -62,7 +62,7 @@ async def started(environment: dict[str, str], folder: Path, **changes: str) -> 
         pytest.param({"DATABASE_URL": "sqlite:////nowhere/unsubscribe.db"}, id="a folder that is not there"),
     ],
 )
-async def test_start_tells(
+async def test_start_reports(
     changes: dict[str, str], environment: dict[str, str], tmp_path: Path, workspace: Workspace
 ) -> None:
     """What is wrong in the settings is told at the start."""
@@ -113,7 +113,7 @@ async def test_clock_that_is_off(start: Start, workspace: Workspace, capsys: pyt
 async def test_two_deployments_on_one_token(
     start: Start, workspace: Workspace, cellcast: Cellcast, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The press reaches a copy with another database: it says so, and calls nobody; its start warned of the other."""
+    """The click reaches a replica with another database: it says so, and calls nobody; its start warned of the other."""
     async with start(slack_app_token=APP_TOKEN):
         card = await ask(workspace)
         async with start(slack_app_token=APP_TOKEN, database_url=f"sqlite:///{tmp_path}/other.db") as other:

@@ -26,7 +26,7 @@ def database(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path}/ledger.db"
 
 
-async def test_settings_are_told_together(tmp_path: Path) -> None:
+async def test_faulty_settings_are_reported_together(tmp_path: Path) -> None:
     """One message lists every missing variable with what it should be and where to get it; exit code 2."""
     code, out, err = await run_bot(settings={"CELLCAST_TIMEOUT_SECONDS": "soon"}, cwd=tmp_path)
     assert code == 2
@@ -135,7 +135,7 @@ async def test_check_proves_a_set_up(tmp_path: Path, environment: dict[str, str]
     assert not [secret for secret in SECRETS if secret in out]
 
 
-async def test_check_tells_every_fault(tmp_path: Path, environment: dict[str, str], cellcast: Cellcast) -> None:
+async def test_check_reports_every_fault(tmp_path: Path, environment: dict[str, str], cellcast: Cellcast) -> None:
     """`check` goes on after a fault, names each with the cure, and exits with 1."""
     wrong = {"SLACK_BOT_TOKEN": "xoxb-other", "CELLCAST_API_KEY": "other-key", "DATABASE_URL": "sqlite:////no/x.db"}
     code, out, _ = await run_bot("check", settings=environment | wrong, cwd=tmp_path)

@@ -124,7 +124,7 @@ class Stopped(Round):
         return process
 
     async def play(self) -> None:
-        """Ask, press, be stopped on the way, and go on as people would until the round has ended."""
+        """Ask, click, be stopped on the way, and go on as people would until the round has ended."""
         process = await self._start(0, self.point)
         people = asyncio.create_task(self.people())
         async with asyncio.timeout(60):

@@ -31,10 +31,10 @@ def locked(database: str) -> Iterator[None]:
     other.close()
 
 
-async def test_press_while_the_database_is_locked(
+async def test_click_while_the_database_is_locked(
     bot: Bot, workspace: Workspace, cellcast: Cellcast, database: str, reliability: Record
 ) -> None:
-    """The person learns in time that nothing was recorded; the next press works."""
+    """The person learns in time that nothing was recorded; the next click works."""
     card = await ask(workspace)
     await settled(bot)
     with locked(database):
@@ -51,7 +51,7 @@ async def test_press_while_the_database_is_locked(
 
 
 async def test_yes_that_is_given_up(bot: Bot, workspace: Workspace, cellcast: Cellcast) -> None:
-    """A change longer than an ack is taken back: the card stays as it was, and the next press works."""
+    """A change longer than an ack is taken back: the card stays as it was, and the next click works."""
     card = await ask(workspace)
     await settled(bot)
     go = threading.Event()
@@ -74,7 +74,7 @@ async def test_yes_that_is_given_up(bot: Bot, workspace: Workspace, cellcast: Ce
 async def test_yes_that_is_recorded_too_late(
     bot: Bot, workspace: Workspace, cellcast: Cellcast, reliability: Record
 ) -> None:
-    """A commit longer than an ack: nothing is sent for that yes, it is told so, and it can be pressed again."""
+    """A commit longer than an ack: nothing is sent for that yes, it is told so, and it can be clicked again."""
     card = await ask(workspace)
     await settled(bot)
     go = threading.Event()
@@ -98,7 +98,7 @@ async def test_yes_that_is_recorded_too_late(
 
 
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
-async def test_asking_while_the_database_is_locked(bot: Bot, workspace: Workspace, database: str) -> None:
+async def test_request_while_the_database_is_locked(bot: Bot, workspace: Workspace, database: str) -> None:
     """An asking that cannot be recorded is acked at once and then told so, and no card appears."""
     with locked(database):
         ack = await workspace.command(ANA, NUMBERS, NUMBER)
@@ -177,8 +177,8 @@ async def test_stray_variables_of_bolt(
     assert len(cellcast.calls) == 1
 
 
-async def test_press_without_a_response_url(bot: Bot, workspace: Workspace) -> None:
-    """A press that brings no response_url cannot be answered privately, and is refused all the same."""
+async def test_click_without_a_response_url(bot: Bot, workspace: Workspace) -> None:
+    """A click that brings no response_url cannot be answered privately, and is refused all the same."""
     card = await ask(workspace)
     payload = workspace.click_payload(GIL, card, "Unsubscribe Number")
     del payload["response_url"]

@@ -29,8 +29,8 @@ def toasts(workspace: Workspace) -> list[str]:
 async def confirm(bot: Bot, card: Note, now: float) -> str:
     """The yes is in the ledger, and its bot is gone before anything else; the request's id."""
     request_id = str(card.buttons["Keep Number"]["value"]).partition(":")[0]
-    press = Click(request_id, 0, BEN, now, card.channel, card.ts)
-    assert await bot.ledger.confirm(press, bot.executor.call_deadline(now), second_person=False)
+    click = Click(request_id, 0, BEN, now, card.channel, card.ts)
+    assert await bot.ledger.confirm(click, bot.executor.call_deadline(now), second_person=False)
     return request_id
 
 
@@ -106,12 +106,12 @@ async def test_stop_while_a_yes_is_being_recorded(
         card = await ask(workspace)
         await settled(bot)
         sa.event.listen(bot.ledger.database.engine, "commit", commits)
-        pressing = asyncio.create_task(workspace.click(BEN, card, "Unsubscribe Number"))
+        clicking = asyncio.create_task(workspace.click(BEN, card, "Unsubscribe Number"))
         await asyncio.to_thread(committing.wait)
         stopping = asyncio.create_task(bot.stop())
-        await asyncio.sleep(2.2)  # the ack is still due: a press has 2.4 s to be recorded
+        await asyncio.sleep(2.2)  # the ack is still due: a click has 2.4 s to be recorded
         go.set()
-        assert (await pressing).status == 200
+        assert (await clicking).status == 200
         await stopping
     assert len(cellcast.calls) == 1
     assert toasts(workspace)[0].startswith(SUCCESS)
@@ -171,7 +171,7 @@ async def test_answer_replaces_interrupted(
 
 
 @pytest.mark.parametrize("answer", ["succeeded", "rejected", "timeout"])
-async def test_answer_corrects_what_was_told(
+async def test_answer_corrects_what_was_delivered(
     start: Start, workspace: Workspace, cellcast: Cellcast, clock: Clock, answer: str, reliability: Record
 ) -> None:
     """An answer that comes after "outcome unknown" was delivered follows as a correction; another unknown does not."""
@@ -290,8 +290,8 @@ async def test_nothing_sent_after_an_unknown_attempt(
         await settled(bot)
     else:
         request_id, now = str(card.buttons["Keep Number"]["value"]).partition(":")[0], clock()
-        press = Click(request_id, 1, BEN, now, card.channel, card.ts)
-        assert await bot.ledger.confirm(press, bot.executor.call_deadline(now), second_person=False)
+        click = Click(request_id, 1, BEN, now, card.channel, card.ts)
+        assert await bot.ledger.confirm(click, bot.executor.call_deadline(now), second_person=False)
         await advance(bot, clock, 11)
     await advance(bot, clock, 901)
     await advance(bot, clock, 16)
@@ -397,7 +397,7 @@ async def test_commit_whose_answer_is_lost(
 
 
 async def test_ledger_error_is_no_yes(bot: Bot, workspace: Workspace, clock: Clock, database: str) -> None:
-    """Only the press that confirmed can be ended as not started; one that was never recorded changes nothing."""
+    """Only the click that confirmed can be ended as not started; one that was never recorded changes nothing."""
     card = await ask(workspace)
     await settled(bot)
     request_id = await confirm(bot, card, clock())

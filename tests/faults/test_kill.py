@@ -51,7 +51,7 @@ class Killed(Round):
             self.killed.set()
 
     async def play(self) -> None:
-        """Ask, press, be killed on the way, and go on as people would until the round has ended."""
+        """Ask, click, be killed on the way, and go on as people would until the round has ended."""
         async with running(self.workspace, self.settings, self.folder) as self.process:
             people = asyncio.create_task(self.people())
             await asyncio.wait_for(self.killed.wait(), 30)

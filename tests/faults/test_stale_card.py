@@ -50,9 +50,9 @@ async def test_double_click(bot: Bot, workspace: Workspace, cellcast: Cellcast) 
     await settled(bot)
     updates = Updates(workspace)
     first, second = updates.hold(1), updates.hold(2)
-    presses = [workspace.click_payload(user, card, "Unsubscribe Number") for user in (BEN, ANA)]
-    for press in presses:
-        await workspace.send("interactive", press)
+    clicks = [workspace.click_payload(user, card, "Unsubscribe Number") for user in (BEN, ANA)]
+    for click in clicks:
+        await workspace.send("interactive", click)
     await updates.begun[1].wait()
     first.set()
     await updates.begun[2].wait()
@@ -185,8 +185,8 @@ async def test_replica_that_comes_too_late(bot: Bot, workspace: Workspace, cellc
     card = await ask(workspace)
     await settled(bot)
     now, request_id = clock(), str(card.buttons["Keep Number"]["value"]).partition(":")[0]
-    press = Click(request_id, 0, BEN, now, card.channel, card.ts)
-    request = await bot.ledger.confirm(press, bot.executor.call_deadline(now), second_person=False)
+    click = Click(request_id, 0, BEN, now, card.channel, card.ts)
+    request = await bot.ledger.confirm(click, bot.executor.call_deadline(now), second_person=False)
     assert request is not None
     await advance(bot, clock, 11)
     await bot.executor.execute(request)

@@ -1,4 +1,4 @@
-"""The buttons: who may press, what a press does, and that one yes makes one call."""
+"""The buttons: who may click, what a click does, and that one yes makes one call."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from tests.conftest import (
 )
 
 
-async def test_person_who_may_not_press(
+async def test_person_who_may_not_click(
     bot: Bot, workspace: Workspace, cellcast: Cellcast, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Who may not gets a private line with who may; the card stays; the log names person, team and request."""
@@ -48,8 +48,8 @@ async def test_person_who_may_not_press(
     assert [(line["user"], line["team"], line["request"]) for line in logged] == [(GIL, "T0HOME", request)] * 2
 
 
-async def test_member_of_another_company_presses(start: Start, workspace: Workspace, cellcast: Cellcast) -> None:
-    """A member of another company in a shared channel can press, and nothing happens."""
+async def test_member_of_another_company_clicks(start: Start, workspace: Workspace, cellcast: Cellcast) -> None:
+    """A member of another company in a shared channel can click, and nothing happens."""
     async with start(allowed_users="*") as bot:
         card = await ask(workspace)
         await workspace.click(ANA, card, "Unsubscribe Number", team="T0OTHER")
@@ -84,8 +84,8 @@ async def test_card_says_that_the_call_is_under_way(bot: Bot, workspace: Workspa
     cellcast.hold.set()
 
 
-async def test_press_after_the_time(bot: Bot, workspace: Workspace, cellcast: Cellcast, clock: Clock) -> None:
-    """A press after the time closes the card as expired and says so; nobody is called."""
+async def test_click_after_the_deadline(bot: Bot, workspace: Workspace, cellcast: Cellcast, clock: Clock) -> None:
+    """A click after the time closes the card as expired and says so; nobody is called."""
     card = await ask(workspace)
     clock.advance(901)
     await workspace.click(BEN, card, "Unsubscribe Number")
@@ -98,7 +98,7 @@ async def test_press_after_the_time(bot: Bot, workspace: Workspace, cellcast: Ce
 
 
 async def test_card_closes_by_itself(bot: Bot, workspace: Workspace, clock: Clock) -> None:
-    """Without a press the card closes when its time is over, and not before."""
+    """Without a click the card closes when its time is over, and not before."""
     card = await ask(workspace)
     await settled(bot)
     await advance(bot, clock, 890)
@@ -112,7 +112,7 @@ async def test_card_closes_by_itself(bot: Bot, workspace: Workspace, clock: Cloc
 async def test_card_that_cannot_be_changed_expires_with_a_message(
     bot: Bot, workspace: Workspace, clock: Clock, cellcast: Cellcast
 ) -> None:
-    """Where the bot cannot change the card, a message says that it expired; a press on it then closes it."""
+    """Where the bot cannot change the card, a message says that it expired; a click on it then closes it."""
     card = await ask(workspace, channel=QUIET)
     await settled(bot)
     await advance(bot, clock, 901)
@@ -124,8 +124,8 @@ async def test_card_that_cannot_be_changed_expires_with_a_message(
     assert cellcast.calls == []
 
 
-async def test_ten_presses_at_once(bot: Bot, workspace: Workspace, cellcast: Cellcast) -> None:
-    """Of many presses at the same moment one makes the call; the others learn who did."""
+async def test_ten_clicks_at_once(bot: Bot, workspace: Workspace, cellcast: Cellcast) -> None:
+    """Of many clicks at the same moment one makes the call; the others learn who did."""
     card = await ask(workspace)
     payloads = [workspace.click_payload(user, card, "Unsubscribe Number") for user in (ANA, BEN) * 5]
     await asyncio.gather(*(workspace.send("interactive", p) for p in payloads))
@@ -145,7 +145,7 @@ async def test_keep_and_unsubscribe_at_once(bot: Bot, workspace: Workspace, cell
     assert len(cellcast.calls) == (0 if kept else 1)
 
 
-async def test_the_same_press_delivered_again(bot: Bot, workspace: Workspace, cellcast: Cellcast) -> None:
+async def test_the_same_click_delivered_again(bot: Bot, workspace: Workspace, cellcast: Cellcast) -> None:
     """A payload that Slack sends again, or that somebody replays later, makes no second call."""
     cellcast.next.append(ANSWERS["server error"])
     card = await ask(workspace)
@@ -164,8 +164,8 @@ async def test_the_same_press_delivered_again(bot: Bot, workspace: Workspace, ce
         ("Keep Number", "already clicked Keep Number"),
     ],
 )
-async def test_press_on_a_closed_card(bot: Bot, workspace: Workspace, first: str, says: str) -> None:
-    """A press on a card that an outdated client still shows learns who decided."""
+async def test_click_on_a_closed_card(bot: Bot, workspace: Workspace, first: str, says: str) -> None:
+    """A click on a card that an outdated client still shows learns who decided."""
     card = await ask(workspace)
     await workspace.click(BEN, card, first)
     await settled(bot)
@@ -178,8 +178,8 @@ async def test_press_on_a_closed_card(bot: Bot, workspace: Workspace, first: str
     assert [n.text for n in public(workspace)] == [n.text for n in before]
 
 
-async def test_press_while_the_call_runs(bot: Bot, workspace: Workspace, cellcast: Cellcast) -> None:
-    """A press during the call learns that it is under way."""
+async def test_click_while_the_call_runs(bot: Bot, workspace: Workspace, cellcast: Cellcast) -> None:
+    """A click during the call learns that it is under way."""
     cellcast.hold = asyncio.Event()
     card = await ask(workspace)
     await workspace.click(BEN, card, "Unsubscribe Number")

@@ -49,7 +49,7 @@ async def test_id_is_taken_with_clutter(bot: Bot, workspace: Workspace, text: st
         pytest.param("payload", "This is not the id of a virtual number: payload", id="the word payload"),
     ],
 )
-async def test_wrong_text_is_told_privately(bot: Bot, workspace: Workspace, text: str, says: str) -> None:
+async def test_wrong_text_is_answered_privately(bot: Bot, workspace: Workspace, text: str, says: str) -> None:
     """What is wrong is told privately, harmlessly echoed, with an example; the channel shows nothing."""
     await workspace.command(ANA, NUMBERS, text)
     (line,) = private(workspace, ANA)
@@ -158,7 +158,7 @@ async def test_card_where_the_bot_is_no_member(
     assert len(cellcast.calls) == 1
 
 
-async def test_second_asking_points_to_the_open_card(bot: Bot, workspace: Workspace) -> None:
+async def test_second_request_points_to_the_open_card(bot: Bot, workspace: Workspace) -> None:
     """A second asking for a number gets a link to its open card, and no other card."""
     card = await ask(workspace)
     await settled(bot)
@@ -171,7 +171,7 @@ async def test_second_asking_points_to_the_open_card(bot: Bot, workspace: Worksp
     assert public(workspace) == [card]
 
 
-async def test_second_asking_while_the_call_runs(bot: Bot, workspace: Workspace, cellcast: Cellcast) -> None:
+async def test_second_request_while_the_call_runs(bot: Bot, workspace: Workspace, cellcast: Cellcast) -> None:
     """While the call runs a second asking learns who confirmed."""
     cellcast.hold = asyncio.Event()
     card = await ask(workspace)
@@ -182,7 +182,7 @@ async def test_second_asking_while_the_call_runs(bot: Bot, workspace: Workspace,
     cellcast.hold.set()
 
 
-async def test_second_asking_where_no_link_can_be_had(bot: Bot, workspace: Workspace) -> None:
+async def test_second_request_where_no_link_can_be_had(bot: Bot, workspace: Workspace) -> None:
     """Where Slack gives no link, the channel is named instead."""
     card = await ask(workspace)
     await settled(bot)
@@ -193,7 +193,7 @@ async def test_second_asking_where_no_link_can_be_had(bot: Bot, workspace: Works
     assert public(workspace) == [card]
 
 
-async def test_second_asking_where_nobody_knows_the_place_of_the_card(bot: Bot, workspace: Workspace) -> None:
+async def test_second_request_where_nobody_knows_the_place_of_the_card(bot: Bot, workspace: Workspace) -> None:
     """A card that went by response_url has no link: the channel is named."""
     card = await ask(workspace, channel=QUIET)
     await settled(bot)
@@ -231,7 +231,7 @@ async def test_card_while_slack_refuses_all(bot: Bot, workspace: Workspace) -> N
     assert await ask(workspace)
 
 
-async def test_asking_again_after_the_time(bot: Bot, workspace: Workspace, clock: Clock) -> None:
+async def test_request_again_after_the_deadline(bot: Bot, workspace: Workspace, clock: Clock) -> None:
     """An asking after the open card's time gets a fresh request, before any sweep has come by."""
     first = await ask(workspace)
     clock.advance(901)

@@ -104,7 +104,7 @@ def paths(value: Any, before: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 
 
 def whole(workspace: Workspace, kind: str, who: str) -> dict[str, Any]:
-    """A payload of each kind as Slack sends it; whatever stays whole of a press makes no call."""
+    """A payload of each kind as Slack sends it; whatever stays whole of a click makes no call."""
     card = public(workspace)[0]
     menu = {"type": "external_select", "action_id": "pick_number"}
     picker = replace(card, blocks=[{"type": "section", "accessory": menu}], to=who)
@@ -113,8 +113,8 @@ def whole(workspace: Workspace, kind: str, who: str) -> dict[str, Any]:
     workspace.homes[who] = []
     makers: dict[str, Callable[[], dict[str, Any]]] = {
         "command": lambda: workspace.command_fields(who, NUMBERS, NUMBER),
-        "press": lambda: workspace._on_message(who, card, TEAM, workspace._button_action(unsubscribe)),
-        "press in the home": lambda: workspace.home_click_payload(who, unsubscribe),
+        "click": lambda: workspace._on_message(who, card, TEAM, workspace._button_action(unsubscribe)),
+        "click in the home": lambda: workspace.home_click_payload(who, unsubscribe),
         "typing": lambda: workspace.suggestion_payload(who, picker, "support"),
         "choice": lambda: workspace.choice_payload(who, picker, {"value": "x", "text": {"type": "plain_text"}}),
         "home": lambda: workspace.home_event(who),
@@ -122,7 +122,7 @@ def whole(workspace: Workspace, kind: str, who: str) -> dict[str, Any]:
     return copy.deepcopy(makers[kind]())
 
 
-KINDS = st.sampled_from(["command", "press", "press in the home", "typing", "choice", "home"])
+KINDS = st.sampled_from(["command", "click", "click in the home", "typing", "choice", "home"])
 
 
 @given(data=st.data(), who=st.sampled_from([GIL, BEN]), kind=KINDS, faults=st.integers(1, 4))

@@ -59,7 +59,7 @@ async def test_person_taken_off_the_list_by_a_restart(start: Start, workspace: W
 
 
 @pytest.mark.parametrize("fault", ["500", "missing_scope", "hang", "429"])
-async def test_slack_does_not_tell_the_members(
+async def test_slack_does_not_list_the_members(
     start: Start, workspace: Workspace, cellcast: Cellcast, clock: Clock, fault: str
 ) -> None:
     """For ten minutes the last known members hold; then nobody gets in by the group, in time for the ack."""

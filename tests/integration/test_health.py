@@ -139,7 +139,7 @@ async def test_socket_that_stays_away(
         await asyncio.wait_for(running, 20)
 
 
-async def test_deaf_socket_is_told(start: Start, workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_deaf_socket_is_reported(start: Start, workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     """A socket that claims to be connected and hears nothing is not healthy; one that is closed is neither."""
     monkeypatch.setattr(health, "PING_EVERY", 0.2)
     workspace.deaf = True

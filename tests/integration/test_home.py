@@ -60,7 +60,7 @@ async def test_nothing_yet(start: Start, workspace: Workspace, mode: str) -> Non
     assert "Dry run" not in shown
 
 
-async def test_press_in_home(start: Start, workspace: Workspace, cellcast: Cellcast, mode: str) -> None:
+async def test_click_in_home(start: Start, workspace: Workspace, cellcast: Cellcast, mode: str) -> None:
     """A request is confirmed from the home: one call, the card in the channel closed, the toast, and the home anew."""
     async with start() as bot:
         await ask(workspace, text=f"{NUMBER} campaign ended")
@@ -84,8 +84,8 @@ async def test_press_in_home(start: Start, workspace: Workspace, cellcast: Cellc
     assert "Reason: campaign ended" in shown
 
 
-async def test_second_press_in_home(start: Start, workspace: Workspace, cellcast: Cellcast) -> None:
-    """Who presses in the home after another is told in a dialog, for there is no channel to answer in."""
+async def test_second_click_in_home(start: Start, workspace: Workspace, cellcast: Cellcast) -> None:
+    """Who clicks in the home after another is told in a dialog, for there is no channel to answer in."""
     async with start() as bot:
         card = await ask(workspace)
         await look(bot, workspace, BEN)
@@ -103,7 +103,7 @@ async def test_second_press_in_home(start: Start, workspace: Workspace, cellcast
 
 
 async def test_only_permitted_people_see_the_record(start: Start, workspace: Workspace, cellcast: Cellcast) -> None:
-    """Who may not use the bot, and people of other workspaces, see who may, and no number; nor can they press."""
+    """Who may not use the bot, and people of other workspaces, see who may, and no number; nor can they click."""
     async with start(allowed_users="*") as bot:
         await ask(workspace)
         workspace.teams[GIL] = "T0OTHER"

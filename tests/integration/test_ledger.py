@@ -77,7 +77,7 @@ async def test_locked_database_changes_nothing(ledger: Ledger, database: str) ->
     assert await ledger.confirm(Click(request.id, 0, "U1", 1.0), 11.0, second_person=False)
 
 
-async def test_telling_is_claimed_once(ledger: Ledger) -> None:
+async def test_delivery_is_claimed_once(ledger: Ledger) -> None:
     """Of sweeps at the same moment one gets an outcome to tell; another may only after the lease."""
     request, _ = await ledger.create_request(asking())
     found = await asyncio.gather(*(ledger.sweep(WITHIN, WITHIN) for _ in range(8)))
@@ -103,7 +103,7 @@ async def test_request_that_vanishes_meanwhile(ledger: Ledger) -> None:
 
 
 class Promises(RuleBasedStateMachine):
-    """Several connections ask, press, end, sweep and stop, in any order and at once; the promises hold throughout.
+    """Several connections ask, click, end, sweep and stop, in any order and at once; the promises hold throughout.
 
     Who wins a race is chance, so no rule's drawing depends on what is in the ledger: hypothesis can repeat a run.
     """
@@ -167,13 +167,13 @@ class Promises(RuleBasedStateMachine):
 
     @rule(which=st.integers(0, 9), attempt=st.integers(0, 2))
     def confirm(self, which: int, attempt: int) -> None:
-        """The same press reaches all copies at once: one of them at the most makes the call."""
+        """The same click reaches all replicas at once: at most one of them makes the call."""
         if not self.requests:
             return
         request_id = list(self.requests)[which % len(self.requests)]
         before = self._run(self._ledgers[0].get(request_id))
-        press = Click(request_id, attempt, "U2", self.now, "C1", "1.0")
-        found = self._all([ledger.confirm(press, self.now + CALL, second_person=False) for ledger in self._ledgers])
+        click = Click(request_id, attempt, "U2", self.now, "C1", "1.0")
+        found = self._all([ledger.confirm(click, self.now + CALL, second_person=False) for ledger in self._ledgers])
         won = [request is not None for request in found]
         assert sum(won) <= 1
         if any(won):
@@ -188,10 +188,10 @@ class Promises(RuleBasedStateMachine):
         if not self.requests:
             return
         request_id = list(self.requests)[which % len(self.requests)]
-        press = Click(request_id, 0, "U3", self.now, "C1", "1.0")
+        click = Click(request_id, 0, "U3", self.now, "C1", "1.0")
         one, two, three = self._ledgers
-        confirming = three.confirm(press, self.now + CALL, second_person=False)
-        kept, expired, confirmed = self._all([one.keep(press), two.expire(press), confirming])
+        confirming = three.confirm(click, self.now + CALL, second_person=False)
+        kept, expired, confirmed = self._all([one.keep(click), two.expire(click), confirming])
         won = confirmed is not None
         assert (kept is not None) + (expired is not None) + won <= 1
         if won:
@@ -200,7 +200,7 @@ class Promises(RuleBasedStateMachine):
 
     @rule(which=st.integers(0, 9), result=st.sampled_from(OUTCOMES))
     def finish(self, which: int, result: CallResult) -> None:
-        """An answer is written by one copy, and never over an outcome that is there."""
+        """An answer is written by one replica, and never over an outcome that is there."""
         if not self.yes:
             return
         request_id, attempt = list(self.yes)[which % len(self.yes)]

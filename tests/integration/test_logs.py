@@ -124,7 +124,7 @@ async def test_drain_does_not_wait_without_end() -> None:
 
 
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
-async def test_one_grep_tells_a_request(
+async def test_one_grep_shows_a_request(
     start: Start, workspace: Workspace, cellcast: Cellcast, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Each event of a request's life is one line with its id, in the order in which it happened, as JSON."""

@@ -100,8 +100,8 @@ async def test_requests_go_on(ledger: Ledger, version: int) -> None:
     assert {outcome.request_id for outcome in swept.outcomes} == {request_id(3), request_id(6)} | since_3
     assert [request.id for request in swept.cards] == ([request_id(9)] if version == 3 else [])
     for number, attempt in ((1, 0), (5, 1)):
-        press = Click(request_id(number), attempt, "U0BEN", 1130.0, "C0NUMBERS", f"{number}.000001")
-        confirmed = await ledger.confirm(press, 1155.0, second_person=False)
+        click = Click(request_id(number), attempt, "U0BEN", 1130.0, "C0NUMBERS", f"{number}.000001")
+        confirmed = await ledger.confirm(click, 1155.0, second_person=False)
         assert confirmed is not None
         assert await ledger.start_call(confirmed, 1131.0)
 

@@ -42,7 +42,7 @@ SILENT = envelope(message="", error={"errorMessage": "Number is locked"}, status
 async def confirmed(
     bot: Bot, workspace: Workspace, label: str = "Unsubscribe Number", card: Note | None = None
 ) -> Note:
-    """Ask where there is no card yet, press, and return the card as it ends."""
+    """Ask where there is no card yet, click, and return the card as it ends."""
     card = card or await ask(workspace)
     await workspace.click(BEN, card, label)
     await settled(bot)
@@ -156,10 +156,10 @@ async def test_cellcast_is_not_there(start: Start, workspace: Workspace, seconds
 async def test_call_that_comes_too_late_is_not_made(
     bot: Bot, workspace: Workspace, cellcast: Cellcast, clock: Clock
 ) -> None:
-    """A call whose time was over before it began is not made: another copy may have told the outcome already."""
+    """A call whose time was over before it began is not made: another replica may have told the outcome already."""
     card = await ask(workspace)
-    press = Click(card.buttons["Keep Number"]["value"].partition(":")[0], 0, BEN, clock(), card.channel, card.ts)
-    request = await bot.ledger.confirm(press, bot.executor.call_deadline(press.now), second_person=False)
+    click = Click(card.buttons["Keep Number"]["value"].partition(":")[0], 0, BEN, clock(), card.channel, card.ts)
+    request = await bot.ledger.confirm(click, bot.executor.call_deadline(click.now), second_person=False)
     assert request is not None
     clock.advance(5.5)
     await bot.executor.execute(request)
@@ -185,7 +185,7 @@ async def test_try_again(bot: Bot, workspace: Workspace, cellcast: Cellcast) -> 
 
 
 async def test_try_again_ends_with_its_time(bot: Bot, workspace: Workspace, cellcast: Cellcast, clock: Clock) -> None:
-    """The offer to try again goes with the card's time; a press after it calls nobody."""
+    """The offer to try again goes with the card's time; a click after it calls nobody."""
     cellcast.next.append(ANSWERS["server error"])
     card = await confirmed(bot, workspace)
     clock.advance(901)
@@ -200,7 +200,7 @@ async def test_try_again_ends_with_its_time(bot: Bot, workspace: Workspace, cell
     assert f"request it again with `/unsubscribe-number {NUMBER}`" in closed.text
 
 
-async def test_asking_again_while_it_can_be_tried_again(bot: Bot, workspace: Workspace, cellcast: Cellcast) -> None:
+async def test_request_again_while_it_can_be_tried_again(bot: Bot, workspace: Workspace, cellcast: Cellcast) -> None:
     """A card that offers Try Again is still open: an asking points to it."""
     cellcast.next.append(ANSWERS["server error"])
     card = await confirmed(bot, workspace)
@@ -247,14 +247,14 @@ async def test_dry_run(start: Start, workspace: Workspace, cellcast: Cellcast) -
     assert cellcast.calls == []
 
 
-@pytest.mark.parametrize(("asked", "pressed"), [("true", "false"), ("false", "true")])
+@pytest.mark.parametrize(("asked", "clicked"), [("true", "false"), ("false", "true")])
 async def test_dry_run_switched_in_between(
-    start: Start, workspace: Workspace, cellcast: Cellcast, asked: str, pressed: str
+    start: Start, workspace: Workspace, cellcast: Cellcast, asked: str, clicked: str
 ) -> None:
     """A card that promised a dry run stays one, and a bot in dry run calls nobody for an older card."""
     async with start(dry_run=asked):
         card = await ask(workspace)
-    async with start(dry_run=pressed) as bot:
+    async with start(dry_run=clicked) as bot:
         await confirmed(bot, workspace, card=card)
     assert cellcast.calls == []
 

@@ -56,7 +56,7 @@ def filled(payload: Any, values: dict[str, str]) -> Any:
 
 async def shown(workspace: Workspace, name: str) -> Note | None:
     """The message or menu that the payload is about, put where Slack would show it."""
-    if "press" in name:
+    if "click" in name:
         return await ask(workspace, channel=SECRET if "response_url" in name else NUMBERS)
     if "typing" in name or "choice" in name:
         await workspace.command(ANA, NUMBERS, "")
@@ -92,7 +92,7 @@ async def test_documented_payload(start: Start, workspace: Workspace, path: Path
             assert option["value"] == NUMBER
         else:
             assert ack.body == ""
-        if "press" in name:
+        if "click" in name:
             assert note is not None
             assert current(workspace, note).text.startswith("*Kept")
         elif "home_opened" in name:

@@ -50,7 +50,7 @@ async def test_main_round(start: Start, workspace: Workspace, cellcast: Cellcast
 
 
 async def test_nothing_is_taken_while_stopping(start: Start, workspace: Workspace, cellcast: Cellcast) -> None:
-    """A press that comes while the bot stops is left unacknowledged, so that Slack hands it to another copy."""
+    """A click that comes while the bot stops is left unacknowledged, so that Slack hands it to another replica."""
     cellcast.hold = asyncio.Event()
     async with start(slack_app_token=APP_TOKEN, cellcast_timeout_seconds="8") as bot:
         await workspace.until(lambda: workspace.connected)
@@ -88,7 +88,7 @@ async def test_socket_is_opened_anew(
     how: str,
     reliability: Record,
 ) -> None:
-    """A socket that breaks, is refreshed, or goes deaf is opened anew, and the next press comes through."""
+    """A socket that breaks, is refreshed, or goes deaf is opened anew, and the next click comes through."""
     monkeypatch.setattr("bot.ops.health.PING_EVERY", 0.2)  # stale after 0.8 s here, after 32 s in use
     workspace.deaf = how == "deaf"
     async with start(slack_app_token=APP_TOKEN) as bot:

@@ -79,14 +79,14 @@ async def cards(workspace: Workspace, copies: list[Copy], numbers: list[str]) ->
 
 
 def not_recorded(workspace: Workspace) -> int:
-    """How often the person who presses was told that a press is not recorded, or that nobody knows."""
+    """How often the person who clicks was told that a click is not recorded, or that nobody knows."""
     return sum(line in (str(LedgerError()), COMMIT_UNKNOWN) for line in private(workspace, BEN))
 
 
-async def press_at_each(workspace: Workspace, copies: list[Copy], asked: dict[str, Note]) -> None:
-    """The same click at every copy at once, on the card of each number, until its toast stands.
+async def click_at_each(workspace: Workspace, copies: list[Copy], asked: dict[str, Note]) -> None:
+    """The same click at every replica at once, on the card of each number, until its toast stands.
 
-    A machine that stands still for two seconds makes a press unrecorded, and the bot says so: only then, press again.
+    A machine that stands still for two seconds makes a click unrecorded, and the bot says so: only then, click again.
     """
 
     def missing() -> list[str]:
@@ -102,14 +102,14 @@ async def press_at_each(workspace: Workspace, copies: list[Copy], asked: dict[st
         assert not missing() or not_recorded(workspace) > before, (missing(), private(workspace, BEN)[-3:])
 
 
-async def test_same_click_at_every_copy(
+async def test_same_click_at_every_replica(
     workspace: Workspace, cellcast: Cellcast, copies: list[Copy], database: str, reliability: Record
 ) -> None:
     """200 times the same click reaches three copies at once: one call and one toast for each."""
     numbers = [f"{n:024x}" for n in range(200)]
     for start in range(0, 200, 20):
         found = await cards(workspace, copies, numbers[start : start + 20])
-        await press_at_each(workspace, copies, dict(zip(numbers[start : start + 20], found, strict=True)))
+        await click_at_each(workspace, copies, dict(zip(numbers[start : start + 20], found, strict=True)))
     assert Counter(call.number_id for call in cellcast.calls) == Counter(numbers)
     texts = [n.text for n in public(workspace) if n.text.startswith(SUCCESS)]
     assert len(texts) == len(set(texts)) == 200
@@ -118,7 +118,7 @@ async def test_same_click_at_every_copy(
             await asyncio.sleep(0.05)
     counts = "SELECT count(*), count(DISTINCT request_id), min(attempt), max(attempt) FROM outcomes"
     (ended, of_requests, first, last) = rows(database, counts)[0]
-    again = ended - 200  # a further attempt follows only from a press that was told as not recorded
+    again = ended - 200  # a further attempt follows only from a click that was told as not recorded
     assert (of_requests, first) == (200, 1)
     assert last - 1 <= again <= not_recorded(workspace)
     assert rows(database, "SELECT count(*) FROM outcomes WHERE code = 'succeeded'") == [(200,)]
@@ -127,7 +127,7 @@ async def test_same_click_at_every_copy(
     )
 
 
-async def test_copies_that_die_at_random(
+async def test_replicas_that_die_at_random(
     workspace: Workspace, cellcast: Cellcast, copies: list[Copy], database: str, reliability: Record
 ) -> None:
     """While copies are killed at random: one call for a yes at the most, one outcome for each, and all of them told."""
@@ -141,13 +141,13 @@ async def test_copies_that_die_at_random(
             await copy.kill()
             await copy.start()
 
-    async def pressing() -> None:
+    async def clicking() -> None:
         for card in found:
             payload = workspace.click_payload(BEN, card, "Unsubscribe Number")
             await asyncio.gather(*(workspace.send("interactive", payload, copy.url) for copy in copies))
-            await asyncio.sleep(0.1)  # so that presses and kills are spread over the same seconds
+            await asyncio.sleep(0.1)  # so that clicks and kills are spread over the same seconds
 
-    await asyncio.gather(killing(), pressing())
+    await asyncio.gather(killing(), clicking())
     open_rows = "SELECT 1 FROM requests WHERE status IN ('pending', 'confirmed')"
     untold = "SELECT 1 FROM outcomes WHERE delivered_at IS NULL"
     async with asyncio.timeout(60):
@@ -183,17 +183,17 @@ async def proxy(database: str) -> AsyncIterator[Proxy]:
 async def test_database_goes_away(
     start: Start, workspace: Workspace, cellcast: Cellcast, proxy: Proxy, how: str, reliability: Record
 ) -> None:
-    """A press while the database is away is answered in time and does nothing; the bot recovers by itself."""
+    """A click while the database is away is answered in time and does nothing; the bot recovers by itself."""
     async with start(database_url=await proxy.start()) as bot:
         card = await ask(workspace)
         await settled(bot)
         getattr(proxy, how)()
         try:
-            press = await workspace.click(BEN, card, "Unsubscribe Number")
+            click = await workspace.click(BEN, card, "Unsubscribe Number")
             asking = await workspace.command(ANA, NUMBERS, NUMBER)
         finally:
             proxy.mend()  # a bot that stops waits for its threads
-        assert (press.status, asking.status) == (200, 200)
+        assert (click.status, asking.status) == (200, 200)
         assert cellcast.calls == []
         await settled(bot)
         for line in private(workspace, BEN):

@@ -47,7 +47,7 @@ async def test_waits_double_up_to_a_minute() -> None:
 
 
 @pytest.mark.parametrize("fault", ["429", "500", "drop_before", "garbage", "token_revoked", "internal_error"])
-async def test_telling_is_repeated_until_slack_takes_it(
+async def test_delivery_is_repeated_until_slack_accepts_it(
     bot: Bot, workspace: Workspace, cellcast: Cellcast, clock: Clock, fault: str, reliability: Record
 ) -> None:
     """A toast that Slack did not take comes a second, two and four seconds later, and stands once in the end."""
@@ -124,7 +124,7 @@ async def test_message_deleted(bot: Bot, workspace: Workspace, reliability: Reco
 
 
 async def test_channel_archived(bot: Bot, workspace: Workspace, reliability: Record) -> None:
-    """Where the channel was archived during the call, the toast comes by the press's response_url."""
+    """Where the channel was archived during the call, the toast comes by the click's response_url."""
     card = await ask(workspace)
     await settled(bot)
     workspace.channels[NUMBERS] = Channel(NUMBERS, "numbers", archived=True)
@@ -152,7 +152,7 @@ async def test_response_url_over(
 
 
 async def test_response_url_used_up(bot: Bot, workspace: Workspace, cellcast: Cellcast, reliability: Record) -> None:
-    """Where the press's response_url has been used five times, who confirmed gets the toast as a direct message."""
+    """Where the click's response_url has been used five times, who confirmed gets the toast as a direct message."""
     cellcast.hold = asyncio.Event()
     card = await ask(workspace, channel=QUIET)
     payload = workspace.click_payload(BEN, card, "Unsubscribe Number")
@@ -285,7 +285,7 @@ async def test_response_url_fails_for_a_while(
     reliability("Slack", f"no member, response_url: {fault}", calls="one", told="the toast, once")
 
 
-async def test_told_after_a_restart(start: Start, workspace: Workspace, cellcast: Cellcast, clock: Clock) -> None:
+async def test_delivered_after_a_restart(start: Start, workspace: Workspace, cellcast: Cellcast, clock: Clock) -> None:
     """An outcome that Slack did not take before the bot stopped is told by the next start."""
     async with start() as bot:
         card = await ask(workspace)

@@ -1,6 +1,6 @@
 """(a) The limit: a bare aiohttp handler that verifies, acks, writes one durable row a click and makes the same calls.
 
-It has no rules, no outcomes to tell again and no errors: it shows what the machine and the protocols allow.
+It has no rules, no outcomes to deliver again and no errors: it shows what the machine and the protocols allow.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ class Limit:
         await self.slack("chat.postMessage", {"channel": "C0BENCH"} | plain.card(number))
 
     async def execute(self, number: str, ts: str) -> None:
-        """Close the card, call, tell."""
+        """Close the card, call, post the outcome."""
         update = {"channel": "C0BENCH", "ts": ts, "text": f"`{number}` under way"}
         drawing = asyncio.create_task(self.slack("chat.update", update))
         url = f"{CELLCAST}/api/v1/apiClient/virtual-number/unsubscribe/{number}"

@@ -37,7 +37,7 @@ TARGETS = [
     Target("burst of 500 clicks p99, ms", 3.0),
     Target("commands a second", 0.55, more_is_better=True),
     Target("CPU per command, ms", 1.9),
-    Target("click to toast beyond the stand-ins, ms", 1.8),
+    Target("click to toast beyond the fakes, ms", 1.8),
     Target(f"{COMMANDS_WHILE} p99, ms", 3.0),
     Target("start to ready, s", 2.5),
 ]
@@ -45,7 +45,7 @@ TARGETS = [
 PLOTTED = [
     "command ack p50, ms",
     "click ack p50, ms",
-    "click to toast beyond the stand-ins, ms",
+    "click to toast beyond the fakes, ms",
     "burst of 500 clicks p99, ms",
     "burst of 2000 commands p99, ms",
     f"{COMMANDS_WHILE} p99, ms",

@@ -108,7 +108,7 @@ class Round:
             await asyncio.sleep(PAUSE)
         for number in numbers[: self.size.clicks]:
             began = time.perf_counter()
-            clicks.append(await world.press(url, number))
+            clicks.append(await world.click(url, number))
             await self.came([number], world.toasts)
             toasts.append(world.toasts[number] - began - CELLCAST_SECONDS - SLACK_SECONDS)
             await world.quiet()
@@ -118,7 +118,7 @@ class Round:
             "command ack p99, ms": p(commands, 99),
             "click ack p50, ms": p(clicks, 50),
             "click ack p99, ms": p(clicks, 99),
-            "click to toast beyond the stand-ins, ms": p(toasts, 50),
+            "click to toast beyond the fakes, ms": p(toasts, 50),
         }
 
     async def bursts(self) -> None:
@@ -136,7 +136,7 @@ class Round:
             if count > self.most_clicks:
                 continue
             what = f"burst of {count} clicks"
-            await self.burst(self.world.press, [number for number in numbers if number in self.world.cards], what)
+            await self.burst(self.world.click, [number for number in numbers if number in self.world.cards], what)
             await self.came(numbers, self.world.toasts, what)
 
     async def hang(self) -> None:
@@ -145,7 +145,7 @@ class Round:
         await self.burst(self.world.command, numbers)
         await self.came(numbers, self.world.cards)
         self.world.hang = self.size.hangs_seconds
-        pressing = asyncio.create_task(self.burst(self.world.press, numbers))
+        clicking = asyncio.create_task(self.burst(self.world.click, numbers))
         await asyncio.sleep(0.5)
 
         async def later(url: str, number: str) -> float:
@@ -155,7 +155,7 @@ class Round:
         meanwhile = self.numbers(self.size.meanwhile)
         await self.burst(later, meanwhile, COMMANDS_WHILE)
         await self.came(meanwhile, self.world.cards, COMMANDS_WHILE)
-        await pressing
+        await clicking
         await self.came(numbers, self.world.toasts, CLICKS_THAT)
         self.world.hang = 0.0
 

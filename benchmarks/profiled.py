@@ -55,7 +55,7 @@ async def _profile(commands: int, clicks: int) -> Counter[str]:
                 await world.command(bot.url, number)
             await world.until(lambda: len(world.cards) == commands)
             for number in numbers[:clicks]:
-                await world.press(bot.url, number)
+                await world.click(bot.url, number)
             await world.until(lambda: len(world.toasts) == clicks)
             await world.quiet()
             bot.end()

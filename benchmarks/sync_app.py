@@ -27,7 +27,7 @@ def command(ack: Any, command: dict[str, Any], client: WebClient) -> None:
 
 @app.action("go")
 def go(ack: Any, body: dict[str, Any], client: WebClient) -> None:
-    """Ack, call, tell."""
+    """Ack, call, post the outcome."""
     ack()
     number = body["actions"][0]["value"]
     base = os.environ["CELLCAST_BASE_URL"]

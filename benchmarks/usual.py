@@ -26,7 +26,7 @@ async def command(ack: Any, command: dict[str, Any], client: AsyncWebClient) -> 
 
 @app.action("go")
 async def go(ack: Any, body: dict[str, Any], client: AsyncWebClient) -> None:
-    """Ack, call, tell."""
+    """Ack, call, post the outcome."""
     await ack()
     number = body["actions"][0]["value"]
     base = os.environ["CELLCAST_BASE_URL"]

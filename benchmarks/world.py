@@ -36,7 +36,7 @@ class Card:
 
 @dataclass
 class World:
-    """The stand-ins: `cards` by the number's id, `toasts` when each came, `hang` Cellcast's seconds if set."""
+    """The fakes: `cards` by the number's id, `toasts` when each came, `hang` Cellcast's seconds if set."""
 
     hang: float = 0.0
     cards: dict[str, Card] = field(default_factory=dict)
@@ -193,8 +193,8 @@ class World:
         }
         return await self._send(url, fields)
 
-    async def press(self, url: str, number: str) -> float:
-        """Somebody presses the red button of the number's card; the seconds to its ack."""
+    async def click(self, url: str, number: str) -> float:
+        """Somebody clicks the red button of the number's card; the seconds to its ack."""
         card = self.cards[number]
         button = next(b["elements"][0] for b in card.blocks if b["type"] == "actions")
         payload = {

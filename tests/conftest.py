@@ -1,4 +1,4 @@
-"""The bot as shipped, started in a stand-in workspace with a stand-in Cellcast, over real sockets."""
+"""The bot as shipped, started in a fake workspace with a fake Cellcast, over real sockets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One round in a stand-in workspace as people play it, whatever happens to the bot on the way."""
+"""One round in a fake workspace as people play it, whatever happens to the bot on the way."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ REPLACED = "*Replaced: "
 
 
 class Round:
-    """The stand-ins and the people of one round; `lease` is how long a lost card keeps the next from being posted."""
+    """The fakes and the people of one round; `lease` is how long a lost card keeps the next from being posted."""
 
     def __init__(self, folder: Path, lease: float) -> None:
         self.folder, self.lease = folder, lease
@@ -30,8 +30,8 @@ class Round:
         """What is done at a moment that can be seen from outside."""
 
     @contextlib.asynccontextmanager
-    async def stand_ins(self):  # type: ignore[no-untyped-def]
-        """The stand-ins, started."""
+    async def fakes(self):  # type: ignore[no-untyped-def]
+        """The fakes, started."""
         await self.workspace.start()
         await self.cellcast.start()
         try:

@@ -32,7 +32,7 @@ async def test_a_round_is_played(contestant: Contestant) -> None:
     for figure in ("start to ready, s", "command ack p50, ms", "click ack p99, ms", "CPU per command, ms"):
         assert figure in found
     assert found[f"{COMMANDS_WHILE} p99, ms"] > 0
-    assert 0 < found["click to toast beyond the stand-ins, ms"] < 2000
+    assert 0 < found["click to toast beyond the fakes, ms"] < 2000
     assert found["memory after 4 commands, MB"] > 10
     assert f"{CLICKS_THAT}, {INTERRUPTED}" in found
 

@@ -66,8 +66,8 @@ async def test_bot_that_ends_at_once(workspace: Workspace) -> None:
             pass
 
 
-async def test_stand_in_cellcast_refuses(cellcast: Cellcast) -> None:
-    """The stand-in refuses a wrong key and an id of a wrong form, as the documentation says."""
+async def test_fake_cellcast_refuses(cellcast: Cellcast) -> None:
+    """The fake refuses a wrong key and an id of a wrong form, as the documentation says."""
     url = f"{cellcast.url}/api/v1/apiClient/virtual-number/unsubscribe/"
     async with aiohttp.ClientSession() as client:
         for key, number, status in (("other", NUMBER, 401), (KEY, "xyz", 400), (KEY, NUMBER, 200)):
@@ -133,12 +133,12 @@ async def test_terminal_shows_who_sees_what(bot: Bot, workspace: Workspace) -> N
         ({"type": "actions", "elements": [{"type": "select", "action_id": "a"}]}, "a button with an action_id"),
     ],
 )
-def test_stand_in_refuses_what_slack_refuses(block: dict[str, Any], fault: str) -> None:
-    """The stand-in holds the bot to Block Kit's limits."""
+def test_fake_refuses_what_slack_refuses(block: dict[str, Any], fault: str) -> None:
+    """The fake holds the bot to Block Kit's limits."""
     assert any(fault in found for found in blocks.faults("text", [block]))
 
 
-def test_stand_in_refuses_wrong_views_and_options() -> None:
+def test_fake_refuses_wrong_views_and_options() -> None:
     """Views and menus have limits too."""
     text = {"type": "plain_text", "text": "x" * 151}
     wide = {"type": "section", "text": text, "accessory": {"type": "select", "placeholder": text}}
@@ -156,7 +156,7 @@ def test_stand_in_refuses_wrong_views_and_options() -> None:
     )
 
 
-def test_stand_in_refuses_wrong_buttons() -> None:
+def test_fake_refuses_wrong_buttons() -> None:
     """Button limits, and an action_id that stands twice."""
     text = {"type": "plain_text", "text": "x" * 76}
     button = {"type": "button", "action_id": "a", "text": text, "value": "v" * 2001, "style": "loud"}
@@ -166,8 +166,8 @@ def test_stand_in_refuses_wrong_buttons() -> None:
     assert "1 to 50 blocks" in blocks.faults("x", [])[0]
 
 
-async def test_stand_in_holds_the_bot_to_its_rules(workspace: Workspace, bot: Bot) -> None:
-    """The stand-in refuses a wrong token, others' messages, unknown methods, and a response_url used up."""
+async def test_fake_holds_the_bot_to_its_rules(workspace: Workspace, bot: Bot) -> None:
+    """The fake refuses a wrong token, others' messages, unknown methods, and a response_url used up."""
     card = await ask(workspace)
     said = await workspace.say(ANA, NUMBERS, "hello")
     with pytest.raises(NotThereError):

@@ -78,7 +78,7 @@ def talk(environment: dict[str, str], folder: Path, script: list[tuple[str, str]
 
 @pytest.fixture
 def talking(workspace: Workspace, cellcast: Cellcast, tmp_path: Path) -> Talk:
-    """A conversation with `setup` while the stand-ins answer."""
+    """A conversation with `setup` while the fakes answer."""
     addresses = {"SLACK_API_URL": workspace.api_url, "CELLCAST_BASE_URL": cellcast.url, "TERM": "dumb"}
     environment = clean_environment(addresses)
 

@@ -156,7 +156,7 @@ async def test_stop_at_every_await_point(tmp_path: Path, reliability: Record) ->
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["bot.app", "tests.faults.test_crash"])
     calm = Stopped(None, tmp_path, context.Process)
-    async with calm.stand_ins():
+    async with calm.fakes():
         await calm.play()
     calm.prove("calm")
     points = calm.points()
@@ -168,7 +168,7 @@ async def test_stop_at_every_await_point(tmp_path: Path, reliability: Record) ->
         folder = tmp_path / str(number)
         folder.mkdir()
         played = Stopped(point, folder, context.Process)
-        async with gate, played.stand_ins():
+        async with gate, played.fakes():
             try:
                 await played.play()
             except TimeoutError as error:

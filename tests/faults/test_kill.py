@@ -70,7 +70,7 @@ async def test_kill_at_every_moment(tmp_path: Path, reliability: Record) -> None
         folder = tmp_path / moment.replace(" ", "_")
         folder.mkdir()
         played = Killed(moment, folder)
-        async with gate, played.stand_ins():
+        async with gate, played.fakes():
             try:
                 await played.play()
             except TimeoutError as error:

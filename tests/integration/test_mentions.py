@@ -79,8 +79,8 @@ async def test_refusal_alerts_nobody(start: Start, workspace: Workspace) -> None
         pytest.param("&lt;!channel&gt; a@here.com &#39; 24/7", set(), 0, id="nothing to parse"),
     ],
 )
-async def test_stand_in_parses_as_slack_does(workspace: Workspace, text: str, alerted: set[str], alarms: int) -> None:
-    """The stand-in parses mrkdwn again unless it is verbatim, and tells what that changes."""
+async def test_fake_parses_as_slack_does(workspace: Workspace, text: str, alerted: set[str], alarms: int) -> None:
+    """The fake parses mrkdwn again unless it is verbatim, and tells what that changes."""
     part = {"type": "mrkdwn", "text": text}
     found = [{"type": "section", "text": part}]
     assert blocks.mentions("x", found) == alerted
@@ -90,7 +90,7 @@ async def test_stand_in_parses_as_slack_does(workspace: Workspace, text: str, al
     assert len(blocks.alarms("x", verbatim)) == (3 if "<!here>" in text else 0)
 
 
-async def test_stand_in_parses_the_text_of_an_update(workspace: Workspace) -> None:
+async def test_fake_parses_the_text_of_an_update(workspace: Workspace) -> None:
     """The text of chat.postMessage is left alone, that of chat.update is parsed unless the call says `parse` none."""
     fields: dict[str, Any] = {"channel": NUMBERS, "text": "@here", "blocks": [{"type": "divider"}]}
     async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {TOKEN}"}) as client:

@@ -109,7 +109,7 @@ async def test_socket_is_opened_anew(
 
 
 @pytest.mark.parametrize("too_many", [0, 1])
-async def test_stand_in_closes_the_socket_after_a_large_frame(workspace: Workspace, too_many: int) -> None:
+async def test_fake_closes_the_socket_after_a_large_frame(workspace: Workspace, too_many: int) -> None:
     """A frame of 20,480 bytes closes the socket with 1009 and its ack is lost; a byte less is an ack."""
     async with aiohttp.ClientSession() as client:
         headers = {"Authorization": f"Bearer {APP_TOKEN}"}

@@ -275,7 +275,7 @@ async def test_things_the_bot_does_not_know(bot: Bot, workspace: Workspace, cell
     await workspace.send("interactive", nowhere)
     fields = workspace.sent[0] | {"command": "/dance"}
     answer = await workspace.send("slash_commands", fields)
-    assert "The bot knows the command `/unsubscribe-number` only" in answer.body
+    assert "The bot knows only the command `/unsubscribe-number`" in answer.body
     answer = await workspace.send("slash_commands", {"command": "/unsubscribe-number"})
     assert "could not read what Slack sent" in answer.body
     await settled(bot)

@@ -67,11 +67,19 @@ class NumbersFileError(BotError):
 
 
 class SlackError(BotError):
-    """Slack did not do what the bot asked of it."""
+    """Slack did not do what the bot asked of it.
+
+    `sent` tells whether Slack may have done it all the same, `retry_after` how many seconds Slack asked to wait, and
+    `code` is Slack's error if it names one.
+    """
+
+    sent: bool = False
+    retry_after: float = 0.0
+    code: str = ""
 
 
 class SlackRejectedError(SlackError):
-    """Slack rejected a call for good; `code` is Slack's error.
+    """Slack rejected a call for good; `code` says why.
 
     https://docs.slack.dev/reference/methods/chat.postMessage
     """
@@ -82,11 +90,7 @@ class SlackRejectedError(SlackError):
 
 
 class SlackUnavailableError(SlackError):
-    """Slack can't take a call now; the same call may work later.
-
-    `sent` tells whether Slack may have done it all the same, `retry_after` how many seconds Slack asked to wait, and
-    `code` is Slack's error if it names one (an expired token, say).
-    """
+    """Slack can't take a call now; the same call may work later (`code` can be that of an expired token, say)."""
 
     def __init__(self, reason: str, *, sent: bool, retry_after: float = 0.0, code: str = "") -> None:
         super().__init__(f"Slack is unavailable ({reason}).")

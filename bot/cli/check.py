@@ -9,7 +9,7 @@ import httpx
 from bot.clients.cellcast import Cellcast
 from bot.clients.numbers_file import MAX_ERRORS, NumbersFile
 from bot.clients.slack import Slack
-from bot.errors import BotError, SlackRejectedError, SlackUnavailableError
+from bot.errors import BotError, SlackError
 from bot.ledger.store import Ledger
 from bot.service.startup import identify, open_ledger, open_socket, unreachable
 from bot.settings import APP_PAGE, MANIFEST, Settings
@@ -96,7 +96,7 @@ async def _groups(settings: Settings, slack: Slack) -> str:
     found = _groups_of(settings)
     try:
         counts = [f"{group} has {len(await slack.group_members(group))} members" for group in found]
-    except (SlackRejectedError, SlackUnavailableError) as error:
+    except SlackError as error:
         if (sentence := unreachable(error)) is not None:
             raise BotError(sentence) from None
         fix = "add the scope usergroups:read to the app and reinstall it"

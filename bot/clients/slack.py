@@ -29,7 +29,7 @@ CALL_TIMEOUT = 5.0
 # has been exceeded") after a frame of 20,480 bytes or more, and the ack in it is lost. Slack doesn't document that:
 # https://github.com/slack-go/slack/issues/1196 and https://github.com/revelrylabs/slax/pull/614 report it.
 FRAME_LIMIT = 18_000
-# Errors that say nothing of the message itself: it can be taken later, or once an administrator has mended the app.
+# Errors that say nothing of the message itself: it can be taken later, or once an administrator has fixed the app.
 TRANSIENT_ERRORS = frozenset(
     {
         "ratelimited",
@@ -203,7 +203,7 @@ class Slack:
             code = data.get("error") if isinstance(data, dict) else None
             limited = data is not None and error.response.status_code == 429
             failure = _rate_limited(error.response.headers) if limited else _failure(code)
-            if not (isinstance(failure, SlackUnavailableError) and failure.sent):  # Slack itself said no
+            if not failure.sent:  # Slack itself said no
                 self.heard_at = self.now()
             raise failure from error
         except (aiohttp.ClientError, TimeoutError, ValueError, AttributeError) as error:

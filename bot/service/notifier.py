@@ -78,12 +78,11 @@ class Notifier:
 
         try:
             ts = await first_accepted(post, *([respond] if url is not None else []))
-        except (SlackRejectedError, SlackUnavailableError) as error:
+        except SlackError as error:
             log.warning("card_post_failed", request=request.id, error=str(error))
             # If Slack posted the card without saying so, somebody may have confirmed by now: nothing is lost then.
             if await until_stored(lambda: self.ledger.card_lost(request.id)):
-                maybe_posted = isinstance(error, SlackUnavailableError) and error.sent
-                await self.send_private(url, replies.card_not_posted(request, known=not maybe_posted))
+                await self.send_private(url, replies.card_not_posted(request, known=not error.sent))
         else:
             log.info("card_posted", request=request.id, channel=request.channel, ts=ts)
             current = await until_stored(lambda: self.ledger.card_posted(request.id, ts))
@@ -129,7 +128,7 @@ class Notifier:
                         if isinstance(error, BaseException):
                             raise error
         except (SlackError, TimeoutError) as error:
-            asked = error.retry_after if isinstance(error, SlackUnavailableError) else 0.0
+            asked = error.retry_after if isinstance(error, SlackError) else 0.0
             wait = max(backoff(outcome.delivery_attempts), asked)
             log_of.warning("delivery_failed", error=str(error), wait=wait)
             await self.ledger.defer_delivery(outcome, self.now() + wait)

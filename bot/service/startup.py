@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from bot.errors import LedgerError, NewerLedgerError, SlackRejectedError, SlackUnavailableError, StartError
+from bot.errors import LedgerError, NewerLedgerError, SlackError, SlackUnavailableError, StartError
 from bot.settings import APP_PAGE
 
 # `history` needs no Slack client, `setup` no ledger: neither loads what it does not use.
@@ -30,7 +30,7 @@ async def identify(slack: Slack) -> dict[str, Any]:
     """Return what auth.test says about the bot token. Raise StartError if Slack does not accept it or is away."""
     try:
         return await slack.identify()
-    except (SlackRejectedError, SlackUnavailableError) as error:
+    except SlackError as error:
         raise _start_error(error, "SLACK_BOT_TOKEN", "OAuth & Permissions") from None
 
 
@@ -38,11 +38,11 @@ async def open_socket(slack: Slack, app_token: str) -> str:
     """Return the URL of a new socket. Raise StartError if Slack does not accept the app-level token or is away."""
     try:
         return await slack.open_socket(app_token)
-    except (SlackRejectedError, SlackUnavailableError) as error:
+    except SlackError as error:
         raise _start_error(error, "SLACK_APP_TOKEN", "Basic Information > App-Level Tokens") from None
 
 
-def unreachable(error: SlackRejectedError | SlackUnavailableError) -> str | None:
+def unreachable(error: SlackError) -> str | None:
     """Return a sentence if Slack could not be reached or is limiting requests; None if Slack said no."""
     if error.code == "ratelimited":
         return "Slack received too many requests from this app. Wait a minute, then try again."
@@ -54,6 +54,6 @@ def unreachable(error: SlackRejectedError | SlackUnavailableError) -> str | None
     return f"Slack cannot be reached: {why}. Check the network of this machine, and SLACK_API_URL."
 
 
-def _start_error(error: SlackRejectedError | SlackUnavailableError, variable: str, page: str) -> StartError:
+def _start_error(error: SlackError, variable: str, page: str) -> StartError:
     rejected = f"Slack does not accept {variable} ({error.code}). Copy the token again from {APP_PAGE} > {page}."
     return StartError(unreachable(error) or rejected)

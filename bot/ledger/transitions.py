@@ -67,8 +67,7 @@ def find_active(db: sa.Connection, new: NewRequest) -> tuple[Request, bool]:
     for row in db.execute(statements.ACTIVE_OVERDUE, of_number).mappings().all():
         _close_overdue(db, row, new.now, new.within)
     if (lost := db.execute(statements.ACTIVE_WITHOUT_CARD, of_number).one_or_none()) is not None:
-        replaced = db.execute(statements.REPLACE, {"request": lost.id}).mappings().one_or_none()
-        _settle(db, replaced, CallResult(OutcomeCode.REPLACED), new.now, claim=False)
+        _settle(db, statements.REPLACE, {"request": lost.id}, CallResult(OutcomeCode.REPLACED), new.now, claim=False)
     found = db.execute(statements.ACTIVE, of_number).mappings().one_or_none()
     return (create(db, new), True) if found is None else (queries.load_request(db, found), False)
 
@@ -103,15 +102,13 @@ def start_call(db: sa.Connection, request: Request, now: float) -> bool:
 def keep(db: sa.Connection, click: Click) -> Request | None:
     """Keep the number; return the request to the one click that did, its outcome claimed."""
     values = {"request": click.request_id, "at": click.now, "decided_by": click.by, "decided_at": click.now}
-    row = db.execute(statements.KEEP, values | card_of(click)).mappings().one_or_none()
-    return _settle(db, row, CallResult(OutcomeCode.KEPT), click.now, claim=True)
+    return _settle(db, statements.KEEP, values | card_of(click), CallResult(OutcomeCode.KEPT), click.now, claim=True)
 
 
 def expire(db: sa.Connection, click: Click) -> Request | None:
     """Expire the request if its deadline has passed; return it to the one click that did, its outcome claimed."""
     values = {"request": click.request_id, "at": click.now, **card_of(click)}
-    row = db.execute(statements.EXPIRE, values).mappings().one_or_none()
-    return _settle(db, row, CallResult(OutcomeCode.EXPIRED), click.now, claim=True)
+    return _settle(db, statements.EXPIRE, values, CallResult(OutcomeCode.EXPIRED), click.now, claim=True)
 
 
 def settle(db: sa.Connection, request: Request, result: CallResult, now: float, retry_for: float) -> Request | None:
@@ -123,8 +120,7 @@ def settle(db: sa.Connection, request: Request, result: CallResult, now: float, 
     if request.attempt > 1:  # another replica may still deliver the attempt before, and update the card last
         values["card_update_due"] = now + LEASE
     guard = {"request": request.id, "attempt_is": request.attempt}
-    row = db.execute(statements.SETTLE, guard | values).mappings().one_or_none()
-    return _settle(db, row, result, now, claim=True)
+    return _settle(db, statements.SETTLE, guard | values, result, now, claim=True)
 
 
 def settle_unstarted(db: sa.Connection, click: Click, now: float, retry_for: float) -> Request | None:
@@ -134,8 +130,7 @@ def settle_unstarted(db: sa.Connection, click: Click, now: float, retry_for: flo
     result = CallResult(OutcomeCode.NOT_STARTED)
     guard = {"request": click.request_id, "attempt_is": click.attempt + 1}
     guard |= {"clicked_by": click.by, "clicked_at": click.now}
-    row = db.execute(statements.SETTLE_UNSTARTED, guard | _settled(result, now, retry_for)).mappings().one_or_none()
-    return _settle(db, row, result, now, claim=True)
+    return _settle(db, statements.SETTLE_UNSTARTED, guard | _settled(result, now, retry_for), result, now, claim=True)
 
 
 def correct(db: sa.Connection, request: Request, result: CallResult, now: float, retry_for: float) -> bool:
@@ -186,16 +181,14 @@ def card_of(click: Click) -> dict[str, Any]:
 def _close_overdue(db: sa.Connection, row: sa.RowMapping, now: float, retry_for: float) -> None:
     this = {"request": row["id"], "at": now}
     if row["status"] == Status.PENDING:
-        expired = db.execute(statements.EXPIRE, this).mappings().one_or_none()
-        _settle(db, expired, CallResult(OutcomeCode.EXPIRED), now, claim=False)
+        _settle(db, statements.EXPIRE, this, CallResult(OutcomeCode.EXPIRED), now, claim=False)
     elif row["status"] == Status.CONFIRMED:
         # Without a stored start nothing was sent: a replica that is late finds the attempt settled.
         code = OutcomeCode.NOT_STARTED if row["call_started_at"] is None else OutcomeCode.INTERRUPTED
         result = CallResult(code)
         # The replica that was interrupted may still update the card.
         values = _settled(result, now, retry_for) | {"attempt_is": row["attempt"], "card_update_due": now + LEASE}
-        settled = db.execute(statements.SETTLE, {"request": row["id"]} | values).mappings().one_or_none()
-        _settle(db, settled, result, now, claim=False)
+        _settle(db, statements.SETTLE, {"request": row["id"]} | values, result, now, claim=False)
     else:
         db.execute(statements.END_OFFER, this)
 
@@ -220,9 +213,10 @@ def _code(result: CallResult, *, after_unknown: bool) -> OutcomeCode:
 
 
 def _settle(
-    db: sa.Connection, row: sa.RowMapping | None, result: CallResult, now: float, *, claim: bool
+    db: sa.Connection, update: sa.Executable, values: dict[str, Any], result: CallResult, now: float, *, claim: bool
 ) -> Request | None:
-    """Write the outcome of a request that an UPDATE has just settled; None if that UPDATE changed nothing."""
+    """Settle a request by one UPDATE, and write its outcome; None if the UPDATE changed nothing."""
+    row = db.execute(update, values).mappings().one_or_none()
     if row is None:
         return None
     after_unknown = db.scalar(statements.UNKNOWN_BEFORE, {"number": row["number_id"]}) is not None

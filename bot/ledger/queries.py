@@ -44,8 +44,13 @@ def require(db: sa.Connection, request_id: str) -> Request:
 def history(db: sa.Connection, since: float, limit: int | None) -> list[tuple[Request, list[Outcome]]]:
     """Return the requests since then, newest first, each with its outcomes in their order."""
     newest = sa.select(requests).where(requests.c.requested_at >= since).order_by(requests.c.requested_at.desc())
-    found = [load_request(db, row) for row in db.execute(newest.limit(limit)).mappings().all()]
-    return [(request, _outcomes_of(db, request.id)) for request in found]
+    found = []
+    for row in db.execute(newest.limit(limit)).mappings().all():
+        past = _outcomes_of(db, row["id"])
+        # While an attempt is under way, the last outcome is that of the attempt before.
+        current = next((outcome for outcome in past if outcome.attempt == row["attempt"]), None)
+        found.append((to_request(row, current), past))
+    return found
 
 
 def open_requests(db: sa.Connection, now: float) -> list[Request]:

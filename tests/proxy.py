@@ -41,7 +41,7 @@ class Proxy:
         """Keep the connections, and pass nothing on."""
         self._passing.clear()
 
-    def mend(self) -> None:
+    def restore(self) -> None:
         """Pass everything on again."""
         self._up = True
         self._passing.set()

@@ -246,7 +246,7 @@ async def test_kill_and_restart(demo: Demo) -> None:
 
 
 async def test_two_clicks_at_once(demo: Demo) -> None:
-    """Of two clicks at the same moment one makes the call; the other person is told who was first."""
+    """Of two clicks at the same moment one makes the call; the other person reads who was first."""
     await demo.tab.get_by_role("button", name="Two people click").click()
     await expect(demo.tab.get_by_role("status")).to_have_text("This is no longer there.")
     await demo.type(f"/unsubscribe-number {SUPPORT}")
@@ -278,7 +278,7 @@ async def test_picker(demo: Demo) -> None:
 
 
 async def test_app_home(demo: Demo) -> None:
-    """The App Home shows open requests with their buttons, and what ended; a click in it counts, a late one is told."""
+    """The App Home shows open requests with their buttons, and what ended; a click in it counts, and a late one is answered."""
     await demo.type(f"/unsubscribe-number {SUPPORT}")
     await demo.see("Requested by @Ana")
     await demo.tab.get_by_role("button", name="Cellcast Numbers").click()

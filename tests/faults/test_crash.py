@@ -152,7 +152,7 @@ class Stopped(Round):
 
 
 async def test_stop_at_every_await_point(tmp_path: Path, reliability: Record) -> None:
-    """Wherever the bot stops, a yes makes one call at the most, and its one outcome is told in the end."""
+    """Wherever the bot stops, a confirmation makes at most one call, and its one outcome is delivered in the end."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["bot.app", "tests.faults.test_crash"])
     calm = Stopped(None, tmp_path, context.Process)

@@ -1,4 +1,4 @@
-"""Every outcome is told: repeated until Slack has taken it, by whatever way is left, after a restart too."""
+"""Every outcome is delivered: repeated until Slack accepts it, by whatever way is left, after a restart too."""
 
 from __future__ import annotations
 
@@ -286,7 +286,7 @@ async def test_response_url_fails_for_a_while(
 
 
 async def test_delivered_after_a_restart(start: Start, workspace: Workspace, cellcast: Cellcast, clock: Clock) -> None:
-    """An outcome that Slack did not take before the bot stopped is told by the next start."""
+    """An outcome that Slack did not accept before the bot stopped is delivered by the next start."""
     async with start() as bot:
         card = await ask(workspace)
         await settled(bot)

@@ -74,7 +74,7 @@ async def test_yes_that_is_given_up(bot: Bot, workspace: Workspace, cellcast: Ce
 async def test_yes_that_is_recorded_too_late(
     bot: Bot, workspace: Workspace, cellcast: Cellcast, reliability: Record
 ) -> None:
-    """A commit longer than an ack: nothing is sent for that yes, it is told so, and it can be clicked again."""
+    """A commit longer than an ack: nothing is sent for that confirmation, the person reads so, and can click again."""
     card = await ask(workspace)
     await settled(bot)
     go = threading.Event()

@@ -1,4 +1,4 @@
-"""A yes between its record and its answer: what is told if the bot, or its database, is interrupted there."""
+"""A confirmation between its record and its answer: what people read if the bot, or its database, is interrupted there."""
 
 from __future__ import annotations
 
@@ -354,7 +354,7 @@ class CommitCutter(Proxy):
                 await writer.drain()
                 await asyncio.sleep(0.2)  # PostgreSQL commits
                 self.cut()
-                self.mend()
+                self.restore()
         writer.close()
 
 

@@ -63,7 +63,7 @@ class Killed(Round):
 
 
 async def test_kill_at_every_moment(tmp_path: Path, reliability: Record) -> None:
-    """Whenever the bot dies, a yes makes one call at the most, and its one outcome is told in the end."""
+    """Whenever the bot dies, a confirmation makes at most one call, and its one outcome is delivered in the end."""
     gate = asyncio.Semaphore(AT_ONCE)
 
     async def one(moment: str) -> None:

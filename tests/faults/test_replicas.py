@@ -192,7 +192,7 @@ async def test_database_goes_away(
             click = await workspace.click(BEN, card, "Unsubscribe Number")
             asking = await workspace.command(ANA, NUMBERS, NUMBER)
         finally:
-            proxy.mend()  # a bot that stops waits for its threads
+            proxy.restore()  # a bot that stops waits for its threads
         assert (click.status, asking.status) == (200, 200)
         assert cellcast.calls == []
         await settled(bot)
@@ -231,7 +231,7 @@ async def test_database_goes_away_during_the_call(
         cellcast.hold.set()
         await asyncio.sleep(0.3)  # the answer is there, and cannot be written
         assert len(public(workspace)) == 1
-        proxy.mend()
+        proxy.restore()
         await settled(bot)
         await workspace.until(lambda: public(workspace)[-1].text.startswith(SUCCESS))
         await settled(bot)

@@ -104,7 +104,6 @@ class Bot:
             notifier=self.notifier,
             numbers=numbers,
             home=self.home,
-            tasks=self.tasks,
             now=self.now,
         )
         handlers.register(app, services)

@@ -155,6 +155,11 @@ class Settings(BaseSettings):
         """Whether the bot uses Socket Mode; without an app-level token it uses HTTP."""
         return self.slack_app_token is not None
 
+    @property
+    def allowed_groups(self) -> frozenset[str]:
+        """The user groups in `allowed_users`."""
+        return frozenset(i for i in self.allowed_users if i.startswith("S"))
+
     @field_validator("slack_bot_token", "slack_app_token")
     @classmethod
     def _token(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:

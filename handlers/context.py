@@ -21,7 +21,6 @@ from bot.service.executor import Executor
 from bot.service.home_publisher import HomePublisher
 from bot.service.notifier import Notifier
 from bot.settings import Settings
-from bot.tasks import Tasks
 from bot.views import blocks
 
 P = TypeVar("P", bound=Payload)
@@ -38,7 +37,6 @@ class Services:
     notifier: Notifier
     numbers: NumbersFile
     home: HomePublisher
-    tasks: Tasks
     now: Callable[[], float]
 
 

@@ -13,7 +13,7 @@ from slack_bolt.context.async_context import AsyncBoltContext
 from bot.clients.slack import fits_in_ack
 from bot.domain.access import Person
 from bot.domain.numbers import NUMBER_ID, Number
-from bot.errors import LedgerError, SlackError
+from bot.errors import LedgerError
 from bot.receivers.payloads import BlockActions, Suggestion
 from bot.views import replies
 from bot.views.blocks import Block
@@ -77,5 +77,4 @@ async def _request(services: Services, payload: BlockActions, number: Number, ch
     url = payload.response_url
     await request_card(services, number, reason=None, by=payload.user.id, channel=channel, response_url=url)
     if url is not None:
-        with contextlib.suppress(SlackError):  # a picker that stays can do no harm
-            await services.notifier.slack.withdraw(url)
+        await services.notifier.withdraw(url)

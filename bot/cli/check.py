@@ -22,7 +22,7 @@ async def check(settings: Settings) -> bool:
     ledger = Ledger(settings.database_url)
 
     async def bot_token() -> str:
-        return await prove_bot_token(slack, groups=bool(_groups_of(settings)))
+        return await prove_bot_token(slack, groups=bool(settings.allowed_groups))
 
     async def app_token() -> str:
         if settings.slack_app_token is None:
@@ -47,7 +47,7 @@ async def check(settings: Settings) -> bool:
     parts: list[tuple[str, Callable[[], Awaitable[str]]]] = [
         ("Slack bot token", bot_token),
         ("Slack app token", app_token),
-        ("Slack user groups", lambda: _groups(settings, slack)),
+        ("Slack user groups", lambda: _groups(sorted(settings.allowed_groups), slack)),
         ("Cellcast key", key),
         ("Cellcast account", account),
         ("Database", database),
@@ -88,14 +88,9 @@ def _unreachable(error: httpx.HTTPError) -> str:
     return f"Cellcast cannot be reached ({type(error).__name__}). Check the network of this machine."
 
 
-def _groups_of(settings: Settings) -> list[str]:
-    return sorted(i for i in settings.allowed_users if i.startswith("S"))
-
-
-async def _groups(settings: Settings, slack: Slack) -> str:
-    found = _groups_of(settings)
+async def _groups(groups: list[str], slack: Slack) -> str:
     try:
-        counts = [f"{group} has {len(await slack.group_members(group))} members" for group in found]
+        counts = [f"{group} has {len(await slack.group_members(group))} members" for group in groups]
     except SlackError as error:
         if (sentence := unreachable(error)) is not None:
             raise BotError(sentence) from None

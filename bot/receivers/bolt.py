@@ -33,6 +33,8 @@ BOLT_VARIABLES = (
 )
 # Writes an answer to Slack.
 Send = Callable[[BoltResponse], Awaitable[None]]
+# Answers a request of Slack by the given function; False if another replica should take it.
+Receive = Callable[[dict[str, Any], Send], Awaitable[bool]]
 
 
 class Dispatcher:

@@ -15,12 +15,10 @@ from aiohttp import web
 from slack_bolt.response import BoltResponse
 from slack_sdk.signature import SignatureVerifier
 
-from bot.receivers.bolt import Send
+from bot.receivers.bolt import Receive
 
 log = structlog.get_logger("bot.web")
 
-# Answers a request of Slack by the given function; False if another replica should take it.
-Receive = Callable[[dict[str, Any], Send], Awaitable[bool]]
 HealthReport = Callable[[], Awaitable[dict[str, Any]]]
 RenderMetrics = Callable[[], Awaitable[bytes]]
 # A burst of requests waits here instead of being turned away.

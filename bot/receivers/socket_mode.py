@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import structlog
@@ -16,13 +16,12 @@ from slack_sdk.socket_mode.request import SocketModeRequest
 from bot.clients.slack import FRAME_LIMIT, Slack, frame
 from bot.errors import StartError
 from bot.ops import health
-from bot.receivers.bolt import Send
+from bot.receivers.bolt import Receive
 
 log = structlog.get_logger("bot.socket_mode")
 
 CONNECT_TIMEOUT = 15.0
 ACK_LIMIT = 3.0  # seconds: Slack takes no ack later (https://docs.slack.dev/apis/events-api/using-socket-mode)
-Receive = Callable[[dict[str, Any], Send], Awaitable[bool]]
 
 
 class Socket:

@@ -23,10 +23,9 @@ CHECK_TIMEOUT = 2.5
 
 def policy_of(settings: Settings, home_team: str, enterprise_id: str | None) -> AccessPolicy:
     """Return the rules that the settings ask for."""
-    groups = frozenset(i for i in settings.allowed_users if i.startswith("S"))
     return AccessPolicy(
-        users=None if EVERYONE in settings.allowed_users else settings.allowed_users - groups,
-        groups=groups,
+        users=None if EVERYONE in settings.allowed_users else settings.allowed_users - settings.allowed_groups,
+        groups=settings.allowed_groups,
         channels=None if EVERYONE in settings.allowed_channels else settings.allowed_channels,
         teams=settings.allowed_teams or frozenset({home_team}),
         enterprise_id=enterprise_id,

@@ -109,6 +109,11 @@ class Notifier:
         except SlackError as error:
             log.warning("private_reply_failed", error=str(error))
 
+    async def withdraw(self, response_url: str) -> None:
+        """Take away the private message whose menu was used; one that stays can do no harm."""
+        with contextlib.suppress(SlackError):
+            await self.slack.withdraw(response_url)
+
     async def deliver(self, outcome: Outcome, request: Request | None = None) -> None:
         """Deliver an outcome that is claimed: its card and its message. What fails is due again later.
 

@@ -5,23 +5,27 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import os
 import signal
-import time
+import threading
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import aiohttp
 import httpx
 import structlog
-from aiohttp import web as aiohttp_web
 from slack_sdk.signature import SignatureVerifier
 
 import handlers
 from bot import errors
 from bot.clients.cellcast import Cellcast
 from bot.clients.numbers_file import NumbersFile
-from bot.clients.slack import Slack
-from bot.errors import BotStoppedError, LedgerError, StartError
+from bot.clients.slack import Slack, open_session
+from bot.clock import Clock
+from bot.errors import BotStoppedError, LedgerError
 from bot.ledger.store import Ledger
+from bot.ledger.threads import Threads
 from bot.ops.health import Health
 from bot.ops.metrics import Metrics
 from bot.receivers import http
@@ -42,20 +46,36 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("bot.app")
 
+# What closing takes at most after the drain, in seconds: cancelling what is left, and the limits of the parts.
+CLOSE_TIMEOUT = 2.5
+
+
+@dataclass(frozen=True)
+class Outside:
+    """What the bot reaches the world through. The simulation in tests/ passes a world with virtual time."""
+
+    clock: Clock = field(default_factory=Clock)
+    start_threads: Callable[[int], Threads] = Threads  # for the database
+    open_session: Callable[[], aiohttp.ClientSession] = open_session  # to Slack
+    cellcast: httpx.AsyncBaseTransport | None = None  # None: over the network
+    server: Callable[[], http.Server] = http.Server
+
 
 class Bot:
-    """The running bot: `start`, then `stop`. `now` returns seconds since the epoch."""
+    """The running bot: `start`, then `stop`."""
 
-    def __init__(self, settings: Settings, now: Callable[[], float] = time.time) -> None:
+    def __init__(self, settings: Settings, outside: Outside | None = None) -> None:
         self.settings = settings
-        self.now = now
+        self.outside = outside or Outside()
+        self.clock = self.outside.clock
         self.tasks = Tasks()
         self.port = settings.port
+        self._accepting = True
         self._closing = contextlib.AsyncExitStack()
         self._socket: Socket | None = None
         self._greetings = 0
         self.cellcast: Cellcast
-        self._site: aiohttp_web.TCPSite
+        self._server = self.outside.server()
         self.metrics = Metrics()
         self._account = ""  # the name of the Cellcast account, when it is known
         self.sweep: asyncio.Task[None]
@@ -70,28 +90,33 @@ class Bot:
             raise
 
     async def _start(self, sweep_every: float) -> None:
-        settings = self.settings
-        self.ledger = Ledger(settings.database_url)
+        settings, clock = self.settings, self.clock
+        self.ledger = Ledger(settings.database_url, self.outside.start_threads)
         self._closing.callback(self.ledger.close)
-        self.slack = Slack(settings.slack_bot_token.get_secret_value(), settings.slack_api_url, self.now)
+        self.slack = Slack(
+            settings.slack_bot_token.get_secret_value(),
+            settings.slack_api_url,
+            clock.monotonic,
+            self.outside.open_session,
+        )
         self._closing.push_async_callback(self.slack.close)
         key = settings.cellcast_api_key.get_secret_value()
         # Slack and the database answer while httpx reads all certificate authorities, which takes it 50 ms.
         me, _, self.cellcast = await asyncio.gather(
             identify(self.slack),
             open_ledger(self.ledger),
-            asyncio.to_thread(Cellcast, settings.cellcast_base_url, key),
+            asyncio.to_thread(Cellcast, settings.cellcast_base_url, key, self.outside.cellcast),
         )
         self._closing.push_async_callback(self.cellcast.close)
-        access = Access(settings, str(me["team_id"]), self.slack, self.now, enterprise_id=me.get("enterprise_id"))
-        self.home = HomePublisher(self.ledger, self.slack, access, self.tasks, self._rules, settings.dry_run, self.now)
-        self.notifier = Notifier(self.ledger, self.slack, self._rules, self.metrics, self.home.refresh, self.now)
-        self.executor = Executor(
-            settings, self.ledger, self.cellcast, self.notifier, self.tasks, self.metrics, self.now
+        access = Access(
+            settings, str(me["team_id"]), self.slack, clock.monotonic, enterprise_id=me.get("enterprise_id")
         )
-        self.scheduler = Scheduler(settings, self.ledger, self.executor, self.notifier, self.tasks, self.now)
+        self.home = HomePublisher(self.ledger, self.slack, access, self.tasks, self._rules, settings.dry_run, clock.now)
+        self.notifier = Notifier(self.ledger, self.slack, self._rules, self.metrics, self.home.refresh, clock.now)
+        self.executor = Executor(settings, self.ledger, self.cellcast, self.notifier, self.tasks, self.metrics, clock)
+        self.scheduler = Scheduler(settings, self.ledger, self.executor, self.notifier, self.tasks, clock)
         connected = self._connected if settings.socket_mode else None
-        self.health = Health(self.ledger, self.slack, lambda: self.scheduler.swept_at, connected, self.now)
+        self.health = Health(self.ledger, self.slack, lambda: self.scheduler.swept_at, connected, clock)
         app = make_app(self.slack, me)
         self.dispatcher = Dispatcher(app, self.notifier, self.tasks, self.metrics)
         numbers = NumbersFile(settings.numbers_file)
@@ -104,7 +129,7 @@ class Bot:
             notifier=self.notifier,
             numbers=numbers,
             home=self.home,
-            now=self.now,
+            now=clock.now,
         )
         handlers.register(app, services)
         await self._serve()
@@ -132,24 +157,13 @@ class Bot:
     async def _serve(self) -> None:
         secret = None if self.settings.socket_mode else self.settings.slack_signing_secret
         verifier = None if secret is None else SignatureVerifier(secret.get_secret_value())
-        runner = aiohttp_web.AppRunner(
-            http.make(verifier, self._receive, self.health.state, self._scraped), access_log=None
-        )
-        await runner.setup()
-        self._closing.push_async_callback(runner.cleanup)
-        self._site = aiohttp_web.TCPSite(runner, self.settings.host, self.settings.port, backlog=http.BACKLOG)
-        try:
-            await self._site.start()
-        except OSError as error:
-            raise StartError(
-                f"The web server cannot listen on {self.settings.host}:{self.settings.port} ({error.strerror}). "
-                "Set HOST and PORT to an address of this machine that is free."
-            ) from None
-        self.port = runner.addresses[0][1]
+        app = http.make(verifier, self.receive, self.health.state, self._scraped)
+        self.port = await self._server.listen(app, self.settings.host, self.settings.port)
+        self._closing.push_async_callback(self._server.close)
 
-    async def _receive(self, body: dict[str, Any], send: Send) -> bool:
+    async def receive(self, body: dict[str, Any], send: Send) -> bool:
         """Answer a request of Slack; False while the bot stops: nothing is recorded, another replica may take it."""
-        if self.health.stopping:
+        if not self._accepting:
             return False
         # A task of the bot's own: the drain waits for it, and what it has acked is finished before the ledger closes.
         await self.tasks.start(self.dispatcher.handle(body, send))
@@ -159,7 +173,7 @@ class Bot:
         from bot.receivers.socket_mode import Socket  # noqa: PLC0415 - HTTP mode does not load it
 
         url = await open_socket(self.slack, app_token)
-        self._socket = Socket(self.slack, app_token, self._receive, self._greeted)
+        self._socket = Socket(self.slack, app_token, self.receive, self._greeted)
         self._closing.push_async_callback(self._socket.close)
         await self._socket.connect(url)
 
@@ -178,7 +192,7 @@ class Bot:
 
     async def _scraped(self) -> bytes:
         try:
-            pending, undelivered = await self.ledger.gauges(self.now())
+            pending, undelivered = await self.ledger.gauges(self.clock.now())
         except LedgerError:
             pending, undelivered = None, None
         healthy = (await self.health.state())["ok"]
@@ -187,21 +201,31 @@ class Bot:
         )
 
     async def stop(self) -> None:
-        """Accept no new work, let running calls end, deliver their outcomes, and close.
+        """Take no new work, let running calls end, deliver their outcomes, and close.
 
-        This takes up to CELLCAST_TIMEOUT_SECONDS + 5 seconds.
+        This takes up to `stop_limit` seconds.
         """
         if self.health.stopping:
             return
         self.health.stopping = True
         log.info("stopping")
-        await self._site.stop()
+        deadline = self.clock.monotonic() + self.stop_limit - CLOSE_TIMEOUT
+        # The doors first: what arrives from here on another replica can take, or Slack tells the person that it failed.
+        await self._server.stop_listening()
+        if self._socket is not None:
+            await self._socket.close()
+        self._accepting = False
         for loop in (self.sweep, self.watch):
             loop.cancel()
         await asyncio.wait([self.sweep, self.watch])
-        left = await self.tasks.close(self.settings.cellcast_timeout_seconds + GRACE - 1.5)
+        left = await self.tasks.close(deadline - self.clock.monotonic())
         await self._closing.aclose()
         log.info("stopped", left=left)
+
+    @property
+    def stop_limit(self) -> float:
+        """The seconds that stopping takes at most."""
+        return self.settings.cellcast_timeout_seconds + GRACE
 
 
 def _spare_the_collector() -> None:
@@ -213,6 +237,18 @@ def _spare_the_collector() -> None:
     gc.set_threshold(10_000, 20, 20)
 
 
+def _limit_stop(seconds: float) -> None:
+    """End the process if stopping takes longer: something hangs that nothing here can interrupt."""
+
+    def end() -> None:
+        log.error("stop_forced", seconds=seconds, why="something hangs; the next start settles what was under way")
+        os._exit(1)
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
+
+
 async def run(settings: Settings) -> int:
     """Run the bot until SIGTERM or Ctrl-C, then the exit code is 0. Raise BotStoppedError if it cannot go on."""
     bot = Bot(settings)
@@ -220,11 +256,18 @@ async def run(settings: Settings) -> int:
     loop = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, stop.set)
-    await bot.start()
+    stopped, starting = asyncio.create_task(stop.wait()), asyncio.create_task(bot.start())
+    await asyncio.wait([stopped, starting], return_when=asyncio.FIRST_COMPLETED)
+    if not starting.done():
+        _limit_stop(bot.stop_limit)
+        starting.cancel()
+        await asyncio.wait([starting])
+        return 0
+    await starting
     _spare_the_collector()
-    stopped = asyncio.create_task(stop.wait())
     await asyncio.wait([stopped, bot.sweep, bot.watch], return_when=asyncio.FIRST_COMPLETED)
     given_up = bot.watch.exception() if bot.watch.done() else None
+    _limit_stop(bot.stop_limit)
     await bot.stop()
     if stopped.done():
         return 0

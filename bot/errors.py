@@ -44,8 +44,9 @@ class LedgerError(BotError):
 
     def __init__(
         self,
-        sentence: str = "The bot can't reach its database right now. This was not recorded, and nothing was done. "
-        "Please try again in a moment.",
+        # Not "nothing was done": Slack may have delivered the same click before.
+        sentence: str = "The bot can't reach its database right now, so this was not recorded. Please try again in a "
+        "moment.",
     ) -> None:
         super().__init__(sentence)
 

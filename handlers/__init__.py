@@ -10,7 +10,7 @@ from slack_bolt.context.async_context import AsyncBoltContext
 from slack_bolt.response import BoltResponse
 
 from bot.errors import RequestDeniedError
-from bot.receivers.payloads import private_ack
+from bot.receivers.payloads import error_ack, kind_of
 from bot.views import blocks, replies
 from handlers import actions, commands, events, options
 from handlers.context import Services, reply_privately, sentence_of
@@ -40,11 +40,9 @@ def register(app: AsyncApp, services: Services) -> None:
     async def answer_error(error: Exception, body: dict[str, Any], context: AsyncBoltContext) -> BoltResponse:
         """Answer the person, in the ack where a command has one."""
         sentence = sentence_of(error)
-        if "command" in body:
-            return private_ack(sentence)
-        if body.get("type") == "block_suggestion":  # a menu can show no sentence: the choice will
-            return BoltResponse(status=200, body={"options": []})
-        reply_privately(services, context, blocks.private(sentence))
-        return BoltResponse(status=200, body="")
+        answer, in_private = error_ack(kind_of(body), sentence)
+        if in_private:
+            reply_privately(services, context, blocks.private(sentence))
+        return answer
 
     app.error(answer_error)

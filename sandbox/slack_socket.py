@@ -75,6 +75,7 @@ class SocketMode(State):
                 break
         self._sockets.remove(socket)
         self._socket_requests.remove(request)
+        await self._wake()
         if not socket.closed:
             await socket.close(code=aiohttp.WSCloseCode.MESSAGE_TOO_BIG, message=FRAME_TOO_LARGE.encode())
         return socket

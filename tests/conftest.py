@@ -19,7 +19,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import make_url
 
 from bot import logging as logs
-from bot.app import Bot
+from bot.app import Bot, Outside
+from bot.clock import Clock
 from bot.settings import Settings
 from sandbox.fake_cellcast import Cellcast
 from sandbox.fake_slack import Channel, Note, Workspace
@@ -65,19 +66,30 @@ def pytest_itemcollected(item: pytest.Item) -> None:
         item.add_marker(folder)
 
 
-class Clock:
-    """The time as the bot and the workspace are told it."""
+class TestClock(Clock):
+    """A clock that a test can advance, or set to another time."""
 
-    def __init__(self) -> None:
-        self.ahead = 0.0
+    __test__ = False  # no class of tests
 
-    def __call__(self) -> float:
-        """Seconds since the epoch."""
+    def __init__(self, ahead: float = 0.0) -> None:
+        self.ahead, self.passed = ahead, 0.0
+
+    def now(self) -> float:
+        """Return the moment as this clock shows it."""
         return time.time() + self.ahead
+
+    def monotonic(self) -> float:
+        """Return the seconds that have passed, also those that a test let pass at once."""
+        return time.monotonic() + self.passed
 
     def advance(self, seconds: float) -> None:
         """Let time pass at once."""
         self.ahead += seconds
+        self.passed += seconds
+
+    def set_back(self, seconds: float) -> None:
+        """Set the clock back: no time passes."""
+        self.ahead -= seconds
 
 
 @pytest.fixture(autouse=True)
@@ -89,13 +101,13 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def clock() -> Clock:
+def clock() -> TestClock:
     """A clock that a test can advance."""
-    return Clock()
+    return TestClock()
 
 
 @pytest.fixture
-async def workspace(clock: Clock) -> AsyncIterator[Workspace]:
+async def workspace(clock: TestClock) -> AsyncIterator[Workspace]:
     """A workspace with a channel of each sort; the bot must have broken none of Slack's rules in the end."""
     channels = [
         Channel(NUMBERS, "numbers"),
@@ -104,7 +116,7 @@ async def workspace(clock: Clock) -> AsyncIterator[Workspace]:
         Channel(DIRECT, "directmessage", bot=False, private=True),
     ]
     people = {ANA: "Ana", BEN: "Ben", GIL: "Gil"}
-    space = Workspace(people, channels, token=TOKEN, app_token=APP_TOKEN, signing_secret=SIGNING_SECRET, now=clock)
+    space = Workspace(people, channels, token=TOKEN, app_token=APP_TOKEN, signing_secret=SIGNING_SECRET, now=clock.now)
     await space.start()
     yield space
     await space.stop()
@@ -179,7 +191,7 @@ Start = Callable[..., AbstractAsyncContextManager[Bot]]
 
 
 @pytest.fixture
-def start(environment: dict[str, str], workspace: Workspace, clock: Clock) -> Start:
+def start(environment: dict[str, str], workspace: Workspace, clock: TestClock) -> Start:
     """Start a bot with settings that differ from `environment`; it sweeps only when the test says so.
 
     When it stops, its log must hold no secret.
@@ -191,7 +203,7 @@ def start(environment: dict[str, str], workspace: Workspace, clock: Clock) -> St
         settings = Settings(_env_file=None, **given)
         log = io.StringIO()
         logs.configure(settings, log)
-        bot = Bot(settings, now=clock)
+        bot = Bot(settings, Outside(clock=clock))
         await bot.start(sweep_every)
         workspace.bot_url = f"http://127.0.0.1:{bot.port}"
         try:
@@ -236,7 +248,7 @@ async def settled(bot: Bot) -> None:
     assert await bot.tasks.drain(10) == 0
 
 
-async def advance(bot: Bot, clock: Clock, seconds: float) -> None:
+async def advance(bot: Bot, clock: TestClock, seconds: float) -> None:
     """Let time pass, sweep, and wait until the bot is idle."""
     clock.advance(seconds)
     await bot.scheduler.sweep()

@@ -31,11 +31,12 @@ class Cellcast:
     sending, and the result would be unknown for no reason.
     """
 
-    def __init__(self, base_url: str, key: str) -> None:
+    def __init__(self, base_url: str, key: str, transport: httpx.AsyncBaseTransport | None = None) -> None:
         self._key = key
         self._turns = asyncio.Semaphore(MAX_CONCURRENT_CALLS)
         self._client = httpx.AsyncClient(
             base_url=base_url,
+            transport=transport,
             headers={"Authorization": f"Bearer {key}", "Accept-Encoding": "identity", "Accept": "application/json"},
             follow_redirects=False,  # it would carry the key away
             timeout=None,  # noqa: S113 - each call has one limit for all of it, `unsubscribe(seconds)`

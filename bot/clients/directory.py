@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import structlog
 
@@ -18,6 +19,11 @@ log = structlog.get_logger("bot.access")
 GROUP_CACHE_SECONDS = 10.0
 # Without an answer from Slack the last known members count for this long; then nobody gets in through a group.
 GROUP_STALE_SECONDS = 600.0
+# After a failure Slack is asked again in this time at the earliest; a click meanwhile does not wait for it.
+GROUP_RETRY_SECONDS = 5.0
+# Slack's answer for a group that was deleted: it has no members, and the other groups count as before.
+# https://docs.slack.dev/reference/methods/usergroups.users.list
+GROUP_GONE = "no_such_subteam"
 # The ack is due within 3 s, so each call has its limit.
 GROUP_TIMEOUT = PERSON_TIMEOUT = 1.5
 # The answers of users.info: how long they count, and how many are kept.
@@ -25,47 +31,76 @@ PERSON_CACHE_SECONDS = 300.0
 MAX_PEOPLE = 10_000
 
 
-class UserGroups:
-    """The members of Slack's user groups, remembered for a few seconds. `now` returns seconds since the epoch."""
+@dataclass
+class _Group:
+    """The last known members of a group."""
 
-    def __init__(self, ids: frozenset[str], slack: Slack, now: Callable[[], float] = time.time) -> None:
-        self._ids, self._slack, self._now = sorted(ids), slack, now
-        self._members: frozenset[str] = frozenset()
-        self._read_at = float("-inf")
-        self._reading = asyncio.Lock()
+    members: frozenset[str] = frozenset()
+    read_at: float = float("-inf")
+    read_again_at: float = float("-inf")
+    reading: asyncio.Task[None] | None = None
+
+
+class UserGroups:
+    """The members of Slack's user groups, remembered for a few seconds, each group by itself."""
+
+    def __init__(self, ids: frozenset[str], slack: Slack, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._groups = {group: _Group() for group in sorted(ids)}
+        self._slack, self._monotonic = slack, monotonic
 
     async def contain(self, user_id: str, within: float = GROUP_TIMEOUT) -> bool | None:
-        """Return whether one of the groups has this member now, or None if Slack has not answered for too long."""
-        if not self._ids:
-            return False
-        async with self._reading:
-            known = self._now() - self._read_at <= GROUP_CACHE_SECONDS or await self._read(within)
-        return user_id in self._members if known else None
+        """Return whether one of the groups has this member now; None if a group has been unknown for too long.
 
-    async def _read(self, within: float) -> bool:
-        """Read the members; False if that failed and the last known ones are too old."""
+        Everyone who asks meanwhile shares the read of a group. After a failed one the last known members do, and nobody
+        waits for a few seconds.
+        """
+        due = {name: group for name, group in self._groups.items() if self._is_due(group)}
+        if due:
+            await asyncio.wait([self._read(*found) for found in due.items()], timeout=max(within, 0))
+        known = [group.members for group in self._groups.values() if self._is_known(group)]
+        if any(user_id in members for members in known):
+            return True
+        return False if len(known) == len(self._groups) else None
+
+    def _is_known(self, group: _Group) -> bool:
+        return self._monotonic() - group.read_at <= GROUP_STALE_SECONDS
+
+    def _is_due(self, group: _Group) -> bool:
+        return group.reading is not None or self._monotonic() >= group.read_again_at or not self._is_known(group)
+
+    def _read(self, name: str, group: _Group) -> asyncio.Task[None]:
+        if group.reading is None:
+            group.reading = asyncio.create_task(self._refresh(name, group))
+        return group.reading
+
+    async def _refresh(self, name: str, group: _Group) -> None:
         try:
-            reading = asyncio.gather(*(self._slack.group_members(group) for group in self._ids))
-            found = await asyncio.wait_for(reading, within)
+            async with asyncio.timeout(GROUP_TIMEOUT):
+                group.members = await self._slack.group_members(name)
         except (SlackError, TimeoutError) as error:
-            log.warning("user_group_unavailable", error=str(error))
-            return self._now() - self._read_at <= GROUP_STALE_SECONDS
-        self._members, self._read_at = frozenset().union(*found), self._now()
-        return True
+            log.warning("user_group_unavailable", group=name, error=str(error) or type(error).__name__)
+            if not (isinstance(error, SlackError) and error.code == GROUP_GONE):
+                group.read_again_at = self._monotonic() + GROUP_RETRY_SECONDS
+                return
+            group.members = frozenset()
+        finally:
+            group.reading = None
+        group.read_at = self._monotonic()
+        group.read_again_at = group.read_at + GROUP_CACHE_SECONDS
 
 
 class People:
-    """What users.info says about people, remembered for a few minutes. `now` returns seconds since the epoch."""
+    """What users.info says about people, remembered for a few minutes."""
 
-    def __init__(self, slack: Slack, now: Callable[[], float] = time.time) -> None:
-        self._slack, self._now = slack, now
+    def __init__(self, slack: Slack, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._slack, self._monotonic = slack, monotonic
         self._known: dict[str, tuple[float, Membership]] = {}  # oldest answer first
         self._lookups: dict[str, asyncio.Task[Membership | None]] = {}
 
     async def find(self, user_id: str) -> Membership | None:
         """Return where a person belongs, or None if Slack does not answer. Requests at the same time share one call."""
         read_at, known = self._known.get(user_id, (float("-inf"), None))
-        if self._now() - read_at <= PERSON_CACHE_SECONDS:
+        if self._monotonic() - read_at <= PERSON_CACHE_SECONDS:
             return known
         if (lookup := self._lookups.get(user_id)) is None:
             lookup = self._lookups[user_id] = asyncio.create_task(self._look_up(user_id))
@@ -80,7 +115,7 @@ class People:
             log.warning("user_unavailable", user=user_id, error=str(error) or type(error).__name__)
             return None
         self._known.pop(user_id, None)
-        self._known[user_id] = self._now(), found
+        self._known[user_id] = self._monotonic(), found
         if len(self._known) > MAX_PEOPLE:
             del self._known[next(iter(self._known))]
         return found

@@ -68,16 +68,27 @@ def fits_in_ack(payload: dict[str, Any]) -> bool:
     return len(frame(longest_id, payload).encode()) < FRAME_LIMIT
 
 
+def open_session() -> aiohttp.ClientSession:
+    """Return the session of every call to Slack."""
+    return aiohttp.ClientSession(
+        timeout=aiohttp.ClientTimeout(total=CALL_TIMEOUT), connector=aiohttp.TCPConnector(limit=0)
+    )
+
+
 class Slack:
     """Calls Slack. Every method raises SlackRejectedError or SlackUnavailableError if Slack did not do it."""
 
-    def __init__(self, token: str, base_url: str, now: Callable[[], float] = time.time) -> None:
-        self.now = now
-        self.heard_at = now()  # when Slack answered last, if only with a no
+    def __init__(
+        self,
+        token: str,
+        base_url: str,
+        monotonic: Callable[[], float] = time.monotonic,
+        open_session: Callable[[], aiohttp.ClientSession] = open_session,
+    ) -> None:
+        self._monotonic = monotonic
+        self.heard_at = monotonic()  # when Slack answered last, if only with a no
         self.errors: Counter[str] = Counter()  # by method
-        self.session = aiohttp.ClientSession(
-            timeout=aiohttp.ClientTimeout(total=CALL_TIMEOUT), connector=aiohttp.TCPConnector(limit=0)
-        )
+        self.session = open_session()
         self.client = AsyncWebClient(token=token, base_url=base_url, session=self.session, retry_handlers=[])
 
     async def close(self) -> None:
@@ -204,13 +215,13 @@ class Slack:
             limited = data is not None and error.response.status_code == 429
             failure = _rate_limited(error.response.headers) if limited else _failure(code)
             if not failure.sent:  # Slack itself said no
-                self.heard_at = self.now()
+                self.heard_at = self._monotonic()
             raise failure from error
         except (aiohttp.ClientError, TimeoutError, ValueError, AttributeError) as error:
             # ValueError: a body that isn't text; AttributeError: JSON that isn't an object, which slack_sdk trips on.
             self.errors[method] += 1
             raise _no_answer(error) from error
-        self.heard_at = self.now()
+        self.heard_at = self._monotonic()
         return answer
 
     async def _answer(self, url: str, body: dict[str, Any]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -12,6 +12,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from bot.errors import LedgerError
 from bot.ledger.group_commit import GroupCommit, Job, Work
+from bot.ledger.threads import Threads
 
 # A locked database says so after this many seconds: the ack is due within 3.
 LOCK_TIMEOUT = 1.5
@@ -21,8 +22,8 @@ BACKGROUND_TIMEOUT = 30.0
 # Threads, and jobs in one transaction. Several threads that wait for SQLite's lock could starve each other.
 SQLITE, POSTGRESQL = (1, 64), (4, 1)
 COMMIT_UNKNOWN = (
-    "The database did not answer in time, so the bot does not know whether this was recorded. Nothing was sent to "
-    "Cellcast for it. If there is a card, check it. Then try again in a moment."
+    "The database did not answer in time, so the bot does not know whether this was recorded. If there is a card, it "
+    "will show what happened. If there is none, please try again in a moment."
 )
 
 T = TypeVar("T")
@@ -31,7 +32,7 @@ T = TypeVar("T")
 class Database:
     """One database, for one event loop. SQLAlchemy's errors become LedgerError; then nothing was changed."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, start_threads: Callable[[int], Threads] = Threads) -> None:
         is_sqlite = url.startswith("sqlite")
         threads, group = SQLITE if is_sqlite else POSTGRESQL
         # An error's text goes to the log: without the parameters, which hold people's words and response_urls.
@@ -47,7 +48,7 @@ class Database:
             patience = {"connect_timeout": 2, "tcp_user_timeout": 2500, "keepalives_idle": 5, "keepalives_interval": 2}
             arguments = patience | {"options": f"{options_given} {limits}"}
             self.engine = sa.create_engine(url, connect_args=arguments, pool_pre_ping=True, **options)
-        self.jobs = GroupCommit(self._connect, threads, group)
+        self.jobs = GroupCommit(self._connect, start_threads(threads), group)
 
     def close(self) -> None:
         """Close the threads and connections."""

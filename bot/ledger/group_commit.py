@@ -10,11 +10,12 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from typing import Any, Generic, Protocol, TypeVar
 
 import sqlalchemy as sa
+
+from bot.ledger.threads import Threads
 
 T = TypeVar("T")
 Work = Callable[[sa.Connection], T]
@@ -40,21 +41,20 @@ class Job(Generic[T]):
 class GroupCommit:
     """A queue of jobs and the threads that run them, for one event loop."""
 
-    def __init__(self, connect: Connect, threads: int, group_size: int) -> None:
-        self._connect, self._group_size = connect, group_size
-        self.threads = ThreadPoolExecutor(threads, thread_name_prefix="ledger")
+    def __init__(self, connect: Connect, threads: Threads, group_size: int) -> None:
+        self._connect, self._threads, self._group_size = connect, threads, group_size
         # What an ack waits for goes first.
         self._first: deque[Job[Any]] = deque()
         self._rest: deque[Job[Any]] = deque()
 
     def close(self) -> None:
-        """Wait for the running jobs, and end the threads."""
-        self.threads.shutdown()
+        """Wait for the running jobs, unless they hang, and end the threads."""
+        self._threads.close()
 
     async def submit(self, job: Job[T], *, timeout: float, first: bool) -> T:
         """Run a job and return its result. Raise TimeoutError after `timeout` seconds, or the job's own error."""
         (self._first if first else self._rest).append(job)
-        self.threads.submit(self._run_next)
+        self._threads.submit(self._run_next)
         try:
             await asyncio.wait([job.done], timeout=timeout)
         finally:
@@ -106,7 +106,8 @@ class GroupCommit:
 
 def _finish(jobs: list[Job[Any]], results: list[Any]) -> None:
     """Wake the event loop once for all of them."""
-    jobs[0].done.get_loop().call_soon_threadsafe(_set_results, jobs, results)
+    with contextlib.suppress(RuntimeError):  # the loop is closed: the bot has stopped without waiting for this any more
+        jobs[0].done.get_loop().call_soon_threadsafe(_set_results, jobs, results)
 
 
 def _set_results(jobs: list[Job[Any]], results: list[Any]) -> None:

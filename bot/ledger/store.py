@@ -19,6 +19,7 @@ from bot.domain.status import CallResult
 from bot.errors import LedgerError
 from bot.ledger import outbox, queries, schema, transitions
 from bot.ledger.database import ACK_TIMEOUT, Database
+from bot.ledger.threads import Threads
 from bot.ledger.transitions import NumberTakenError
 
 log = structlog.get_logger("bot.ledger")
@@ -42,8 +43,8 @@ async def until_stored(write: Callable[[], Awaitable[T]]) -> T:
 class Ledger:
     """Reads and writes requests and outcomes. What an ack waits for has ACK_TIMEOUT, the rest BACKGROUND_TIMEOUT."""
 
-    def __init__(self, url: str) -> None:
-        self.database = Database(url)
+    def __init__(self, url: str, start_threads: Callable[[int], Threads] = Threads) -> None:
+        self.database = Database(url, start_threads)
 
     def close(self) -> None:
         """Close the threads and connections."""

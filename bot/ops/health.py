@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -12,6 +11,7 @@ from typing import Any
 import structlog
 
 from bot.clients.slack import Slack
+from bot.clock import Clock
 from bot.errors import BotStoppedError, LedgerError, SlackError
 from bot.ledger.store import Ledger
 
@@ -36,10 +36,10 @@ class Health:
     slack: Slack
     swept_at: Callable[[], float]
     socket_problem: Callable[[], Awaitable[str | None]] | None  # None in HTTP mode
-    now: Callable[[], float] = time.time
+    clock: Clock
     started: bool = False
     stopping: bool = False
-    _since: dict[str, float] = field(default_factory=dict)
+    _since: dict[str, float] = field(default_factory=dict)  # monotonic, by part
 
     async def state(self) -> dict[str, Any]:
         """Return the answer of /healthz: `ok` and, for each part that does not work, why and since when."""
@@ -55,12 +55,13 @@ class Health:
             if problem is None:
                 self._since.pop(part, None)
                 continue
-            since = self._since.setdefault(part, self.now())
+            age = self.clock.monotonic() - self._since.setdefault(part, self.clock.monotonic())
+            since = self.clock.now() - age
             state[part] = {"why": problem, "since": datetime.fromtimestamp(since, UTC).isoformat(timespec="seconds")}
         return state
 
     def _sweep_problem(self) -> str | None:
-        age = self.now() - self.swept_at()
+        age = self.clock.monotonic() - self.swept_at()
         return None if age < SWEEP_SECONDS else f"the last one was {age:.0f} s ago"
 
     async def _database_problem(self) -> str | None:
@@ -71,7 +72,7 @@ class Health:
         return None
 
     async def _http_problem(self) -> str | None:
-        age = self.now() - self.slack.heard_at
+        age = self.clock.monotonic() - self.slack.heard_at
         return None if age < SLACK_SECONDS else f"no answer for {age:.0f} s"
 
     async def watch(self) -> None:
@@ -80,12 +81,12 @@ class Health:
         Raise BotStoppedError if the socket stays down: a new process may be able to connect.
         """
         while True:
-            if self.socket_problem is None and self.now() - self.slack.heard_at > ASK_SLACK_SECONDS:
+            if self.socket_problem is None and self.clock.monotonic() - self.slack.heard_at > ASK_SLACK_SECONDS:
                 await self._ask_slack()
             state = await self.state()
             if not state["ok"] and not self.stopping:
                 log.warning("unhealthy", **{part: problem["why"] for part, problem in state.items() if part != "ok"})
-            down = self.now() - self._since.get("slack", self.now())
+            down = self.clock.monotonic() - self._since.get("slack", self.clock.monotonic())
             if self.socket_problem is not None and down > GIVE_UP_SECONDS:
                 raise BotStoppedError(
                     f"The bot stopped because Slack's socket was down for {down:.0f} seconds and did not reconnect. "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from collections.abc import Awaitable, Callable, Coroutine
@@ -23,6 +24,10 @@ from bot.views import blocks, replies
 
 log = structlog.get_logger("bot.bolt")
 
+# All steps of an answer together have this many seconds: Slack takes no ack after 3.
+# https://docs.slack.dev/interactivity/handling-user-interaction#acknowledgment_response
+ACK_BUDGET = 2.7
+
 # Bolt reads these by itself: a stray SLACK_CLIENT_ID switches it to OAuth, and it drops the token it is given.
 BOLT_VARIABLES = (
     "SLACK_BOT_TOKEN",
@@ -34,7 +39,7 @@ BOLT_VARIABLES = (
 # Writes an answer to Slack.
 Send = Callable[[BoltResponse], Awaitable[None]]
 # Answers a request of Slack by the given function; False if another replica should take it.
-Receive = Callable[[dict[str, Any], Send], Awaitable[bool]]
+Receive = Callable[[dict[str, Any], Send], Coroutine[Any, Any, bool]]
 
 
 class Dispatcher:
@@ -53,8 +58,7 @@ class Dispatcher:
         finally:
             for work in after_ack:
                 self._tasks.start(work)
-        kind = str(body.get("type", "command"))
-        self._metrics.ack_duration.labels(kind).observe(time.monotonic() - began)
+        self._metrics.ack_duration.labels(payloads.kind_of(body)).observe(time.monotonic() - began)
 
     async def _answer(self, body: dict[str, Any], after_ack: list[Coroutine[Any, Any, None]]) -> BoltResponse:
         try:
@@ -68,7 +72,17 @@ class Dispatcher:
         # text contains "payload", and the signature was verified before.
         context = {"payload": payload, "after_ack": after_ack}
         request = AsyncBoltRequest(body=payload.for_bolt(), mode="socket_mode", context=context)
-        return await self._app.async_dispatch(request)
+        try:
+            async with asyncio.timeout(ACK_BUDGET):
+                return await self._app.async_dispatch(request)
+        except TimeoutError:
+            kind = payloads.kind_of(body)
+            log.error("ack_budget_spent", request=kind, seconds=ACK_BUDGET)
+            answer, in_private = payloads.error_ack(kind, replies.TOO_SLOW)
+            if in_private:
+                reply = blocks.private(replies.TOO_SLOW)
+                after_ack.append(self._notifier.send_private(payload.response_url, reply, payload.trigger_id))
+            return answer
 
 
 def make_app(slack: Slack, me: dict[str, Any]) -> AsyncApp:

@@ -15,6 +15,7 @@ from aiohttp import web
 from slack_bolt.response import BoltResponse
 from slack_sdk.signature import SignatureVerifier
 
+from bot.errors import StartError
 from bot.receivers.bolt import Receive
 
 log = structlog.get_logger("bot.web")
@@ -27,6 +28,39 @@ BACKLOG = 4096
 FORM_FIELDS = {"command", "payload", "ssl_check"}
 # Older requests may be replayed ones.
 MAX_REQUEST_AGE = 300
+# How long closing waits for requests that hang, such as one whose body never ends, in seconds.
+CLOSE_TIMEOUT = 0.5
+
+
+class Server:
+    """The listening web server."""
+
+    def __init__(self) -> None:
+        self._runner: web.AppRunner
+        self._site: web.TCPSite
+
+    async def listen(self, app: web.Application, host: str, port: int) -> int:
+        """Serve the routes; return the port, which is another one for port 0. Raise StartError if that fails."""
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=CLOSE_TIMEOUT)
+        await self._runner.setup()
+        self._site = web.TCPSite(self._runner, host, port, backlog=BACKLOG)
+        try:
+            await self._site.start()
+        except OSError as error:
+            await self._runner.cleanup()
+            raise StartError(
+                f"The web server cannot listen on {host}:{port} ({error.strerror}). "
+                "Set HOST and PORT to an address of this machine that is free."
+            ) from None
+        return int(self._runner.addresses[0][1])
+
+    async def stop_listening(self) -> None:
+        """Take no new connection; those that are there are answered on."""
+        await self._site.stop()
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._runner.cleanup()
 
 
 class InvalidBodyError(Exception):

@@ -224,14 +224,27 @@ def private_ack(sentence: str) -> BoltResponse:
     return BoltResponse(status=200, body={"response_type": "ephemeral", "text": line.text, "blocks": line.blocks})
 
 
+def kind_of(body: dict[str, Any]) -> str:
+    """Return what kind of request this is: `command`, or the payload's type."""
+    return "command" if "command" in body else str(body.get("type"))[:MAX_KIND]
+
+
+def error_ack(kind: str, sentence: str) -> tuple[BoltResponse, bool]:
+    """Return the ack that goes with an error, and whether its sentence must be sent privately.
+
+    A command has it in the ack. A menu can show none, and asks with each letter that is typed: the choice will tell.
+    """
+    if kind == "command":
+        return private_ack(sentence), False
+    if kind == "block_suggestion":
+        return BoltResponse(status=200, body={"options": []}), False
+    return BoltResponse(status=200, body=""), True
+
+
 def _unreadable(body: dict[str, Any], error: ValidationError) -> InvalidPayloadError:
     """Acknowledge what cannot be read: without an ack Slack delivers a payload of the socket again."""
-    kind = "command" if "command" in body else str(body.get("type"))[:MAX_KIND]
+    kind = kind_of(body)
     fields = sorted({".".join(map(str, fault["loc"])) for fault in error.errors()})[:MAX_FIELDS]
-    if kind == "command":
-        return InvalidPayloadError(private_ack(replies.UNREADABLE_PAYLOAD), kind, fields, ReadableWays())
-    if kind == "block_suggestion":  # a menu asks with each letter that is typed: a line for each would be noise
-        return InvalidPayloadError(BoltResponse(status=200, body={"options": []}), kind, fields, ReadableWays())
-    return InvalidPayloadError(
-        BoltResponse(status=200, body=""), kind, fields, ReadableWays.model_validate(body, strict=True)
-    )
+    answer, in_private = error_ack(kind, replies.UNREADABLE_PAYLOAD)
+    ways = ReadableWays.model_validate(body, strict=True) if in_private else ReadableWays()
+    return InvalidPayloadError(answer, kind, fields, ways)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -21,6 +22,7 @@ from bot.receivers.bolt import Receive
 log = structlog.get_logger("bot.socket_mode")
 
 CONNECT_TIMEOUT = 15.0
+CLOSE_TIMEOUT = 1.0
 ACK_LIMIT = 3.0  # seconds: Slack takes no ack later (https://docs.slack.dev/apis/events-api/using-socket-mode)
 
 
@@ -29,6 +31,7 @@ class Socket:
 
     def __init__(self, slack: Slack, app_token: str, receive: Receive, greeted: Callable[[int], None]) -> None:
         self._receive, self._greeted = receive, greeted
+        self._answering: set[asyncio.Task[bool]] = set()
         self.client = SocketModeClient(app_token, web_client=slack.client, ping_interval=health.PING_EVERY)
         self.client.socket_mode_request_listeners.append(self._hear)
         self.client.message_listeners.append(self._message)
@@ -45,7 +48,12 @@ class Socket:
             ) from None
 
     async def close(self) -> None:
-        """Close the connection."""
+        """Close the connection when what has arrived is answered; after ACK_LIMIT nobody waits for an answer."""
+        if self._answering:
+            await asyncio.wait(self._answering, timeout=ACK_LIMIT)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_TIMEOUT):  # a deaf socket does not say goodbye
+                await self.client.disconnect()  # type: ignore[no-untyped-call]  # as above
         await self.client.close()  # type: ignore[no-untyped-call]  # as above
 
     async def problem(self) -> str | None:
@@ -73,4 +81,7 @@ class Socket:
             except TimeoutError:
                 log.warning("ack_not_sent", type=request.type, why="the socket was reconnecting")
 
-        await self._receive(request.payload, send)
+        answering = asyncio.create_task(self._receive(request.payload, send))
+        self._answering.add(answering)
+        answering.add_done_callback(self._answering.discard)
+        await answering

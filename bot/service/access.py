@@ -34,19 +34,19 @@ def policy_of(settings: Settings, home_team: str, enterprise_id: str | None) -> 
 
 
 class Access:
-    """Checks people against the rules. `now` returns seconds since the epoch."""
+    """Checks people against the rules."""
 
     def __init__(
         self,
         settings: Settings,
         home_team: str,
         slack: Slack,
-        now: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
         enterprise_id: str | None = None,
     ) -> None:
         self.policy = policy_of(settings, home_team, enterprise_id)
-        self._groups = UserGroups(self.policy.groups, slack, now)
-        self._people = People(slack, now)
+        self._groups = UserGroups(self.policy.groups, slack, monotonic)
+        self._people = People(slack, monotonic)
 
     async def check(self, who: Person, channel: str | None, about: str = "") -> None:
         """Raise RequestDeniedError, naming who can help, if this person lacks permission in this channel (None: any).

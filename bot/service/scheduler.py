@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Callable
 
 import structlog
 
+from bot.clock import Clock
 from bot.errors import LedgerError
 from bot.ledger.store import Ledger
 from bot.service.executor import Executor
@@ -21,7 +20,7 @@ SWEEP_EVERY = 1.0
 
 
 class Scheduler:
-    """Sweeps the ledger again and again. `now` returns seconds since the epoch."""
+    """Sweeps the ledger again and again."""
 
     def __init__(
         self,
@@ -30,17 +29,17 @@ class Scheduler:
         executor: Executor,
         notifier: Notifier,
         tasks: Tasks,
-        now: Callable[[], float] = time.time,
+        clock: Clock,
     ) -> None:
         self.settings, self.ledger, self.executor, self.notifier = settings, ledger, executor, notifier
-        self.tasks, self.now = tasks, now
-        self.swept_at = now()
+        self.tasks, self.clock = tasks, clock
+        self.swept_at = clock.monotonic()  # when a sweep last reached the database
 
     async def sweep(self) -> None:
         """Close what is overdue, and start the deliveries and updates that are due now."""
         retry_for = self.settings.confirm_within_seconds
-        due = await self.ledger.sweep(self.now(), retry_for, frozenset(self.executor.running))
-        self.swept_at = self.now()
+        due = await self.ledger.sweep(self.clock.now(), retry_for, frozenset(self.executor.running))
+        self.swept_at = self.clock.monotonic()
         for outcome in due.outcomes:
             self.tasks.start(self.notifier.deliver(outcome))
         for request in due.cards:

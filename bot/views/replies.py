@@ -21,6 +21,10 @@ NO_RECORD = (
 ONE_COMMAND = f"The bot knows only the command `{COMMAND}`. Type `{COMMAND} help` for help."
 UNREADABLE_PAYLOAD = "The bot could not read what Slack sent. Nothing was done. Please try again with the command."
 UNKNOWN_BUTTON = "The bot no longer knows this button. Please request the number again with the command."
+TOO_SLOW = (
+    "Slack or the database did not answer the bot in time, so the bot does not know whether this was recorded. If "
+    "there is a card, it will show what happened. If there is none, please try again in a moment."
+)
 CHECK_SLACK = (
     "Nothing was done. Try again in a moment. If this keeps happening, ask an administrator to run "
     "`python -m bot check`."

@@ -17,8 +17,8 @@ from tests.conftest import (
     NUMBER,
     NUMBERS,
     SECRET,
-    Clock,
     Start,
+    TestClock,
     advance,
     ask,
     private,
@@ -126,7 +126,7 @@ async def test_two_deployments_on_one_token(
 
 
 async def test_not_in_channel(
-    start: Start, workspace: Workspace, clock: Clock, capsys: pytest.CaptureFixture[str]
+    start: Start, workspace: Workspace, clock: TestClock, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """In a private channel where the bot is no member the card comes, but cannot be closed when its time is over."""
     async with start() as bot:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import sqlite3
 import subprocess
@@ -16,8 +17,8 @@ import pytest
 from bot.cli.main import main
 from sandbox.fake_cellcast import SUCCESS, Answer, Cellcast
 from sandbox.fake_slack import Workspace
-from tests.conftest import APP_TOKEN, BEN, KEY, SECRETS, ask, public
-from tests.process import clean_environment, run_bot, running
+from tests.conftest import ANA, APP_TOKEN, BEN, KEY, NUMBER, NUMBERS, SECRETS, ask, public
+from tests.process import clean_environment, run_bot, running, spawn
 
 
 @pytest.fixture
@@ -117,6 +118,55 @@ async def test_stop_does_not_wait_without_end(
         await asyncio.wait_for(process.wait(), 8)
         assert process.returncode == 0
     assert "Outcome unknown" in public(workspace)[-1].text
+
+
+async def test_stop_does_not_wait_for_half_a_request(
+    tmp_path: Path, environment: dict[str, str], workspace: Workspace
+) -> None:
+    """A request whose body never ends does not hold up the exit."""
+    async with running(workspace, environment, tmp_path) as process:
+        _, writer = await asyncio.open_connection("127.0.0.1", int(workspace.bot_url.rsplit(":", 1)[1]))
+        writer.write(b"POST /slack/events HTTP/1.1\r\nHost: bot\r\nContent-Length: 100\r\n\r\npayload=")
+        await writer.drain()
+        await workspace.command(ANA, NUMBERS, "help")  # by then the bot has read the half
+        process.terminate()
+        await asyncio.wait_for(process.wait(), 5)
+        assert process.returncode == 0
+        writer.close()
+
+
+async def test_stop_with_work_that_nothing_can_interrupt(
+    tmp_path: Path, environment: dict[str, str], workspace: Workspace
+) -> None:
+    """If a thread hangs in a file system, the process still ends in time, and says that it was forced."""
+    listed = tmp_path / "numbers.csv"
+    listed.write_text("id,number,label\n")
+    settings = environment | {"NUMBERS_FILE": str(listed), "CELLCAST_TIMEOUT_SECONDS": "1"}
+    async with running(workspace, settings, tmp_path) as process:
+        listed.unlink()
+        os.mkfifo(listed)  # reading it waits for somebody who writes
+        await workspace.command(ANA, NUMBERS, NUMBER)
+        process.terminate()
+        _, err = await asyncio.wait_for(process.communicate(), 1 + 5 + 3)
+        assert process.returncode == 1
+        assert b"stop_forced" in err
+
+
+async def test_stop_during_the_start(tmp_path: Path, environment: dict[str, str], workspace: Workspace) -> None:
+    """A bot that is stopped while it waits for Slack exits at once, with code 0."""
+    asked = asyncio.Event()
+
+    async def wait(_step: str) -> None:
+        asked.set()
+        await asyncio.Event().wait()
+
+    workspace.on_step = wait
+    process = await spawn(settings=environment, cwd=tmp_path)
+    await asked.wait()
+    process.terminate()
+    _, err = await asyncio.wait_for(process.communicate(), 4)
+    assert process.returncode == 0
+    assert b"Traceback" not in err
 
 
 async def test_check_proves_a_set_up(tmp_path: Path, environment: dict[str, str]) -> None:

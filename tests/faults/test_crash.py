@@ -10,14 +10,13 @@ import asyncio
 import multiprocessing
 import os
 import sys
-import time
 from collections import Counter
 from collections.abc import Callable, Coroutine, Generator
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from tests.conftest import Record
+from tests.conftest import Record, TestClock
 from tests.process import ROOT, free_port
 from tests.rounds import Round
 
@@ -76,7 +75,7 @@ def _place(coroutine: Any) -> str | None:
 def run(settings: dict[str, str], ahead: float, stop_at: Point | None, trace: str) -> None:
     """The process: the shipped bot, with a task factory that writes each point down, and stops at one."""
     from bot import logging as logs  # noqa: PLC0415 - in the other process
-    from bot.app import Bot  # noqa: PLC0415
+    from bot.app import Bot, Outside  # noqa: PLC0415
     from bot.settings import load  # noqa: PLC0415
 
     counts: Counter[tuple[str, str]] = Counter()
@@ -97,7 +96,7 @@ def run(settings: dict[str, str], ahead: float, stop_at: Point | None, trace: st
         asyncio.get_running_loop().set_task_factory(factory)
         found = load(**{k.lower(): v for k, v in settings.items()})
         logs.configure(found, sys.stderr)
-        await Bot(found, now=lambda: time.time() + ahead).start(0.2)
+        await Bot(found, Outside(clock=TestClock(ahead))).start(0.2)
         ready.touch()
         await asyncio.Event().wait()
 

@@ -18,9 +18,9 @@ from tests.conftest import (
     NUMBER,
     NUMBERS,
     QUIET,
-    Clock,
     Record,
     Start,
+    TestClock,
     advance,
     ask,
     current,
@@ -48,7 +48,7 @@ async def test_waits_double_up_to_a_minute() -> None:
 
 @pytest.mark.parametrize("fault", ["429", "500", "drop_before", "garbage", "token_revoked", "internal_error"])
 async def test_delivery_is_repeated_until_slack_accepts_it(
-    bot: Bot, workspace: Workspace, cellcast: Cellcast, clock: Clock, fault: str, reliability: Record
+    bot: Bot, workspace: Workspace, cellcast: Cellcast, clock: TestClock, fault: str, reliability: Record
 ) -> None:
     """A toast that Slack did not take comes a second, two and four seconds later, and stands once in the end."""
     card = await ask(workspace)
@@ -68,7 +68,7 @@ async def test_delivery_is_repeated_until_slack_accepts_it(
 
 @pytest.mark.parametrize("fault", ["drop_after", "hang"])
 async def test_toast_whose_answer_is_lost(
-    bot: Bot, workspace: Workspace, cellcast: Cellcast, clock: Clock, fault: str, reliability: Record
+    bot: Bot, workspace: Workspace, cellcast: Cellcast, clock: TestClock, fault: str, reliability: Record
 ) -> None:
     """At least once: a toast that Slack may have taken is told again, by the bot's own plan and not by slack_sdk's."""
     card = await ask(workspace)
@@ -86,7 +86,7 @@ async def test_toast_whose_answer_is_lost(
     reliability("Slack", f"chat.postMessage of the toast: {fault}", calls="one", told=told)
 
 
-async def test_retry_after_is_obeyed(bot: Bot, workspace: Workspace, clock: Clock) -> None:
+async def test_retry_after_is_obeyed(bot: Bot, workspace: Workspace, clock: TestClock) -> None:
     """Where Slack asks to wait longer, the bot does."""
     card = await ask(workspace)
     await settled(bot)
@@ -99,7 +99,7 @@ async def test_retry_after_is_obeyed(bot: Bot, workspace: Workspace, clock: Cloc
         assert len(toasts(workspace)) == there
 
 
-async def test_card_that_could_not_be_closed_is_closed_later(bot: Bot, workspace: Workspace, clock: Clock) -> None:
+async def test_card_that_could_not_be_closed_is_closed_later(bot: Bot, workspace: Workspace, clock: TestClock) -> None:
     """The toast is not repeated only because the card could not be changed; the card is closed later."""
     card = await ask(workspace)
     await settled(bot)
@@ -135,7 +135,7 @@ async def test_channel_archived(bot: Bot, workspace: Workspace, reliability: Rec
 
 
 async def test_response_url_over(
-    bot: Bot, workspace: Workspace, cellcast: Cellcast, clock: Clock, reliability: Record
+    bot: Bot, workspace: Workspace, cellcast: Cellcast, clock: TestClock, reliability: Record
 ) -> None:
     """Where no way to the channel is left, who confirmed gets the toast as a direct message."""
     cellcast.hold = asyncio.Event()
@@ -171,7 +171,7 @@ async def test_response_url_used_up(bot: Bot, workspace: Workspace, cellcast: Ce
 
 @pytest.mark.parametrize("fault", ["expired_url", "no_permission", "word:action_prohibited", "word:invalid_blocks"])
 async def test_response_url_says_no_with_200(
-    bot: Bot, workspace: Workspace, cellcast: Cellcast, clock: Clock, fault: str, reliability: Record
+    bot: Bot, workspace: Workspace, cellcast: Cellcast, clock: TestClock, fault: str, reliability: Record
 ) -> None:
     """A toast that a response_url refuses with HTTP 200 is sent to the person who confirmed, and counts only then."""
     cellcast.hold = asyncio.Event()
@@ -203,7 +203,7 @@ async def test_response_url_says_no_with_200(
 
 @pytest.mark.parametrize("fault", ["ratelimited", "word:rate_limited", "internal_error", "garbage", "word:<html>"])
 async def test_response_url_says_later_with_200(
-    bot: Bot, workspace: Workspace, clock: Clock, fault: str, reliability: Record
+    bot: Bot, workspace: Workspace, clock: TestClock, fault: str, reliability: Record
 ) -> None:
     """If a response_url answers HTTP 200 with a passing error, or nothing readable, the toast is sent again."""
     card = await ask(workspace, channel=QUIET)
@@ -228,7 +228,7 @@ async def test_response_url_that_takes_a_message(bot: Bot, workspace: Workspace,
     assert bot.slack.errors["response_url"] == 0
 
 
-async def test_expiry_where_no_way_is_left(bot: Bot, workspace: Workspace, clock: Clock) -> None:
+async def test_expiry_where_no_way_is_left(bot: Bot, workspace: Workspace, clock: TestClock) -> None:
     """An expiry that can stand nowhere in the channel is told to who asked."""
     await ask(workspace, channel=QUIET)
     await settled(bot)
@@ -238,7 +238,7 @@ async def test_expiry_where_no_way_is_left(bot: Bot, workspace: Workspace, clock
 
 
 @pytest.mark.parametrize("fault", ["500", "429"])
-async def test_kept_card_that_could_not_be_closed(bot: Bot, workspace: Workspace, clock: Clock, fault: str) -> None:
+async def test_kept_card_that_could_not_be_closed(bot: Bot, workspace: Workspace, clock: TestClock, fault: str) -> None:
     """A kept card that Slack did not let change is closed later; no message is posted for it."""
     card = await ask(workspace)
     await settled(bot)
@@ -252,7 +252,7 @@ async def test_kept_card_that_could_not_be_closed(bot: Bot, workspace: Workspace
 
 
 async def test_toast_by_response_url_whose_answer_is_lost(
-    bot: Bot, workspace: Workspace, cellcast: Cellcast, clock: Clock
+    bot: Bot, workspace: Workspace, cellcast: Cellcast, clock: TestClock
 ) -> None:
     """At least once: a toast whose answer got lost may stand twice, and both say the same."""
     cellcast.hold = asyncio.Event()
@@ -269,7 +269,7 @@ async def test_toast_by_response_url_whose_answer_is_lost(
 
 @pytest.mark.parametrize("fault", ["429", "drop_before", "500"])
 async def test_response_url_fails_for_a_while(
-    bot: Bot, workspace: Workspace, clock: Clock, fault: str, reliability: Record
+    bot: Bot, workspace: Workspace, clock: TestClock, fault: str, reliability: Record
 ) -> None:
     """Where the response_url does not work at the moment, it is tried again; the toast stands once."""
     card = await ask(workspace, channel=QUIET)
@@ -285,7 +285,9 @@ async def test_response_url_fails_for_a_while(
     reliability("Slack", f"no member, response_url: {fault}", calls="one", told="the toast, once")
 
 
-async def test_delivered_after_a_restart(start: Start, workspace: Workspace, cellcast: Cellcast, clock: Clock) -> None:
+async def test_delivered_after_a_restart(
+    start: Start, workspace: Workspace, cellcast: Cellcast, clock: TestClock
+) -> None:
     """An outcome that Slack did not accept before the bot stopped is delivered by the next start."""
     async with start() as bot:
         card = await ask(workspace)
@@ -302,7 +304,7 @@ async def test_delivered_after_a_restart(start: Start, workspace: Workspace, cel
 
 
 async def test_running_call_is_not_taken_for_an_orphan(
-    bot: Bot, workspace: Workspace, cellcast: Cellcast, clock: Clock
+    bot: Bot, workspace: Workspace, cellcast: Cellcast, clock: TestClock
 ) -> None:
     """A sweep leaves alone the call that this very bot still holds."""
     cellcast.hold = asyncio.Event()
@@ -318,7 +320,7 @@ async def test_running_call_is_not_taken_for_an_orphan(
 
 
 async def test_card_that_comes_after_its_time(
-    start: Start, workspace: Workspace, cellcast: Cellcast, clock: Clock
+    start: Start, workspace: Workspace, cellcast: Cellcast, clock: TestClock
 ) -> None:
     """A card that Slack took so long to post that its time was over shows at once that it has expired."""
     posting, go_on = asyncio.Event(), asyncio.Event()
@@ -343,7 +345,7 @@ async def test_card_that_comes_after_its_time(
     assert not card.buttons
 
 
-async def test_sweep_runs_by_itself(start: Start, workspace: Workspace, clock: Clock) -> None:
+async def test_sweep_runs_by_itself(start: Start, workspace: Workspace, clock: TestClock) -> None:
     """The sweep comes by without being asked, also after one that failed."""
     async with start(sweep_every=0.01) as bot:
         card = await ask(workspace)

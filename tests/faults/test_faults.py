@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +16,21 @@ from bot.app import Bot
 from bot.ledger.store import Ledger
 from sandbox.fake_cellcast import SUCCESS, Cellcast
 from sandbox.fake_slack import Channel, Workspace
-from tests.conftest import ANA, BEN, GIL, NUMBER, NUMBERS, Clock, Record, Start, ask, current, private, public, settled
+from tests.conftest import (
+    ANA,
+    BEN,
+    GIL,
+    NUMBER,
+    NUMBERS,
+    Record,
+    Start,
+    TestClock,
+    ask,
+    current,
+    private,
+    public,
+    settled,
+)
 from tests.process import running
 
 
@@ -41,7 +56,7 @@ async def test_click_while_the_database_is_locked(
         ack = await workspace.click(BEN, card, "Unsubscribe Number")
     await settled(bot)
     assert ack.status == 200
-    assert "not recorded, and nothing was done" in private(workspace, BEN)[0]
+    assert "so this was not recorded" in private(workspace, BEN)[0]
     assert current(workspace, card).buttons
     assert cellcast.calls == []
     await workspace.click(BEN, card, "Unsubscribe Number")
@@ -86,7 +101,7 @@ async def test_yes_that_is_recorded_too_late(
     sa.event.listen(bot.ledger.database.engine, "commit", commits)
     assert (await workspace.click(BEN, card, "Unsubscribe Number")).status == 200
     await workspace.until(lambda: private(workspace, BEN))
-    assert "Nothing was sent to Cellcast for it" in private(workspace, BEN)[0]
+    assert "it will show what happened" in private(workspace, BEN)[0]
     go.set()
     await workspace.until(lambda: any("Nothing was sent" in note.text for note in public(workspace)))
     await settled(bot)
@@ -104,7 +119,7 @@ async def test_request_while_the_database_is_locked(bot: Bot, workspace: Workspa
         ack = await workspace.command(ANA, NUMBERS, NUMBER)
         assert (ack.status, ack.body) == (200, "")
         said = await workspace.until(lambda: private(workspace, ANA))
-    assert "not recorded, and nothing was done" in said[0]
+    assert "so this was not recorded" in said[0]
     assert public(workspace) == []
 
 
@@ -129,7 +144,7 @@ async def test_answer_while_the_database_is_locked(
 
 
 async def test_sweep_survives_a_locked_database(
-    start: Start, workspace: Workspace, clock: Clock, database: str
+    start: Start, workspace: Workspace, clock: TestClock, database: str
 ) -> None:
     """A sweep that finds the database locked is followed by one that works."""
     async with start(sweep_every=0.05) as bot:
@@ -204,3 +219,27 @@ async def test_round_without_any_response_url(bot: Bot, workspace: Workspace, ce
     await settled(bot)
     assert public(workspace, f"D0{BEN}")[0].text.startswith(SUCCESS)
     assert len(cellcast.calls) == 1
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+async def test_slow_statements_share_the_time_of_an_ack(
+    start: Start, workspace: Workspace, cellcast: Cellcast, reliability: Record
+) -> None:
+    """A click that needs several slow statements is acked in time, and the person learns that it took too long."""
+    async with start() as bot:
+        card = await ask(workspace)
+        await settled(bot)
+        await workspace.click(BEN, card, "Keep Number")
+        await settled(bot)
+
+        def be_slow(*_of_the_statement: object) -> None:
+            time.sleep(1.1)
+
+        sa.event.listen(bot.ledger.database.engine, "before_cursor_execute", be_slow)
+        ack = await workspace.click(ANA, card, "Unsubscribe Number")
+        sa.event.remove(bot.ledger.database.engine, "before_cursor_execute", be_slow)
+        await settled(bot)
+        assert (ack.status, ack.seconds < 3) == (200, True)
+        assert "did not answer the bot in time" in private(workspace, ANA)[-1]
+    assert cellcast.calls == []
+    reliability("Database", "every statement takes 1.1 s at a click", calls="none", told="that it took too long")

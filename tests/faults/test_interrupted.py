@@ -17,7 +17,7 @@ from bot.ledger.store import Ledger
 from bot.tasks import Tasks
 from sandbox.fake_cellcast import SUCCESS, Answer, Cellcast
 from sandbox.fake_slack import Note, Workspace
-from tests.conftest import BEN, NUMBER, Clock, Record, Start, advance, ask, current, private, public, settled
+from tests.conftest import BEN, NUMBER, Record, Start, TestClock, advance, ask, current, private, public, settled
 from tests.proxy import Proxy
 
 
@@ -36,15 +36,15 @@ async def confirm(bot: Bot, card: Note, now: float) -> str:
 
 @pytest.mark.parametrize(("begun", "headline"), [(False, "*Not unsubscribed: "), (True, "*Outcome unknown: ")])
 async def test_interrupted_attempt(
-    start: Start, workspace: Workspace, cellcast: Cellcast, clock: Clock, begun: bool, headline: str
+    start: Start, workspace: Workspace, cellcast: Cellcast, clock: TestClock, begun: bool, headline: str
 ) -> None:
     """An attempt whose bot is gone is unknown only if its call may have begun, and ends when the call must have."""
     async with start() as bot:
         card = await ask(workspace)
         await settled(bot)
-        request = await bot.ledger.require(await confirm(bot, card, clock()))
+        request = await bot.ledger.require(await confirm(bot, card, clock.now()))
         if begun:
-            assert await bot.ledger.start_call(request, clock())
+            assert await bot.ledger.start_call(request, clock.now())
     for wait, ended in ((7.5, False), (3, True)):
         async with start() as bot:
             await advance(bot, clock, wait)
@@ -78,11 +78,11 @@ async def test_call_that_cannot_be_recorded_is_not_made(bot: Bot, workspace: Wor
     assert len(cellcast.calls) == 1
 
 
-async def test_late_replica_does_not_call(bot: Bot, workspace: Workspace, cellcast: Cellcast, clock: Clock) -> None:
+async def test_late_replica_does_not_call(bot: Bot, workspace: Workspace, cellcast: Cellcast, clock: TestClock) -> None:
     """A replica that is late finds its attempt ended by another one, and makes no call."""
     card = await ask(workspace)
     await settled(bot)
-    request = await bot.ledger.require(await confirm(bot, card, clock()))
+    request = await bot.ledger.require(await confirm(bot, card, clock.now()))
     await advance(bot, clock, 11)
     clock.advance(-11)  # this replica's clock is behind
     await bot.executor.execute(request)
@@ -151,12 +151,14 @@ async def answer_after_interruption(workspace: Workspace, bot: Bot, cellcast: Ce
 
 
 async def test_answer_replaces_interrupted(
-    bot: Bot, workspace: Workspace, cellcast: Cellcast, clock: Clock, database: str, reliability: Record
+    bot: Bot, workspace: Workspace, cellcast: Cellcast, clock: TestClock, database: str, reliability: Record
 ) -> None:
     """What Cellcast answered takes the place of "interrupted" that another replica stored and has not delivered."""
     card = await answer_after_interruption(workspace, bot, cellcast)
     other = Ledger(database)
-    assert [outcome.code for outcome in (await other.sweep(clock() + 11, 900)).outcomes] == [OutcomeCode.INTERRUPTED]
+    assert [outcome.code for outcome in (await other.sweep(clock.now() + 11, 900)).outcomes] == [
+        OutcomeCode.INTERRUPTED
+    ]
     other.close()
     assert cellcast.hold is not None
     cellcast.hold.set()
@@ -172,7 +174,7 @@ async def test_answer_replaces_interrupted(
 
 @pytest.mark.parametrize("answer", ["succeeded", "rejected", "timeout"])
 async def test_answer_corrects_what_was_delivered(
-    start: Start, workspace: Workspace, cellcast: Cellcast, clock: Clock, answer: str, reliability: Record
+    start: Start, workspace: Workspace, cellcast: Cellcast, clock: TestClock, answer: str, reliability: Record
 ) -> None:
     """An answer that comes after "outcome unknown" was delivered follows as a correction; another unknown does not."""
     cellcast.next.append(
@@ -208,7 +210,7 @@ async def test_answer_corrects_what_was_delivered(
                     told="unknown, then the toast as a correction")  # fmt: skip
 
 
-async def test_correction_after_try_again(bot: Bot, workspace: Workspace, cellcast: Cellcast, clock: Clock) -> None:
+async def test_correction_after_try_again(bot: Bot, workspace: Workspace, cellcast: Cellcast, clock: TestClock) -> None:
     """A correction of the first attempt leaves the second alone, which somebody has confirmed meanwhile."""
     card = await answer_after_interruption(workspace, bot, cellcast)
     first = cellcast.hold
@@ -236,7 +238,7 @@ async def test_correction_after_try_again(bot: Bot, workspace: Workspace, cellca
 
 
 async def test_correction_offers_nothing_that_is_gone(
-    bot: Bot, workspace: Workspace, cellcast: Cellcast, clock: Clock
+    bot: Bot, workspace: Workspace, cellcast: Cellcast, clock: TestClock
 ) -> None:
     """A late "too many requests" for the first attempt does not say Try Again if the second has succeeded."""
     cellcast.next.append(Answer(429, {"code": 429, "message": "Too many"}))
@@ -277,7 +279,7 @@ async def test_correction_leaves_a_later_request_alone(database: str) -> None:
 
 @pytest.mark.parametrize("second", ["interrupted", "refused"])
 async def test_nothing_sent_after_an_unknown_attempt(
-    bot: Bot, workspace: Workspace, cellcast: Cellcast, clock: Clock, second: str
+    bot: Bot, workspace: Workspace, cellcast: Cellcast, clock: TestClock, second: str
 ) -> None:
     """A second attempt that sent nothing, or was refused, does not hide that the first one's outcome is unknown."""
     cellcast.next += [Answer(fault="drop"), Answer(400, {"code": 400, "message": "No."})]
@@ -289,7 +291,7 @@ async def test_nothing_sent_after_an_unknown_attempt(
         await workspace.click(BEN, current(workspace, card), "Try Again")
         await settled(bot)
     else:
-        request_id, now = str(card.buttons["Keep Number"]["value"]).partition(":")[0], clock()
+        request_id, now = str(card.buttons["Keep Number"]["value"]).partition(":")[0], clock.now()
         click = Click(request_id, 1, BEN, now, card.channel, card.ts)
         assert await bot.ledger.confirm(click, bot.executor.call_deadline(now), second_person=False)
         await advance(bot, clock, 11)
@@ -300,7 +302,7 @@ async def test_nothing_sent_after_an_unknown_attempt(
         assert "an earlier attempt for this number has an unknown outcome" in text
 
 
-async def sweep_once(bot: Bot, clock: Clock) -> None:
+async def sweep_once(bot: Bot, clock: TestClock) -> None:
     """A sweep when the call must have ended, without waiting for the call that still runs."""
     clock.advance(11)
     await bot.scheduler.sweep()
@@ -384,7 +386,7 @@ async def test_commit_whose_answer_is_lost(
         sa.event.remove(bot.ledger.database.engine, "after_cursor_execute", executed)
         await workspace.until(lambda: toasts(workspace))
         await settled(bot)
-        assert "Nothing was sent to Cellcast for it" in private(workspace, BEN)[0]
+        assert "it will show what happened" in private(workspace, BEN)[0]
         (toast,) = toasts(workspace)
         assert "The bot was interrupted before it called Cellcast. Nothing was sent." in toast
         assert cellcast.calls == []
@@ -396,15 +398,15 @@ async def test_commit_whose_answer_is_lost(
                 told="nothing sent; then the toast")  # fmt: skip
 
 
-async def test_ledger_error_is_no_yes(bot: Bot, workspace: Workspace, clock: Clock, database: str) -> None:
+async def test_ledger_error_is_no_yes(bot: Bot, workspace: Workspace, clock: TestClock, database: str) -> None:
     """Only the click that confirmed can be ended as not started; one that was never recorded changes nothing."""
     card = await ask(workspace)
     await settled(bot)
-    request_id = await confirm(bot, card, clock())
+    request_id = await confirm(bot, card, clock.now())
     now = (await bot.ledger.require(request_id)).decided_at
     assert now is not None
-    assert await bot.ledger.settle_unstarted(Click(request_id, 0, BEN, now + 1), clock(), 900) is None
-    assert await bot.ledger.settle_unstarted(Click(request_id, 1, BEN, now), clock(), 900) is None
-    ended = await bot.ledger.settle_unstarted(Click(request_id, 0, BEN, now), clock(), 900)
+    assert await bot.ledger.settle_unstarted(Click(request_id, 0, BEN, now + 1), clock.now(), 900) is None
+    assert await bot.ledger.settle_unstarted(Click(request_id, 1, BEN, now), clock.now(), 900) is None
+    ended = await bot.ledger.settle_unstarted(Click(request_id, 0, BEN, now), clock.now(), 900)
     assert ended is not None
     assert (ended.status, ended.expires_at is not None) == (Status.REFUSED, True)

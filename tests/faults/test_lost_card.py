@@ -19,9 +19,9 @@ from tests.conftest import (
     NUMBER,
     NUMBERS,
     QUIET,
-    Clock,
     Record,
     Start,
+    TestClock,
     advance,
     ask,
     current,
@@ -95,7 +95,7 @@ async def test_dry_run_card_never_sends(start: Start, workspace: Workspace, cell
     assert cellcast.calls == []
 
 
-async def test_deadline_of_the_card_holds(bot: Bot, workspace: Workspace, cellcast: Cellcast, clock: Clock) -> None:
+async def test_deadline_of_the_card_holds(bot: Bot, workspace: Workspace, cellcast: Cellcast, clock: TestClock) -> None:
     """A lost card confirms nothing after the deadline it shows, even if the number was requested again since."""
     card = await lose_card(bot, workspace)
     clock.advance(890)
@@ -120,7 +120,7 @@ async def test_requester_of_a_lost_card_is_no_second_person(
     assert cellcast.calls == []
 
 
-async def test_both_requests_stay_in_the_record(bot: Bot, workspace: Workspace, clock: Clock) -> None:
+async def test_both_requests_stay_in_the_record(bot: Bot, workspace: Workspace, clock: TestClock) -> None:
     """The first request keeps its requester and reason, ends as replaced, and the channel hears of it."""
     await lose_card(bot, workspace, text=f"{NUMBER} first")
     await ask(workspace, BEN, text=f"{NUMBER} second")
@@ -183,7 +183,7 @@ async def test_confirmed_in_home_while_slack_refuses_the_card(
     assert "Nothing was sent" not in private(workspace, ANA)[0]
 
 
-async def test_card_is_remembered_after_an_outage(bot: Bot, workspace: Workspace, clock: Clock) -> None:
+async def test_card_is_remembered_after_an_outage(bot: Bot, workspace: Workspace, clock: TestClock) -> None:
     """If the database is away when the card has been posted, where it is gets stored a moment later."""
     failed: list[str] = []
 

@@ -19,7 +19,7 @@ from bot.ledger.database import COMMIT_UNKNOWN
 from sandbox.fake_cellcast import SUCCESS, Cellcast
 from sandbox.fake_slack import Note, Workspace
 from tests.conftest import ANA, BEN, NUMBER, NUMBERS, Record, Start, ask, current, private, public, settled
-from tests.process import free_port, healthy, spawn
+from tests.process import free_port, healthy, running, spawn
 from tests.proxy import Proxy
 
 pytestmark = pytest.mark.parametrize("database", ["postgresql"], indirect=True)
@@ -237,3 +237,20 @@ async def test_database_goes_away_during_the_call(
         await settled(bot)
     assert len(cellcast.calls) == 1
     reliability("Database", "PostgreSQL breaks during the call", calls="one", told="the toast")
+
+
+async def test_stop_with_a_silent_database(
+    tmp_path: Path, environment: dict[str, str], workspace: Workspace, cellcast: Cellcast, proxy: Proxy
+) -> None:
+    """A PostgreSQL that accepts connections and says nothing does not hold up the exit for ever."""
+    settings = environment | {"DATABASE_URL": await proxy.start(), "CELLCAST_TIMEOUT_SECONDS": "1"}
+    async with running(workspace, settings, tmp_path) as process:
+        card = await ask(workspace)
+        await workspace.until(lambda: public(workspace))
+        proxy.hold()
+        await workspace.click(BEN, card, "Unsubscribe Number")
+        process.terminate()
+        await asyncio.wait_for(process.wait(), 1 + 5 + 2)  # 2 s for a busy machine
+        assert process.returncode == 0
+    proxy.restore()
+    assert cellcast.calls == []

@@ -12,7 +12,7 @@ from bot.domain.models import Click
 from bot.ledger.transitions import LEASE
 from sandbox.fake_cellcast import SUCCESS, Answer, Cellcast
 from sandbox.fake_slack import Workspace
-from tests.conftest import ANA, BEN, Clock, Start, advance, ask, current, private, settled
+from tests.conftest import ANA, BEN, Start, TestClock, advance, ask, current, private, settled
 
 UPDATE = "chat.update"
 
@@ -66,7 +66,9 @@ async def test_double_click(bot: Bot, workspace: Workspace, cellcast: Cellcast) 
     assert len(cellcast.calls) == 1
 
 
-async def test_updates_of_two_replicas(start: Start, workspace: Workspace, cellcast: Cellcast, clock: Clock) -> None:
+async def test_updates_of_two_replicas(
+    start: Start, workspace: Workspace, cellcast: Cellcast, clock: TestClock
+) -> None:
     """If another replica's older update lands last, the sweep updates the card again."""
     cellcast.hold = asyncio.Event()
     async with start() as one:
@@ -93,7 +95,9 @@ async def test_updates_of_two_replicas(start: Start, workspace: Workspace, cellc
             assert workspace.api_calls.count(UPDATE) == before  # and then it is not updated any more
 
 
-async def test_update_that_slack_applies_late(bot: Bot, workspace: Workspace, cellcast: Cellcast, clock: Clock) -> None:
+async def test_update_that_slack_applies_late(
+    bot: Bot, workspace: Workspace, cellcast: Cellcast, clock: TestClock
+) -> None:
     """An update that Slack has not answered may land after a later one: the sweep updates the card again."""
     cellcast.next.append(Answer(after=0.1))
     card = await ask(workspace)
@@ -113,7 +117,7 @@ async def test_update_that_slack_applies_late(bot: Bot, workspace: Workspace, ce
 
 @pytest.mark.parametrize("told_by", ["the sweep of another replica", "the replica that called"])
 async def test_update_of_an_attempt_lands_after_the_next(
-    start: Start, workspace: Workspace, cellcast: Cellcast, clock: Clock, told_by: str
+    start: Start, workspace: Workspace, cellcast: Cellcast, clock: TestClock, told_by: str
 ) -> None:
     """If the first attempt's update lands after the second has ended, the sweep updates the card again."""
     cellcast.next.append(Answer(fault="drop"))
@@ -158,7 +162,7 @@ async def unknown_in_home(workspace: Workspace) -> None:
 
 
 async def test_click_between_an_update_and_its_late_landing(
-    bot: Bot, workspace: Workspace, cellcast: Cellcast, clock: Clock
+    bot: Bot, workspace: Workspace, cellcast: Cellcast, clock: TestClock
 ) -> None:
     """A click in vain does not end the claim on a card whose first update Slack has not answered yet."""
     cellcast.next.append(Answer(after=0.1))
@@ -180,11 +184,13 @@ async def test_click_between_an_update_and_its_late_landing(
     assert current(workspace, card).text.startswith("*Unsubscribed: ")
 
 
-async def test_replica_that_comes_too_late(bot: Bot, workspace: Workspace, cellcast: Cellcast, clock: Clock) -> None:
+async def test_replica_that_comes_too_late(
+    bot: Bot, workspace: Workspace, cellcast: Cellcast, clock: TestClock
+) -> None:
     """A replica that finds its attempt ended by another one leaves the card as the ledger has it, offer included."""
     card = await ask(workspace)
     await settled(bot)
-    now, request_id = clock(), str(card.buttons["Keep Number"]["value"]).partition(":")[0]
+    now, request_id = clock.now(), str(card.buttons["Keep Number"]["value"]).partition(":")[0]
     click = Click(request_id, 0, BEN, now, card.channel, card.ts)
     request = await bot.ledger.confirm(click, bot.executor.call_deadline(now), second_person=False)
     assert request is not None
@@ -212,7 +218,7 @@ async def test_toast_does_not_wait_for_the_card(bot: Bot, workspace: Workspace, 
 
 @pytest.mark.parametrize("fault", ["500", "429", "drop_before"])
 async def test_end_of_the_offer_is_shown(
-    bot: Bot, workspace: Workspace, cellcast: Cellcast, clock: Clock, fault: str
+    bot: Bot, workspace: Workspace, cellcast: Cellcast, clock: TestClock, fault: str
 ) -> None:
     """When Try Again is over, its button goes, also if Slack does not take the first update."""
     cellcast.next.append(Answer(fault="drop"))
@@ -229,7 +235,7 @@ async def test_end_of_the_offer_is_shown(
 
 
 async def test_click_in_vain_is_shown(
-    bot: Bot, workspace: Workspace, cellcast: Cellcast, clock: Clock, start: Start
+    bot: Bot, workspace: Workspace, cellcast: Cellcast, clock: TestClock, start: Start
 ) -> None:
     """A card that nobody could update while the bot was away is updated after a click on it, though Slack fails once."""
     card = await ask(workspace)

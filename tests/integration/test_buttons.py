@@ -19,8 +19,8 @@ from tests.conftest import (
     NUMBER,
     NUMBERS,
     QUIET,
-    Clock,
     Start,
+    TestClock,
     advance,
     ask,
     current,
@@ -84,7 +84,7 @@ async def test_card_says_that_the_call_is_under_way(bot: Bot, workspace: Workspa
     cellcast.hold.set()
 
 
-async def test_click_after_the_deadline(bot: Bot, workspace: Workspace, cellcast: Cellcast, clock: Clock) -> None:
+async def test_click_after_the_deadline(bot: Bot, workspace: Workspace, cellcast: Cellcast, clock: TestClock) -> None:
     """A click after the time closes the card as expired and says so; nobody is called."""
     card = await ask(workspace)
     clock.advance(901)
@@ -97,7 +97,7 @@ async def test_click_after_the_deadline(bot: Bot, workspace: Workspace, cellcast
     assert cellcast.calls == []
 
 
-async def test_card_closes_by_itself(bot: Bot, workspace: Workspace, clock: Clock) -> None:
+async def test_card_closes_by_itself(bot: Bot, workspace: Workspace, clock: TestClock) -> None:
     """Without a click the card closes when its time is over, and not before."""
     card = await ask(workspace)
     await settled(bot)
@@ -110,7 +110,7 @@ async def test_card_closes_by_itself(bot: Bot, workspace: Workspace, clock: Cloc
 
 
 async def test_card_that_cannot_be_changed_expires_with_a_message(
-    bot: Bot, workspace: Workspace, clock: Clock, cellcast: Cellcast
+    bot: Bot, workspace: Workspace, clock: TestClock, cellcast: Cellcast
 ) -> None:
     """Where the bot cannot change the card, a message says that it expired; a click on it then closes it."""
     card = await ask(workspace, channel=QUIET)

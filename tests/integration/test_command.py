@@ -18,8 +18,8 @@ from tests.conftest import (
     NUMBERS,
     QUIET,
     SECRET,
-    Clock,
     Start,
+    TestClock,
     ask,
     private,
     public,
@@ -231,7 +231,7 @@ async def test_card_while_slack_refuses_all(bot: Bot, workspace: Workspace) -> N
     assert await ask(workspace)
 
 
-async def test_request_again_after_the_deadline(bot: Bot, workspace: Workspace, clock: Clock) -> None:
+async def test_request_again_after_the_deadline(bot: Bot, workspace: Workspace, clock: TestClock) -> None:
     """An asking after the open card's time gets a fresh request, before any sweep has come by."""
     first = await ask(workspace)
     clock.advance(901)

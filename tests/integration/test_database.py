@@ -137,7 +137,7 @@ async def test_what_never_began_says_so(found: Database) -> None:
     """A change whose turn did not come in time was not recorded, and is not recorded later."""
     held = Held(found, write("held"))
     await held.begun()
-    with pytest.raises(LedgerError, match="not recorded, and nothing was done"):
+    with pytest.raises(LedgerError, match="so this was not recorded"):
         await found.write(write("waits"), timeout=0.2)
     held.let_go()
     await held.task

@@ -11,7 +11,21 @@ import pytest
 from bot.app import Bot
 from sandbox.fake_cellcast import Cellcast
 from sandbox.fake_slack import TEAM, Ack, Note, Workspace
-from tests.conftest import ANA, BEN, GIL, NUMBER, NUMBERS, OTHER, Clock, Start, ask, current, private, public, settled
+from tests.conftest import (
+    ANA,
+    BEN,
+    GIL,
+    NUMBER,
+    NUMBERS,
+    OTHER,
+    Start,
+    TestClock,
+    ask,
+    current,
+    private,
+    public,
+    settled,
+)
 
 ORG, SALES = "E0ORG", "T0SALES"
 OTHER_ORG, PARTNER = "E0PARTNER", "T0PARTNER"
@@ -223,7 +237,7 @@ async def test_user_groups_after_a_look_up(start: Start, workspace: Workspace) -
     assert current(workspace, card).text.startswith("*Kept")
 
 
-async def test_answer_is_remembered(start: Start, workspace: Workspace, clock: Clock) -> None:
+async def test_answer_is_remembered(start: Start, workspace: Workspace, clock: TestClock) -> None:
     """The answer of users.info counts for five minutes, for every form; then Slack is asked again."""
     workspace.enterprise_id, workspace.enterprise_users[GIL] = ORG, (ORG, [SALES, TEAM])
     async with start() as bot:

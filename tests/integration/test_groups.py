@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
 
 from sandbox.fake_cellcast import Cellcast
 from sandbox.fake_slack import Workspace
-from tests.conftest import ANA, BEN, GIL, NUMBER, NUMBERS, Clock, Start, ask, current, private, public, settled
+from tests.conftest import ANA, BEN, GIL, NUMBER, NUMBERS, Start, TestClock, ask, current, private, public, settled
 from tests.process import run_bot
 
 GROUP = "S0ADMINS"
@@ -29,7 +30,9 @@ async def test_members_may(start: Start, workspace: Workspace, cellcast: Cellcas
     assert len(cellcast.calls) == 1
 
 
-async def test_person_taken_off_the_group(start: Start, workspace: Workspace, cellcast: Cellcast, clock: Clock) -> None:
+async def test_person_taken_off_the_group(
+    start: Start, workspace: Workspace, cellcast: Cellcast, clock: TestClock
+) -> None:
     """Rights are looked at again at the click: who is off the group since the asking is refused."""
     workspace.groups[GROUP] = [ANA]
     async with start(allowed_users=GROUP) as bot:
@@ -60,7 +63,7 @@ async def test_person_taken_off_the_list_by_a_restart(start: Start, workspace: W
 
 @pytest.mark.parametrize("fault", ["500", "missing_scope", "hang", "429"])
 async def test_slack_does_not_list_the_members(
-    start: Start, workspace: Workspace, cellcast: Cellcast, clock: Clock, fault: str
+    start: Start, workspace: Workspace, cellcast: Cellcast, clock: TestClock, fault: str
 ) -> None:
     """For ten minutes the last known members hold; then nobody gets in by the group, in time for the ack."""
     workspace.groups[GROUP] = [ANA]
@@ -79,6 +82,54 @@ async def test_slack_does_not_list_the_members(
         clock.advance(60)
         workspace.faults["usergroups.users.list"].append(fault)
         assert await ask(workspace, ANA)
+
+
+async def test_clock_that_is_set_back(start: Start, workspace: Workspace, cellcast: Cellcast, clock: TestClock) -> None:
+    """Members are read again after their time even if somebody sets the clock back meanwhile."""
+    workspace.groups[GROUP] = [ANA]
+    async with start(allowed_users=GROUP) as bot:
+        card = await ask(workspace, ANA)
+        workspace.groups[GROUP] = [BEN]
+        clock.set_back(600)
+        clock.advance(11)
+        await workspace.click(ANA, card, "Unsubscribe Number")
+        await settled(bot)
+        assert "You don't have permission to unsubscribe numbers" in private(workspace, ANA)[0]
+    assert cellcast.calls == []
+
+
+async def test_slow_group_holds_up_nobody(
+    start: Start, workspace: Workspace, cellcast: Cellcast, clock: TestClock
+) -> None:
+    """Clicks at the same time share a read that hangs; the last known members do, and the next clicks don't wait."""
+    workspace.groups[GROUP] = [BEN]
+    async with start(allowed_users=f"{GROUP},{ANA}") as bot:
+        card = await ask(workspace, ANA)
+        await workspace.click(BEN, card, "Keep Number")  # now the members are known
+        card = await ask(workspace, ANA)
+        clock.advance(11)
+        reads = workspace.api_calls.count("usergroups.users.list")
+        workspace.faults["usergroups.users.list"] += ["hang"] * 6
+        acks = await asyncio.gather(*(workspace.click(BEN, card, "Unsubscribe Number") for _ in range(6)))
+        assert [ack.status for ack in acks] == [200] * 6
+        assert (await workspace.click(BEN, card, "Unsubscribe Number")).seconds < 1
+        assert workspace.api_calls.count("usergroups.users.list") == reads + 1
+        await settled(bot)
+    assert len(cellcast.calls) == 1
+
+
+async def test_deleted_group(start: Start, workspace: Workspace, cellcast: Cellcast, clock: TestClock) -> None:
+    """A group that was deleted has no members, and the members of another group still get in."""
+    workspace.groups["S0SALES"] = [BEN]
+    async with start(allowed_users=f"{GROUP},S0SALES") as bot:
+        card = await ask(workspace, BEN)
+        await workspace.click(GIL, card, "Unsubscribe Number")
+        await settled(bot)
+        assert "You don't have permission to unsubscribe numbers" in private(workspace, GIL)[0]
+        clock.advance(11)
+        await workspace.click(BEN, card, "Unsubscribe Number")
+        await settled(bot)
+    assert len(cellcast.calls) == 1
 
 
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)

@@ -19,7 +19,7 @@ from bot.ops import health
 from bot.settings import Settings
 from sandbox.fake_cellcast import ANSWERS, Cellcast
 from sandbox.fake_slack import Workspace
-from tests.conftest import ANA, APP_TOKEN, BEN, GIL, NUMBER, NUMBERS, OTHER, SECRETS, Clock, Start, ask, settled
+from tests.conftest import ANA, APP_TOKEN, BEN, GIL, NUMBER, NUMBERS, OTHER, SECRETS, Start, TestClock, ask, settled
 from tests.process import ROOT
 
 T = TypeVar("T")
@@ -43,7 +43,7 @@ async def healthz(workspace: Workspace) -> tuple[int, Any]:
         return answer.status, await answer.json()
 
 
-async def test_sweep_that_is_dead(start: Start, workspace: Workspace, clock: Clock) -> None:
+async def test_sweep_that_is_dead(start: Start, workspace: Workspace, clock: TestClock) -> None:
     """Without a sweep nothing expires and nothing is told again: 503, with since when; a sweep later it is fine."""
     async with start() as bot:
         assert await healthz(workspace) == (200, {"ok": True})
@@ -78,7 +78,7 @@ async def test_database_that_cannot_be_written(start: Start, workspace: Workspac
 async def test_slack_that_does_not_answer(
     start: Start,
     workspace: Workspace,
-    clock: Clock,
+    clock: TestClock,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     fault: str,
@@ -88,12 +88,12 @@ async def test_slack_that_does_not_answer(
     async with start() as bot:
         workspace.api_calls.clear()
         clock.advance(40)
-        bot.scheduler.swept_at = clock()
+        bot.scheduler.swept_at = clock.now()
         await heard_anew(bot)
         assert workspace.api_calls == ["auth.test"]
         workspace.faults["auth.test"].extend([fault] * 1000)
         clock.advance(100)
-        bot.scheduler.swept_at = clock()
+        bot.scheduler.swept_at = clock.now()
         status, told = await healthz(workspace)
         assert (status, list(told)) == (503, ["ok", "slack"])
         assert re.fullmatch(r"no answer for \d+ s", told["slack"]["why"])
@@ -165,7 +165,9 @@ def values(text: str) -> dict[str, float]:
     return found
 
 
-async def test_metrics_count_what_happens(start: Start, workspace: Workspace, cellcast: Cellcast, clock: Clock) -> None:
+async def test_metrics_count_what_happens(
+    start: Start, workspace: Workspace, cellcast: Cellcast, clock: TestClock
+) -> None:
     """Endings, calls, acks, pending cards, what is untold, and Slack's errors are counted; no secret is among them."""
     async with start() as bot:
         cellcast.next.append(ANSWERS["unknown number"])

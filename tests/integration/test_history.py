@@ -10,7 +10,7 @@ import pytest
 
 from sandbox.fake_cellcast import ANSWERS, SUCCESS, Cellcast
 from sandbox.fake_slack import Workspace
-from tests.conftest import ANA, BEN, GIL, KEY, NUMBER, NUMBERS, Clock, Start, ask, private, public, settled
+from tests.conftest import ANA, BEN, GIL, KEY, NUMBER, NUMBERS, Start, TestClock, ask, private, public, settled
 from tests.process import ROOT, run_bot
 
 
@@ -24,7 +24,12 @@ async def test_history_is_for_permitted_people(start: Start, workspace: Workspac
 
 
 async def test_history_shows_the_last_ten(
-    start: Start, workspace: Workspace, cellcast: Cellcast, clock: Clock, tmp_path: Path, environment: dict[str, str]
+    start: Start,
+    workspace: Workspace,
+    cellcast: Cellcast,
+    clock: TestClock,
+    tmp_path: Path,
+    environment: dict[str, str],
 ) -> None:
     """Number, who asked, who decided, when, how it ended, attempts: ten in Slack, all on the command line."""
     async with start(confirm_within_seconds=50) as bot:

@@ -11,7 +11,7 @@ import pytest
 from bot.app import Bot
 from sandbox.fake_cellcast import ANSWERS, Cellcast
 from sandbox.fake_slack import Workspace
-from tests.conftest import ANA, BEN, GIL, NUMBER, NUMBERS, OTHER, Clock, Start, ask, private, public, settled
+from tests.conftest import ANA, BEN, GIL, NUMBER, NUMBERS, OTHER, Start, TestClock, ask, private, public, settled
 from tests.messages import said_by
 
 
@@ -165,7 +165,7 @@ async def test_home_with_a_wrong_key(start: Start, workspace: Workspace) -> None
         assert "Cellcast account" not in await look(bot, workspace, ANA)
 
 
-async def test_home_with_much_in_it(start: Start, workspace: Workspace, cellcast: Cellcast, clock: Clock) -> None:
+async def test_home_with_much_in_it(start: Start, workspace: Workspace, cellcast: Cellcast, clock: TestClock) -> None:
     """Twenty outcomes, newest first, and twenty open requests; the rest is counted."""
     async with start() as bot:
         for number in range(22):
@@ -220,7 +220,7 @@ async def test_other_tabs_and_events(bot: Bot, workspace: Workspace) -> None:
     assert workspace.homes == {}
 
 
-async def test_home_of_who_looks_no_more(start: Start, workspace: Workspace, clock: Clock) -> None:
+async def test_home_of_who_looks_no_more(start: Start, workspace: Workspace, clock: TestClock) -> None:
     """A home that was opened long ago is not published again with each change."""
     async with start(confirm_within_seconds=86_000) as bot:
         await look(bot, workspace, ANA)

@@ -299,7 +299,7 @@ async def test_picker_without_the_ledger(start: Start, listed: Path, workspace: 
         await settled(bot)
         (tmp_path / "ledger.db").rmdir()
         (tmp_path / "away").rename(tmp_path / "ledger.db")
-    assert "This was not recorded, and nothing was done" in private(workspace, ANA)[-1]
+    assert "so this was not recorded" in private(workspace, ANA)[-1]
     assert picker(workspace)
 
 

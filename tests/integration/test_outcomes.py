@@ -18,9 +18,9 @@ from tests.conftest import (
     NUMBER,
     OTHER,
     SECRETS,
-    Clock,
     Record,
     Start,
+    TestClock,
     ask,
     current,
     private,
@@ -154,11 +154,11 @@ async def test_cellcast_is_not_there(start: Start, workspace: Workspace, seconds
 
 
 async def test_call_that_comes_too_late_is_not_made(
-    bot: Bot, workspace: Workspace, cellcast: Cellcast, clock: Clock
+    bot: Bot, workspace: Workspace, cellcast: Cellcast, clock: TestClock
 ) -> None:
     """A call whose time was over before it began is not made: another replica may have told the outcome already."""
     card = await ask(workspace)
-    click = Click(card.buttons["Keep Number"]["value"].partition(":")[0], 0, BEN, clock(), card.channel, card.ts)
+    click = Click(card.buttons["Keep Number"]["value"].partition(":")[0], 0, BEN, clock.now(), card.channel, card.ts)
     request = await bot.ledger.confirm(click, bot.executor.call_deadline(click.now), second_person=False)
     assert request is not None
     clock.advance(5.5)
@@ -184,7 +184,9 @@ async def test_try_again(bot: Bot, workspace: Workspace, cellcast: Cellcast) -> 
     assert second.blocks[0]["text"]["text"] == SUCCESS
 
 
-async def test_try_again_ends_with_its_time(bot: Bot, workspace: Workspace, cellcast: Cellcast, clock: Clock) -> None:
+async def test_try_again_ends_with_its_time(
+    bot: Bot, workspace: Workspace, cellcast: Cellcast, clock: TestClock
+) -> None:
     """The offer to try again goes with the card's time; a click after it calls nobody."""
     cellcast.next.append(ANSWERS["server error"])
     card = await confirmed(bot, workspace)
@@ -211,7 +213,7 @@ async def test_request_again_while_it_can_be_tried_again(bot: Bot, workspace: Wo
 
 @pytest.mark.parametrize("same_card", [True, False])
 async def test_not_found_after_unknown(
-    bot: Bot, workspace: Workspace, cellcast: Cellcast, clock: Clock, same_card: bool
+    bot: Bot, workspace: Workspace, cellcast: Cellcast, clock: TestClock, same_card: bool
 ) -> None:
     """A 404 after an attempt of unknown outcome says that the earlier one probably went through."""
     cellcast.next += [Answer(fault="drop"), ANSWERS["unknown number"]]

@@ -1,0 +1,126 @@
+"""python -m tests.simulation: play seeds; print what went wrong, the shortest trace of it, and how to replay it.
+
+python -m tests.simulation --seeds 100000          play on, from seed 0 or --first
+python -m tests.simulation --seed 4711             replay one seed with its trace
+python -m tests.simulation --seed 4711 --only 3,7  replay the events that a failure was shrunk to
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+
+from tests.simulation import plan
+from tests.simulation.run import Result, simulation
+from tests.simulation.shrink import shrink
+
+CHUNK = 20  # seeds that a process plays before it reports
+
+
+@dataclass(frozen=True)
+class Sum:
+    """What many runs showed together."""
+
+    seeds: int = 0
+    requests: int = 0
+    calls: int = 0
+    crashes: int = 0
+    seconds: float = 0.0
+    failed: tuple[int, ...] = ()
+
+    def __add__(self, other: Sum) -> Sum:
+        """Return both together."""
+        return Sum(
+            *(getattr(self, name) + getattr(other, name) for name in vars(self)),
+        )
+
+    def __str__(self) -> str:
+        """Return a line for people."""
+        return (
+            f"{self.seeds} seeds, {self.requests} requests, {self.calls} calls, {self.crashes} crashes and stops, "
+            f"{self.seconds / 3600:.0f} hours of virtual time, {len(self.failed)} seeds with a violation"
+        )
+
+
+def play_seeds(seeds: range) -> Sum:
+    """Play some seeds in this process."""
+    total = Sum()
+    with simulation() as play:
+        for seed in seeds:
+            found = plan.make(seed)
+            result = play(found)
+            failed = (seed,) if result.violations else ()
+            total += Sum(1, result.requests, result.calls, result.crashes, result.seconds, failed)
+    return total
+
+
+def play_all(first: int, count: int, *, stop_at_first: bool = False) -> Iterator[Sum]:
+    """Play seeds on every core; yield the sum so far after each chunk."""
+    chunks = [range(at, min(at + CHUNK, first + count)) for at in range(first, first + count, CHUNK)]
+    total = Sum()
+    with ProcessPoolExecutor(os.cpu_count()) as pool:
+        for part in pool.map(play_seeds, chunks):
+            total += part
+            yield total
+            if stop_at_first and total.failed:
+                pool.shutdown(wait=False, cancel_futures=True)
+                return
+
+
+def replay(seed: int, only: list[int] | None) -> Result:
+    """Play one seed, or some of its events."""
+    found = plan.make(seed)
+    with simulation() as play:
+        return play(found if only is None else found.only(only))
+
+
+def explain(seed: int) -> str:
+    """Return the shortest run of a seed that still goes wrong, and how to replay it."""
+    with simulation() as play:
+        kept, result = shrink(play, plan.make(seed))
+    events = plan.make(seed).only(kept).events
+    return "\n".join(
+        [
+            f"\nSeed {seed}: {'; '.join(result.violations)}",
+            "What happens:",
+            *(f"  {event}" for event in events),
+            "Trace:",
+            *(f"  {line}" for line in result.trace),
+            f"Replay: python -m tests.simulation --seed {seed} --only {','.join(map(str, kept))}",
+        ]
+    )
+
+
+def main() -> int:
+    """Return 0 if no promise was broken, else 1."""
+    parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
+    parser.add_argument("--seeds", type=int, default=2000, help="how many seeds to play (default 2000)")
+    parser.add_argument("--first", type=int, default=0, help="the first of them (default 0)")
+    parser.add_argument("--seed", type=int, help="replay this seed, with its trace")
+    parser.add_argument("--only", help="only these events of it, by their positions")
+    parser.add_argument("--explain", type=int, default=3, help="how many failing seeds to shrink and print (default 3)")
+    parser.add_argument("--stop", action="store_true", help="stop at the first failing seed")
+    given = parser.parse_args()
+    if given.seed is not None:
+        result = replay(given.seed, [int(i) for i in given.only.split(",")] if given.only else None)
+        print("\n".join(result.trace))
+        print("\n".join(result.violations) or "No promise was broken.")
+        return 1 if result.violations else 0
+    began, total = time.monotonic(), Sum()
+    for total in play_all(given.first, given.seeds, stop_at_first=given.stop):
+        if sys.stdout.isatty():
+            print(f"\r{total}", end="", flush=True)
+    first = f"; first: seed {total.failed[0]}" if total.failed else ""
+    print(f"\r{total}; {time.monotonic() - began:.0f} s{first}")
+    for seed in total.failed[: given.explain]:
+        print(explain(seed))
+    return 1 if total.failed else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,151 @@
+"""What happens in a run: a seed's list of what people do and what goes wrong, which a failure can be shrunk to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+# The faults stop after this many seconds of virtual time.
+FAULTS_END = 150.0
+CONFIRM_WITHIN = 60
+ANA, BEN, CEM, GIL = "U0ANA", "U0BEN", "U0CEM", "U0GIL"  # Gil has no permission
+NUMBERS = ["66ea98514f0c1a121c76ec17", "66ea98514f0c1a121c76ec18"]
+
+SLACK_FAULTS = ["rate limited", "server error", "answer lost", "no connection", "hang", "late", "rejected", "mixed"]
+CELLCAST_FAULTS = [
+    *("refused", "not found", "rate limited", "server error", "answer lost", "no connection", "hang", "late", "mixed"),
+]
+DATABASE_FAULTS = ["slow", "locked", "away", "lost before commit", "lost after commit", "late answer", "mixed"]
+SETTINGS: list[dict[str, Any]] = [
+    {},
+    {"dry_run": True},
+    {"require_second_person": True},
+    {"allowed_users": f"{ANA},{CEM}"},
+]
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happens `at` a moment (seconds of virtual time): `what`, with its details."""
+
+    at: float
+    what: str
+    details: dict[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        """Return a line for people."""
+        return f"{self.at:7.2f} s  {self.what} " + " ".join(f"{name}={value}" for name, value in self.details.items())
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One run: how many replicas there are, how often they sweep, whose order ready callbacks have, and what happens."""
+
+    seed: int
+    replicas: int
+    sweep_every: float
+    shuffled: bool
+    settings: dict[str, Any]
+    skews: list[float]
+    events: list[Event]
+
+    def only(self, kept: list[int]) -> Plan:
+        """Return the plan with only some of its events, named by their positions."""
+        return Plan(**{**vars(self), "events": [self.events[i] for i in kept]})
+
+
+def make(seed: int) -> Plan:
+    """Return the plan of a seed."""
+    chance = Random(f"plan {seed}")
+    replicas = chance.choice([1, 1, 2, 2, 3])
+    events: list[Event] = []
+    clicks: list[float] = []
+
+    def moment() -> float:
+        """Return some moment, mostly one just before a click or just after it."""
+        if clicks and chance.random() < 0.7:
+            return _time(chance.choice(clicks) + chance.uniform(-4, 4))
+        return _time(chance.uniform(0, FAULTS_END))
+
+    for _ in range(chance.randint(2, 5)):
+        at = _time(chance.uniform(0, FAULTS_END * 0.8))
+        number = chance.choice(NUMBERS)
+        user = chance.choice([ANA, ANA, BEN, CEM, GIL])
+        events.append(Event(at, "request", {"user": user, "number": number}))
+        if chance.random() < 0.2:  # two people request it at once
+            events.append(Event(at, "request", {"user": chance.choice([ANA, BEN]), "number": number}))
+        # Most clicks follow their card, within the time in which it can be confirmed.
+        for _ in range(chance.choice([0, 1, 1, 2, 3])):
+            after = chance.choice(
+                [chance.uniform(0.4, 2), chance.uniform(2, 20), chance.uniform(2, 75), CONFIRM_WITHIN + 2]
+            )
+            clicks.append(_time(at + after))
+            events += _clicks(chance, clicks[-1])
+
+    events += _faults(chance, moment, replicas)
+    return Plan(
+        seed=seed,
+        replicas=replicas,
+        sweep_every=chance.choice([5.0, 10.0]),
+        shuffled=chance.random() < 0.5,
+        settings=chance.choice([{}, {}, *SETTINGS[1:3]]),
+        skews=[chance.choice([0.0, 0.0, -3.0, 3.0]) for _ in range(replicas)],
+        events=sorted(events, key=lambda event: event.at),
+    )
+
+
+def _faults(chance: Random, moment: Callable[[], float], replicas: int) -> list[Event]:
+    events: list[Event] = []
+    for _ in range(chance.choice([0, 1, 1, 2, 3])):
+        for name, kinds in _chosen(chance):
+            length = _time(chance.choice([2.0, 10.0, 40.0]) * chance.uniform(0.5, 1.5))
+            details: dict[str, Any] = {"kind": chance.choice(kinds), "seconds": length}
+            if name == "database":
+                details["replica"] = chance.randrange(replicas)
+            events.append(Event(moment(), name, details))
+    for _ in range(chance.choice([0, 0, 1, 2])):
+        events += _stops(chance, moment(), chance.randrange(replicas))
+    if chance.random() < 0.3:
+        jump = chance.choice([-900.0, -60.0, -5.0, 5.0, 60.0])
+        events.append(Event(moment(), "clock", {"replica": chance.randrange(replicas), "seconds": jump}))
+    return events
+
+
+def _time(seconds: float) -> float:
+    return round(min(max(seconds, 0.0), FAULTS_END), 2)
+
+
+def _clicks(chance: Random, at: float) -> list[Event]:
+    details: dict[str, Any] = {
+        "user": chance.choice([ANA, BEN, BEN, CEM, GIL]),
+        "button": chance.choice(["confirm", "confirm", "confirm", "keep"]),
+        "card": int(chance.random() ** 3 * 100) / 100,  # which of the cards that there are then: 0 is the newest
+        "old": chance.random() < 0.2,  # as it was before its last update
+    }
+    found = [Event(at, "click", details)]
+    again = chance.random()
+    if again < 0.15:  # a double click
+        found.append(Event(_time(at + 0.2), "click", details))
+    elif again < 0.3:  # two people at once
+        found.append(Event(at, "click", {**details, "user": chance.choice([ANA, BEN]), "button": "confirm"}))
+    elif again < 0.4:  # Slack delivers it again
+        found[0].details["again_after"] = round(chance.uniform(0.1, 5), 2)
+    return found
+
+
+def _chosen(chance: Random) -> list[tuple[str, list[str]]]:
+    every = [("slack", SLACK_FAULTS), ("cellcast", CELLCAST_FAULTS), ("database", DATABASE_FAULTS)]
+    return chance.sample(every, chance.choice([1, 1, 2]))
+
+
+def _stops(chance: Random, at: float, replica: int) -> list[Event]:
+    """Stop or kill a replica, and start it again, perhaps with other settings."""
+    how = chance.choice(["kill", "kill at a step", "stop"])
+    details: dict[str, Any] = {"replica": replica}
+    if how == "kill at a step":
+        details["steps"] = chance.randint(1, 25)
+    changed = {} if chance.random() < 0.5 else chance.choice(SETTINGS)
+    again = _time(at + chance.uniform(0.5, 40))
+    return [Event(at, how, details), Event(again, "start", {"replica": replica, "settings": changed})]

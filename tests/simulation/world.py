@@ -1,0 +1,453 @@
+"""The world of one run: replicas of the bot, Slack, Cellcast, people; and what happens to them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import itertools
+import json
+import shutil
+import sqlite3
+from collections import Counter
+from collections.abc import Coroutine
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Any, cast
+
+import aiohttp
+from slack_bolt.response import BoltResponse
+
+from bot.app import Bot, Outside
+from bot.errors import BotError
+from bot.receivers import http
+from bot.settings import Settings
+from tests.simulation.loop import SimulatedLoop
+from tests.simulation.outside import (
+    CELLCAST_TIMEOUT,
+    WEBHOOK,
+    Call,
+    Faults,
+    Shown,
+    SimulatedCellcast,
+    SimulatedClock,
+    SimulatedSession,
+    SimulatedThreads,
+    _Answer,
+)
+from tests.simulation.plan import (
+    ANA,
+    BEN,
+    CELLCAST_FAULTS,
+    CEM,
+    CONFIRM_WITHIN,
+    DATABASE_FAULTS,
+    SLACK_FAULTS,
+    Event,
+    Plan,
+)
+
+CHANNEL, TEAM = "C0NUMBERS", "T0HOME"
+# How long a run goes on after its faults at most, before whatever is still open counts as stuck.
+PATIENCE = 400.0
+# A card shows its true state at most this long after the last change of its request, when no fault is at work.
+CARD_LIMIT = 60.0
+
+CURRENT: ContextVar[Replica | None] = ContextVar("CURRENT", default=None)
+
+
+class _Server(http.Server):
+    """The web server of a replica: people reach `Bot.receive` directly."""
+
+    async def listen(self, _app: object, _host: str, port: int) -> int:
+        return port
+
+    async def stop_listening(self) -> None:
+        """Nobody listens."""
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+
+@dataclass
+class Click:
+    """A click as a person made it: what the card said to them, and what became of it."""
+
+    at: float
+    user: str
+    value: str
+    confirms: bool
+    said: str
+    replies: list[str] = field(default_factory=list)
+    handled: list[tuple[float, Settings]] = field(default_factory=list)  # the replica's moment, and its settings
+
+
+class Replica:
+    """A replica, through all its lives."""
+
+    def __init__(self, world: World, index: int, ahead: float) -> None:
+        self.world, self.index, self.life = world, index, 0
+        self.clock = SimulatedClock(world.loop, ahead)
+        self.database = Faults(Random(f"database {world.plan.seed} {index}"), DATABASE_FAULTS)
+        self.bot: Bot | None = None
+        self.started = self.alive = False
+        self.dies_in: int | None = None
+        self.ended_at: list[float] = []  # when it was killed, or stopped
+        self.tasks: dict[asyncio.Task[Any], None] = {}
+
+    def __str__(self) -> str:
+        """Return its name in a trace."""
+        return f"replica {self.index}"
+
+    def lives(self, life: int) -> bool:
+        """Return whether the process of then still runs."""
+        return self.alive and life == self.life
+
+    def step(self, what: str) -> bool:
+        """Take a step that the world can see; False if the process is dead, or dies here."""
+        if self.dies_in is not None and self.alive:
+            self.dies_in -= 1
+            if self.dies_in < 0:
+                self.world.note(self, f"dies at {what}")
+                self.kill()
+        return self.alive
+
+    def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        """Run something in the process of this replica."""
+        token = CURRENT.set(self)
+        try:
+            return asyncio.create_task(work)
+        finally:
+            CURRENT.reset(token)
+
+    def start(self, settings: dict[str, Any]) -> None:
+        """Start the process."""
+        if self.alive:
+            return
+        self.life += 1
+        self.alive, self.started, self.dies_in = True, False, None
+        self.bot = bot = Bot(
+            self.world.settings(settings),
+            Outside(
+                clock=self.clock,
+                start_threads=lambda _count: SimulatedThreads(self.world, self),
+                open_session=lambda: cast("aiohttp.ClientSession", SimulatedSession(self.world, self)),
+                cellcast=SimulatedCellcast(self.world, self),
+                server=_Server,
+            ),
+        )
+        self.world.note(self, f"starts with {settings or 'the usual settings'}")
+        self.spawn(self._start(bot, settings))
+
+    async def _start(self, bot: Bot, settings: dict[str, Any]) -> None:
+        try:
+            await bot.start(self.world.plan.sweep_every)
+        except BotError as error:  # a supervisor starts it again
+            self.world.note(self, f"cannot start: {error}")
+            self._end()
+            self.world.loop.call_later(5.0, self.start, settings)
+            return
+        self.started = True
+
+    def kill(self) -> None:
+        """End the process at once: nothing of it reaches the world any more."""
+        if not self.alive:
+            return
+        self.world.note(self, "is killed")
+        self._end()
+        for task in list(self.tasks):
+            task.cancel()
+
+    async def stop(self) -> None:
+        """Stop the process as SIGTERM does."""
+        if self.alive and self.started and self.bot is not None:
+            self.world.note(self, "stops")
+            self.started = False
+            life, began = self.life, self.world.loop.seconds
+            await asyncio.wait([self.spawn(self.bot.stop())])
+            if self.lives(life):
+                took = self.world.loop.seconds - began
+                if took > self.bot.stop_limit:
+                    self.world.violate(f"{self} took {took:.1f} s to stop")
+                self.kill()
+
+    def _end(self) -> None:
+        self.alive = self.started = False
+        self.ended_at.append(self.world.loop.seconds)
+
+    def watch_tasks(self, task: asyncio.Task[Any]) -> None:
+        """Keep a task of this process, to end it with the process."""
+        self.tasks[task] = None
+        task.add_done_callback(lambda _: self.tasks.pop(task))
+        if not self.alive:
+            task.cancel()
+
+
+class World:
+    """Everything outside of the bot, and the replicas of it."""
+
+    def __init__(self, plan: Plan, folder: Path, template: Path) -> None:
+        self.plan = plan
+        order = Random(f"order {plan.seed}") if plan.shuffled else None
+        self.loop = SimulatedLoop(order)
+        self.file = folder / "ledger.db"
+        for suffix in ("", "-wal", "-shm"):
+            folder.joinpath(f"ledger.db{suffix}").unlink(missing_ok=True)
+        shutil.copyfile(template, self.file)
+        self.slack = Faults(Random(f"slack {plan.seed}"), SLACK_FAULTS)
+        self.cellcast = Faults(Random(f"cellcast {plan.seed}"), CELLCAST_FAULTS)
+        self.people = Random(f"people {plan.seed}")
+        self.transaction_fault, self.transaction_of = "", cast("Replica | None", None)
+        self.trace: list[tuple[float, str, str]] = []
+        self.violations: list[str] = []
+        self.calm = 0  # for how many looks no database had a fault
+        self.doubts: Counter[str] = Counter()  # how often Slack may have done what it did not confirm, by the text
+        self.cards: dict[tuple[str, str], Shown] = {}
+        self.asked: list[tuple[str, str]] = []  # the reason of each command, and its response_url
+        self.replies: list[tuple[str, str]] = []  # private ones, each with its response_url
+        self.calls: list[Call] = []
+        self.clicks: list[Click] = []
+        self.urls: dict[str, tuple[str | None, Click | None, int]] = {}  # the card's ts, the click, uses
+        self._count = itertools.count(1)
+        self.replicas = [Replica(self, i, ahead) for i, ahead in enumerate(plan.skews)]
+
+    # What the run says
+
+    def note(self, who: object, what: str) -> None:
+        """Note something for the trace."""
+        self.trace.append((self.loop.seconds, str(who), what))
+
+    def violate(self, what: str) -> None:
+        """Note that the bot broke a promise."""
+        self.note("VIOLATION", what)
+        self.violations.append(what)
+
+    def settings(self, changed: dict[str, Any]) -> Settings:
+        """Return the settings of a replica."""
+        given: dict[str, Any] = {
+            "slack_bot_token": "xoxb-1",
+            "slack_signing_secret": "0" * 32,
+            "cellcast_api_key": "a-key-of-cellcast",
+            "allowed_users": f"{ANA},{BEN},{CEM}",
+            "confirm_within_seconds": CONFIRM_WITHIN,
+            "cellcast_timeout_seconds": CELLCAST_TIMEOUT,
+            "database_url": f"sqlite:///{self.file}",
+            "port": 0,
+        }
+        return _settings(json.dumps({**given, **self.plan.settings, **changed}))
+
+    def rows(self, sql: str, *values: object) -> list[dict[str, Any]]:
+        """Read the database from outside."""
+        with contextlib.closing(sqlite3.connect(self.file)) as db:
+            db.row_factory = sqlite3.Row
+            return [dict(row) for row in db.execute(sql, values)]
+
+    # What Cellcast and Slack do
+
+    def called(self, number: str, replica: Replica) -> Call:
+        """Record a call: it must belong to a confirmed request whose start is stored, and be its first."""
+        found = self.rows("SELECT * FROM requests WHERE active_number_id = ?", number)
+        if not found or found[0]["status"] != "confirmed" or found[0]["call_started_at"] is None:
+            self.violate(f"{replica} called Cellcast for {number} without a stored confirmation and start")
+            return Call(self.loop.seconds, "", 0, replica, replica.life)
+        call = Call(self.loop.seconds, found[0]["id"], found[0]["attempt"], replica, replica.life)
+        if any((c.request, c.attempt) == (call.request, call.attempt) for c in self.calls):
+            self.violate(f"{replica} made a second call for attempt {call.attempt} of {call.request}")
+        self.calls.append(call)
+        self.note(replica, f"calls Cellcast for {call.request[:6]}, attempt {call.attempt}")
+        self._justify(call, found[0])
+        return call
+
+    def _justify(self, call: Call, row: dict[str, Any]) -> None:
+        """Look for the click behind a call: a permitted person's, on a card that said just this, before its deadline."""
+        value = f"{call.request}:{call.attempt - 1}"
+        for click in self.clicks:
+            if click.value != value or not click.confirms or "nothing will be sent" in click.said:
+                continue
+            deadline = _deadline_of(click.said)
+            for now, settings in click.handled:
+                second = not settings.require_second_person or click.user != row["requested_by"]
+                permitted = "*" in settings.allowed_users or click.user in settings.allowed_users
+                if second and permitted and deadline is not None and now <= deadline + 1:
+                    return
+        self.violate(f"nobody's click allowed the call for {row['id']}, attempt {row['attempt']}")
+
+    def apply(self, replica: Replica, method: str, url: str, body: dict[str, Any]) -> _Answer:
+        """Do what a request to Slack says."""
+        text = str(body.get("text", ""))
+        if method == "auth.test":
+            return _Answer(200, json.dumps({"ok": True, "team_id": TEAM, "user_id": "U0BOT", "team": "Home"}))
+        if method == "chat.postMessage":
+            ts = self._show(body["channel"], body)
+            self.note(replica, f"posts {ts}: {_short(text)}")
+            return _Answer(200, json.dumps({"ok": True, "ts": ts}))
+        if method == "chat.update":
+            shown = self.cards[body["channel"], body["ts"]]
+            if shown.deleted:
+                return _Answer(200, '{"ok": false, "error": "message_not_found"}')
+            shown.versions.append(body)
+            self.note(replica, f"updates {shown.ts}: {_short(text)}")
+            return _Answer(200, json.dumps({"ok": True, "ts": shown.ts}))
+        if method == "chat.getPermalink":
+            return _Answer(200, json.dumps({"ok": True, "permalink": "https://slack.com/x"}))
+        if method == "response_url":
+            return self._respond(replica, url, body)
+        return _Answer(200, '{"ok": true}')
+
+    def _respond(self, replica: Replica, url: str, body: dict[str, Any]) -> _Answer:
+        ts, click, uses = self.urls[url]
+        if uses >= 5:
+            return _Answer(404, "used_url")
+        self.urls[url] = ts, click, uses + 1
+        text = str(body.get("text", ""))
+        if body.get("replace_original") and ts is not None:
+            if self.cards[CHANNEL, ts].deleted:
+                return _Answer(404, "message_not_found")
+            self.cards[CHANNEL, ts].versions.append(body)
+            self.note(replica, f"replaces {ts}: {_short(text)}")
+        elif body.get("response_type") == "in_channel":
+            self.note(replica, f"posts {self._show(CHANNEL, body)} by response_url: {_short(text)}")
+        else:
+            self.replies.append((url, text))
+            if click is not None:
+                click.replies.append(text)
+            self.note(replica, f"says privately: {_short(text)}")
+        return _Answer(200, "ok")
+
+    def _show(self, channel: str, body: dict[str, Any]) -> str:
+        ts = f"{next(self._count)}.000000"
+        self.cards[channel, ts] = Shown(channel, ts, [body])
+        return ts
+
+    # What people do
+
+    def happen(self, event: Event) -> None:
+        """Let an event of the plan happen."""
+        details = event.details
+        if event.what == "request":
+            self._request(**details)
+        elif event.what == "click":
+            self._click(**details)
+        elif event.what in ("slack", "cellcast"):
+            self.note(event.what, f"{details['kind']} for {details['seconds']} s")
+            faults: Faults = getattr(self, event.what)
+            faults.begin(self.loop.seconds + details["seconds"], details["kind"])
+        else:
+            self._befall(self.replicas[details["replica"]], event.what, details)
+
+    def _befall(self, replica: Replica, what: str, details: dict[str, Any]) -> None:
+        if what == "database":
+            self.note(replica, f"its database: {details['kind']} for {details['seconds']} s")
+            replica.database.begin(self.loop.seconds + details["seconds"], details["kind"])
+        elif what == "kill":
+            replica.kill()
+        elif what == "kill at a step":
+            replica.dies_in = details["steps"]
+        elif what == "stop":
+            self.loop.create_task(replica.stop())
+        elif what == "start":
+            replica.start(details["settings"])
+        elif what == "clock":
+            self.note(replica, f"its clock is set by {details['seconds']:+.0f} s")
+            replica.clock.ahead += details["seconds"]
+
+    def _url(self, ts: str | None = None, click: Click | None = None) -> str:
+        url = f"{WEBHOOK}{next(self._count)}"
+        self.urls[url] = ts, click, 0
+        return url
+
+    def _request(self, user: str, number: str) -> None:
+        self.note(user, f"requests {number[-2:]}")
+        self.asked.append((f"because r{next(self._count):04d}", self._url()))
+        reason, url = self.asked[-1]
+        body = {
+            "command": "/unsubscribe-number",
+            "text": f"{number} {reason}",
+            "user_id": user,
+            "team_id": TEAM,
+            "channel_id": CHANNEL,
+            "response_url": url,
+            "trigger_id": "1",
+        }
+        self._deliver(body, None)
+
+    def _click(self, user: str, button: str, card: float, old: bool, again_after: float | None = None) -> None:
+        cards = [
+            shown
+            for shown in self.cards.values()
+            if not shown.deleted and any(_buttons(version) for version in shown.versions)
+        ]
+        if not cards:
+            return
+        shown = cards[-1 - int(card * len(cards))]
+        with_buttons = [version for version in shown.versions if _buttons(version)]
+        version = with_buttons[0] if old else shown.versions[-1]
+        wanted = ("keep_number",) if button == "keep" else ("unsubscribe_number", "try_again")
+        found = next((b for b in _buttons(version) if b["action_id"] in wanted), None)
+        if found is None:
+            return
+        click = Click(self.loop.seconds, user, found["value"], button != "keep", str(version["text"]))
+        self.clicks.append(click)
+        self.note(user, f"clicks {found['action_id']} on {shown.ts} ({found['value'][:6]}{found['value'][32:]})")
+        body = {
+            "type": "block_actions",
+            "user": {"id": user, "team_id": TEAM},
+            "channel": {"id": shown.channel},
+            "container": {"type": "message", "message_ts": shown.ts, "channel_id": shown.channel},
+            "actions": [{"type": "button", "action_id": found["action_id"], "value": found["value"]}],
+            "response_url": self._url(shown.ts, click),
+            "trigger_id": "1",
+        }
+        self._deliver(body, click)
+        if again_after is not None:
+            self.loop.call_later(again_after, self._deliver, body, click)
+
+    def _deliver(self, body: dict[str, Any], click: Click | None) -> None:
+        """Send a request to one of the replicas; without one Slack shows the person an error."""
+        ready = [replica for replica in self.replicas if replica.started]
+        if not ready:
+            self.note("Slack", "nobody answers")
+            return
+        replica = self.people.choice(ready)
+        assert replica.bot is not None
+        if click is not None:
+            click.handled.append((replica.clock.now(), replica.bot.settings))
+        replica.spawn(self._answer(replica, replica.bot, body))
+
+    async def _answer(self, replica: Replica, bot: Bot, body: dict[str, Any]) -> None:
+        began = self.loop.seconds
+
+        async def send(answer: BoltResponse) -> None:
+            if not replica.step("ack"):
+                await asyncio.Event().wait()
+            if (late := self.loop.seconds - began) > 3:
+                self.violate(f"an ack came after {late:.1f} s")
+            if answer.status != 200:
+                self.violate(f"an ack had status {answer.status}")
+
+        await bot.receive(body, send)
+
+
+@functools.cache
+def _settings(given: str) -> Settings:
+    return Settings(_env_file=None, **json.loads(given))
+
+
+def _buttons(version: dict[str, Any]) -> list[dict[str, Any]]:
+    return [
+        element for block in version.get("blocks", []) if block["type"] == "actions" for element in block["elements"]
+    ]
+
+
+def _deadline_of(text: str) -> float | None:
+    """Return the deadline that a card names."""
+    for line in text.splitlines():
+        if "can be confirmed until" in line or "click Try Again until" in line:
+            return float(line.split("until <!date^")[1].split("^")[0])
+    return None
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 150 else text[:150] + " …"

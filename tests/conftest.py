@@ -56,7 +56,7 @@ def pytest_configure() -> None:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(own))
 
 
-FOLDERS = ("unit", "integration", "faults", "e2e")
+FOLDERS = ("unit", "integration", "faults", "simulation", "e2e")
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:

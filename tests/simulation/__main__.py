@@ -19,6 +19,7 @@ from tests.simulation import plan
 from tests.simulation.run import Result, simulation
 from tests.simulation.shrink import shrink
 
+SEEDS = 2000  # what CI plays
 CHUNK = 20  # seeds that a process plays before it reports
 
 
@@ -99,7 +100,7 @@ def explain(seed: int) -> str:
 def main() -> int:
     """Return 0 if no promise was broken, else 1."""
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
-    parser.add_argument("--seeds", type=int, default=2000, help="how many seeds to play (default 2000)")
+    parser.add_argument("--seeds", type=int, default=SEEDS, help=f"how many seeds to play (default {SEEDS})")
     parser.add_argument("--first", type=int, default=0, help="the first of them (default 0)")
     parser.add_argument("--seed", type=int, help="replay this seed, with its trace")
     parser.add_argument("--only", help="only these events of it, by their positions")

@@ -71,11 +71,13 @@ BUGS = [
         (
             EXECUTOR,
             "            settled = await self._record_outcome(request, result)\n",
-            ("            from bot.views.blocks import private\n"
-            "            from bot.views.outcomes import OUTCOME_TEXT\n"
-            "            said = result.message or OUTCOME_TEXT[result.code].what\n"
-            "            await self.notifier.slack.post(request.channel, private(f'{said} {request.reason}'))\n"
-            "            settled = await self._record_outcome(request, result)\n"),
+            (
+                "            from bot.views.blocks import private\n"
+                "            from bot.views.outcomes import OUTCOME_TEXT\n"
+                "            said = result.message or OUTCOME_TEXT[result.code].what\n"
+                "            await self.notifier.slack.post(request.channel, private(f'{said} {request.reason}'))\n"
+                "            settled = await self._record_outcome(request, result)\n"
+            ),
         ),
     ),
     bug(
@@ -90,12 +92,16 @@ BUGS = [
         "a request takes over the id of one whose card was lost",
         (
             TRANSITIONS,
-            ('        _settle(db, statements.REPLACE, {"request": lost.id}, CallResult(OutcomeCode.REPLACED), new.now, '
-            "claim=False)\n"),
-            ("        values = {'requested_by': new.requested_by, 'dry_run': new.dry_run, 'reason': new.reason,\n"
-            "                  'expires_at': new.now + new.within, 'posting_lease_until': new.now + LEASE}\n"
-            "        db.execute(statements._update, {'request': lost.id} | values)\n"
-            "        return queries.require(db, lost.id), True\n"),
+            (
+                '        _settle(db, statements.REPLACE, {"request": lost.id}, CallResult(OutcomeCode.REPLACED), new.now, '
+                "claim=False)\n"
+            ),
+            (
+                "        values = {'requested_by': new.requested_by, 'dry_run': new.dry_run, 'reason': new.reason,\n"
+                "                  'expires_at': new.now + new.within, 'posting_lease_until': new.now + LEASE}\n"
+                "        db.execute(statements._update, {'request': lost.id} | values)\n"
+                "        return queries.require(db, lost.id), True\n"
+            ),
         ),
     ),
     bug(

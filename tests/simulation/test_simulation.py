@@ -1,0 +1,86 @@
+"""The simulation itself: a seed is one exact run, a failure shrinks, and the bugs on purpose still fit the code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Record
+from tests.simulation import plan, plants
+from tests.simulation.__main__ import SEEDS, play_seeds
+from tests.simulation.plan import Plan
+from tests.simulation.run import Result, simulation
+from tests.simulation.shrink import shrink
+
+
+@pytest.fixture
+def play() -> Iterator[Callable[[Plan], Result]]:
+    """A way to play plans."""
+    with simulation() as found:
+        yield found
+
+
+def test_seeds_of_every_run(reliability: Record) -> None:
+    """The first seeds break no promise; CI plays many more of them."""
+    total = play_seeds(range(40))
+    assert total.failed == ()
+    assert total.calls > 20
+    plans = [plan.make(seed) for seed in range(SEEDS)]
+    counts = {
+        what: sum(event.what in kinds for found in plans for event in found.events) for what, kinds in KINDS.items()
+    }
+    hours = SEEDS * plan.FAULTS_END / 3600
+    reliability(
+        "Simulation",
+        f"{SEEDS:,} seeds, over {hours:.0f} hours of virtual time: {counts['requests']:,} requests, "
+        f"{counts['clicks']:,} clicks, {counts['ends']:,} kills and stops, {counts['faults']:,} times of Slack's, "
+        f"Cellcast's or the database's faults, {counts['clocks']:,} set clocks",
+        calls="at most one for each confirmation",
+        told="what happened, and nothing false: no violation",
+    )
+
+
+KINDS = {
+    "requests": {"request"},
+    "clicks": {"click"},
+    "ends": {"kill", "kill at a step", "stop"},
+    "faults": {"slack", "cellcast", "database"},
+    "clocks": {"clock"},
+}
+
+
+def test_seed_is_one_exact_run(play: Callable[[Plan], Result]) -> None:
+    """The same seed has the same trace, line by line; another one has another."""
+    found = [play(plan.make(seed)).trace for seed in (11, 11, 12)]
+    assert found[0] == found[1] != found[2]
+
+
+def test_failure_shrinks() -> None:
+    """What is not needed for a failure is left out: here it takes the click and the kill."""
+    whole = plan.make(3)
+    events = [
+        plan.Event(float(i), what) for i, what in enumerate(["request", "click", "slack", "kill", "click", "stop"])
+    ]
+
+    def play(found: Plan) -> Result:
+        kinds = {event.what for event in found.events}
+        return Result(["broken"] if {"click", "kill"} <= kinds else [], [], 0.0, 0, 0, 0)
+
+    kept, result = shrink(play, replace(whole, events=events))
+    assert [events[i].what for i in kept] in (["kill", "click"], ["click", "kill"])
+    assert result.violations == ["broken"]
+
+
+@pytest.mark.parametrize("bug", plants.BUGS, ids=lambda bug: bug.name)
+def test_bug_fits_the_code(bug: plants.Bug, tmp_path: Path) -> None:
+    """Each bug on purpose still changes the code of today; CI plays until each is found."""
+    for file, _, _ in bug.edits:
+        target = tmp_path / file
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text((plants.ROOT / file).read_text(encoding="utf-8"), encoding="utf-8")
+    plants.apply(bug, tmp_path)
+    for file in {file for file, _, _ in bug.edits}:
+        compile((tmp_path / file).read_text(encoding="utf-8"), file, "exec")

@@ -93,14 +93,12 @@ class SimulatedThreads(Threads):
     def submit(self, work: Callable[[], None]) -> None:
         """Run a job after those before it."""
         loop, faults = self._world.loop, self._replica.database
-        delay = faults.chance.uniform(0.0005, 0.004)
-        if (fault := faults.draw(loop.seconds)) == "slow":
-            delay = faults.chance.uniform(0.05, 2.5)
-        elif fault == "locked":
-            delay = 1.5
-        elif fault == "away":
-            delay = faults.remaining(loop.seconds)
-        self._free_at = max(loop.seconds, self._free_at) + delay
+        fault = faults.draw(loop.seconds)
+        takes = {"slow": faults.chance.uniform(0.05, 2.5), "locked": 1.5}.get(
+            fault, faults.chance.uniform(0.0005, 0.004)
+        )
+        begins = loop.seconds + (faults.remaining(loop.seconds) if fault == "away" else 0)
+        self._free_at = max(begins, self._free_at) + takes
         loop.call_at(self._free_at, self._do, work, fault)
 
     def close(self) -> None:

@@ -205,6 +205,7 @@ class World:
         self.calm = 0  # for how many looks no database had a fault
         self.doubts: Counter[str] = Counter()  # how often Slack may have done what it did not confirm, by the text
         self.cards: dict[tuple[str, str], Shown] = {}
+        self.stopping: set[asyncio.Task[None]] = set()
         self.asked: list[tuple[str, str]] = []  # the reason of each command, and its response_url
         self.replies: list[tuple[str, str]] = []  # private ones, each with its response_url
         self.calls: list[Call] = []
@@ -247,9 +248,16 @@ class World:
     # What Cellcast and Slack do
 
     def called(self, number: str, replica: Replica) -> Call:
-        """Record a call: it must belong to a confirmed request whose start is stored, and be its first."""
-        found = self.rows("SELECT * FROM requests WHERE active_number_id = ?", number)
-        if not found or found[0]["status"] != "confirmed" or found[0]["call_started_at"] is None:
+        """Record a call: it must belong to a confirmed request whose start is stored, and be its first.
+
+        A replica whose clock is ahead may have settled it as interrupted meanwhile.
+        """
+        found = self.rows(
+            "SELECT r.*, o.code FROM requests r LEFT JOIN outcomes o ON o.request_id = r.id AND o.attempt = r.attempt "
+            "WHERE active_number_id = ? AND call_started_at IS NOT NULL",
+            number,
+        )
+        if not found or (found[0]["status"] != "confirmed" and found[0]["code"] != "interrupted"):
             self.violate(f"{replica} called Cellcast for {number} without a stored confirmation and start")
             return Call(self.loop.seconds, "", 0, replica, replica.life)
         call = Call(self.loop.seconds, found[0]["id"], found[0]["attempt"], replica, replica.life)
@@ -346,7 +354,8 @@ class World:
         elif what == "kill at a step":
             replica.dies_in = details["steps"]
         elif what == "stop":
-            self.loop.create_task(replica.stop())
+            stopping = self.loop.create_task(replica.stop())
+            self.stopping.add(stopping)  # asyncio itself keeps only weak references
         elif what == "start":
             replica.start(details["settings"])
         elif what == "clock":

@@ -168,6 +168,12 @@ def test_no_number_is_guessed(text: str, says: str) -> None:
     assert "Please say which" in line or "Example: `/unsubscribe-number +61 480 000 000`" in line
 
 
+def test_long_reason_is_not_searched_for_numbers() -> None:
+    """The length of a reason is checked first: looking for phone numbers in 4,000 characters takes long."""
+    with pytest.raises(InvalidCommandError, match="The reason is too long: it has 3899 characters"):
+        parse_target(f"{NUMBER} " + "+61480000001 " * 300, LIST)
+
+
 def test_example_of_a_list_without_phone_numbers() -> None:
     """The example quotes the label if the first number of the list has no phone number."""
     with pytest.raises(InvalidCommandError, match='Example: `/unsubscribe-number "A"`'):

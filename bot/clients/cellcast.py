@@ -136,8 +136,9 @@ class _Sending:
     def __init__(self) -> None:
         self.began = False
 
-    async def trace(self, event: str, _info: dict[str, Any]) -> None:
-        if event.endswith("send_request_headers.started"):
+    async def trace(self, event: str, info: dict[str, Any]) -> None:
+        # A proxy gets a CONNECT first, which asks it for a way to Cellcast: if it refuses, Cellcast got nothing.
+        if event.endswith("send_request_headers.started") and info["request"].method != b"CONNECT":
             self.began = True
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import httpx
@@ -149,6 +150,29 @@ async def test_cellcast_is_not_there(start: Start, workspace: Workspace, seconds
     async with start(cellcast_base_url="http://127.0.0.1:9", cellcast_timeout_seconds=seconds) as bot:
         card = await confirmed(bot, workspace)
     assert "Not unsubscribed" in card.text
+    assert "could not connect to Cellcast. Nothing was sent." in card.text
+    assert "Try Again" in card.buttons
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+async def test_proxy_that_refuses_the_way_to_cellcast(
+    start: Start, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If a proxy refuses its CONNECT, nothing was sent to Cellcast, and that is what the card says."""
+    asked: list[bytes] = []
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.readline())
+        writer.write(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    proxy = await asyncio.start_server(refuse, "127.0.0.1", 0)
+    monkeypatch.setenv("ALL_PROXY", f"http://127.0.0.1:{proxy.sockets[0].getsockname()[1]}")
+    async with start(cellcast_base_url="https://api.cellcast.example") as bot:
+        card = await confirmed(bot, workspace)
+    proxy.close()
+    assert set(asked) == {b"CONNECT api.cellcast.example:443 HTTP/1.1\r\n"}
     assert "could not connect to Cellcast. Nothing was sent." in card.text
     assert "Try Again" in card.buttons
 

@@ -145,7 +145,11 @@ def _cards() -> Iterator[Row]:
 
 def _toasts() -> Iterator[Row]:
     for name, request, outcome in outcomes():
-        yield Row("New messages", f"outcome: {name}", "the channel", outcome_views.toast(request, outcome))
+        yield Row("New messages", f"outcome: {name}", "the channel", outcome_views.toast(request, outcome, now=NOON))
+    late = ended(OutcomeCode.TIMEOUT)
+    assert late.outcome is not None
+    when = "outcome: timeout, and the deadline to try again has passed"
+    yield Row("New messages", when, "the channel", outcome_views.toast(late, late.outcome, now=LATER))
 
 
 def _private() -> Iterator[Row]:

@@ -29,6 +29,9 @@ CALL_TIMEOUT = 5.0
 # has been exceeded") after a frame of 20,480 bytes or more, and the ack in it is lost. Slack doesn't document that:
 # https://github.com/slack-go/slack/issues/1196 and https://github.com/revelrylabs/slax/pull/614 report it.
 FRAME_LIMIT = 18_000
+# The longest wait, in seconds, that the bot accepts from a Retry-After: Slack's limits count calls within a minute
+# (https://docs.slack.dev/apis/web-api/rate-limits), and an outcome must not wait a day for one odd header.
+MAX_RETRY_AFTER = 900.0
 # Errors that say nothing of the message itself: it can be taken later, or once an administrator has fixed the app.
 TRANSIENT_ERRORS = frozenset(
     {
@@ -254,7 +257,9 @@ def _rate_limited(headers: Any) -> SlackUnavailableError:
     """Return when to try again (https://docs.slack.dev/apis/web-api/rate-limits): after a second if Slack says none."""
     value = str(headers.get("Retry-After", ""))
     seconds = float(value) if value.isascii() and value.isdigit() else 1.0
-    return SlackUnavailableError("ratelimited", sent=False, retry_after=seconds, code="ratelimited")
+    return SlackUnavailableError(
+        "ratelimited", sent=False, retry_after=min(seconds, MAX_RETRY_AFTER), code="ratelimited"
+    )
 
 
 def _failure_in_body(body: str) -> SlackError | None:

@@ -145,7 +145,7 @@ class Notifier:
     async def _post_outcome(self, outcome: Outcome, request: Request | None) -> None:
         """Post the message of an outcome: in the channel, by response_url, or to the person who decided."""
         request = request or await self.ledger.require(outcome.request_id)
-        message = outcomes.toast(request, outcome, self.rules().account)
+        message = outcomes.toast(request, outcome, now=self.now(), account=self.rules().account)
         url, person = request.response_url, outcome.decided_by or request.requested_by
         ways: list[Callable[[], Awaitable[object]]] = [lambda: self.slack.post(request.channel, message)]
         if url is not None:

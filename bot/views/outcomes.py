@@ -156,13 +156,16 @@ def decision(outcome: Outcome) -> str:
     return f"{verb} by {person(outcome.decided_by)} ({moment(outcome.decided_at or 0)}{attempt})."
 
 
-def toast(request: Request, outcome: Outcome, account: str = "") -> Message:
-    """Return the new message in the channel about an outcome, with Cellcast's own message word for word."""
+def toast(request: Request, outcome: Outcome, *, now: float, account: str = "") -> Message:
+    """Return the new message in the channel about an outcome, with Cellcast's own message word for word.
+
+    `now` is the time of the message in seconds since the epoch: after the deadline it does not mention Try Again.
+    """
     about = [CORRECTION if outcome.correction else "", decision(outcome), *reason(request)]
     if outcome.code is OutcomeCode.SUCCEEDED:
         said = outcome.message or "Cellcast reported success, without a message."
         return message([plain(said), context(" ".join(filter(None, [f"{begin(number(request))}.", *about])))])
-    can_try = request.expires_at is not None and request.attempt == outcome.attempt
+    can_try = request.expires_at is not None and request.expires_at > now and request.attempt == outcome.attempt
     what = explanation(request, outcome, can_try=can_try, account=account)
     blocks = [section(f"{headline(request, outcome)}\n{what}")]
     if outcome.message:

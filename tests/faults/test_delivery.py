@@ -10,7 +10,7 @@ from bot.app import Bot
 from bot.domain.status import OutcomeCode
 from bot.service.notifier import backoff
 from bot.views import blocks
-from sandbox.fake_cellcast import SUCCESS, Cellcast
+from sandbox.fake_cellcast import SUCCESS, Answer, Cellcast
 from sandbox.fake_slack import Channel, Workspace
 from tests.conftest import (
     ANA,
@@ -97,6 +97,36 @@ async def test_retry_after_is_obeyed(bot: Bot, workspace: Workspace, clock: Test
     for wait, there in ((25, 0), (6, 1)):
         await advance(bot, clock, wait)
         assert len(toasts(workspace)) == there
+
+
+async def test_longest_retry_after(bot: Bot, workspace: Workspace, clock: TestClock) -> None:
+    """A Retry-After of a day delays an outcome by 15 minutes at most."""
+    card = await ask(workspace)
+    await settled(bot)
+    workspace.retry_after = 86_400
+    workspace.faults["chat.postMessage"].append("429")
+    await workspace.click(BEN, card, "Unsubscribe Number")
+    await settled(bot)
+    for wait, there in ((890, 0), (11, 1)):
+        await advance(bot, clock, wait)
+        assert len(toasts(workspace)) == there
+
+
+async def test_toast_after_the_offer_has_ended(
+    bot: Bot, workspace: Workspace, cellcast: Cellcast, clock: TestClock
+) -> None:
+    """A toast that is written after the offer to try again has ended says to request the number again."""
+    cellcast.next.append(Answer(fault="drop"))
+    card = await ask(workspace)
+    await settled(bot)
+    workspace.faults["chat.postMessage"].append("500")
+    await workspace.click(BEN, card, "Unsubscribe Number")
+    await settled(bot)
+    clock.advance(898)
+    await bot.scheduler.sweep()  # it claims the outcome, and the offer still holds
+    clock.advance(3)
+    await settled(bot)
+    assert "If it is, request it again with" in public(workspace)[-1].text
 
 
 async def test_card_that_could_not_be_closed_is_closed_later(bot: Bot, workspace: Workspace, clock: TestClock) -> None:

@@ -19,7 +19,7 @@ from bot.views.cards import Rules
 from bot.views.text import MAX_NAMES, escape, name
 from handlers.commands import HISTORY
 from sandbox import block_kit
-from tests.messages import CONFIRMED, LATER, NUMBER, REQUEST, Row, ended, rows, said_by
+from tests.messages import CONFIRMED, LATER, NOON, NUMBER, REQUEST, Row, ended, rows, said_by
 
 ROWS = [pytest.param(row, id=f"{row.part}: {row.when}") for row in rows()]
 JARGON = re.compile(r"\b(HTTP|JSON|payload|traceback)\b", re.IGNORECASE)
@@ -124,7 +124,7 @@ def everything() -> list[Message]:
     cases = [row.message for row in rows() if row.part != "The App Home"]
     cases += [cards.card(request, rules) for request in [*waiting, *(r for r, _ in longest())]]
     cases += [cards.card(replace(CONFIRMED, **LONGEST, decided_by=LONG_ID), rules)]
-    cases += [outcomes.toast(request, outcome) for request, outcome in longest()]
+    cases += [outcomes.toast(request, outcome, now=NOON) for request, outcome in longest()]
     cases += [replies.stale_click(request) for request, _ in longest()]
     cases += [replies.pointer(waiting[0], "https://" + "x" * 200), replies.card_not_posted(waiting[0], known=False)]
     cases += [replies.history([request for request, _ in longest()][:HISTORY])]

@@ -14,7 +14,7 @@ from bot.domain.status import OutcomeCode, Status
 from bot.views import blocks, cards, outcomes, replies, text
 from bot.views.blocks import Block
 from bot.views.cards import Rules
-from tests.messages import CONFIRMED, LATER, REQUEST, ended
+from tests.messages import CONFIRMED, LATER, NOON, REQUEST, ended
 
 VIEWS = Path(blocks.__file__).parent
 
@@ -120,7 +120,10 @@ def test_next_step(code: OutcomeCode, changes: dict[str, Any], can_try: bool, st
 def test_not_found_names_a_known_account() -> None:
     """A number can belong to another account, so people read which one the bot uses."""
     found, outcome = settled(OutcomeCode.NOT_FOUND)
-    for message in (cards.card(found, Rules(account="A & B")), outcomes.toast(found, outcome, account="A & B")):
+    for message in (
+        cards.card(found, Rules(account="A & B")),
+        outcomes.toast(found, outcome, now=NOON, account="A & B"),
+    ):
         assert "belongs to the Cellcast account A &amp; B, which the bot uses" in message.text
 
 
@@ -150,7 +153,7 @@ def test_after_an_unknown_attempt(code: OutcomeCode, attempt: int, headline: str
 )
 def test_toast_begins_with_cellcasts_words(code: OutcomeCode, message: str, first: str) -> None:
     """The toast of a success begins with Cellcast's own words."""
-    assert outcomes.toast(*settled(code, message=message)).text.split("\n")[0] == first
+    assert outcomes.toast(*settled(code, message=message), now=NOON).text.split("\n")[0] == first
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 from typing import TextIO
+from urllib.parse import quote
 
 import structlog
 from pydantic import SecretStr
@@ -14,20 +16,42 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 from bot.settings import Settings
 
 MASK = "[secret]"
+# A shorter password of the database can be a plain word of the log, such as "bot".
+SHORT_PASSWORD = 8
 
 
 class MaskSecrets:
-    """Replace each of the bot's secrets anywhere in a log line, including tracebacks."""
+    """Replace each of the bot's secrets anywhere in a log line, including tracebacks, also if it is escaped.
 
-    def __init__(self, secrets: list[str]) -> None:
-        self._secrets = sorted(secrets, key=len, reverse=True)
+    A short password of the database is masked only in a URL (`:bot@`) and in a connection string (`password=bot`).
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        password = database_password(settings)
+        found = {form: MASK for secret in tokens(settings) for form in _forms(secret)}
+        if len(password) >= SHORT_PASSWORD:
+            found |= dict.fromkeys(_forms(password), MASK)
+        elif password:
+            found |= {f":{form}@": f":{MASK}@" for form in _forms(password)}
+            found |= {f"password={form}": f"password={MASK}" for form in _forms(password)}
+        # The longest first: a secret can be part of another.
+        self._masks = sorted(found.items(), key=lambda item: len(item[0]), reverse=True)
 
     def __call__(self, _logger: WrappedLogger, _method: str, rendered: EventDict) -> str:
         """Mask the rendered line, so that no secret can hide in a nested value."""
         line = str(rendered)
-        for secret in self._secrets:
-            line = line.replace(secret, MASK)
+        for secret, mask in self._masks:
+            line = line.replace(secret, mask)
         return line
+
+
+def _forms(secret: str) -> set[str]:
+    """Return a secret as it can appear in a line: plain, in a URL, and escaped up to three times as JSON or by repr."""
+    found = {secret, quote(secret, safe=""), quote(secret, safe=" +")}  # the last is SQLAlchemy's
+    for _ in range(3):
+        # repr escapes ' only if the whole string has both sorts of quotation marks.
+        found |= {escaped for f in found for escaped in (json.dumps(f)[1:-1], repr(f)[1:-1], repr(f + "'\"")[1:-4])}
+    return found
 
 
 def configure(settings: Settings, stream: TextIO = sys.stderr) -> None:
@@ -45,7 +69,7 @@ def configure(settings: Settings, stream: TextIO = sys.stderr) -> None:
         if as_text
         else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     )
-    mask = MaskSecrets(secrets(settings))
+    mask = MaskSecrets(settings)
     formatter = structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=shared,
         processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *render, mask],
@@ -68,13 +92,17 @@ def configure(settings: Settings, stream: TextIO = sys.stderr) -> None:
     )
 
 
-def secrets(settings: Settings) -> list[str]:
-    """Return every secret in the settings, including the password of the database."""
+def tokens(settings: Settings) -> list[str]:
+    """Return the tokens and keys in the settings."""
     found: list[SecretStr | None] = [
         settings.slack_bot_token,
         settings.slack_app_token,
         settings.slack_signing_secret,
         settings.cellcast_api_key,
     ]
-    password = make_url(settings.database_url).password
-    return [s.get_secret_value() for s in found if s is not None] + ([str(password)] if password else [])
+    return [s.get_secret_value() for s in found if s is not None]
+
+
+def database_password(settings: Settings) -> str:
+    """Return the password in DATABASE_URL; empty if it has none."""
+    return str(make_url(settings.database_url).password or "")

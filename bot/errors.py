@@ -5,6 +5,7 @@ BotError
 ├── StartError                  the bot cannot start (an invalid token, a port in use); exit code 1
 ├── BotStoppedError             the running bot gave up (a crashed scheduler, a socket that stays down); exit code 1
 ├── LedgerError                 the ledger cannot be read or written now
+│   ├── LedgerDataError         it cannot store a text, now or later
 │   └── NewerLedgerError        a newer bot has written the ledger
 ├── RequestDeniedError          this person lacks permission, or it is no longer possible; nothing was done
 ├── InvalidCommandError         the text of a command is invalid; nothing was done
@@ -49,6 +50,17 @@ class LedgerError(BotError):
         "moment.",
     ) -> None:
         super().__init__(sentence)
+
+
+class LedgerDataError(LedgerError):
+    """The database cannot store a text, for example because its encoding lacks a character. Nothing was changed."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The database cannot store a character of the reason or of the number's label. Nothing was done. Please "
+            "leave out emoji and other special characters, or ask an administrator to use a database with the encoding "
+            "UTF8."
+        )
 
 
 class NewerLedgerError(LedgerError):

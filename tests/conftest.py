@@ -171,6 +171,21 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 
 
 @pytest.fixture
+def encoded_database(request: pytest.FixtureRequest, postgres: str) -> Iterator[str]:
+    """An empty PostgreSQL database whose encoding is the test's parameter."""
+    name = f"test_{os.getpid()}_{next(SCHEMAS)}"
+    engine = sa.create_engine(postgres, isolation_level="AUTOCOMMIT")
+    with engine.connect() as db:
+        db.execute(
+            sa.text(f"CREATE DATABASE {name} ENCODING '{request.param}' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0")
+        )
+    yield make_url(postgres).set(database=name).render_as_string(hide_password=False)
+    with engine.connect() as db:
+        db.execute(sa.text(f"DROP DATABASE {name} WITH (FORCE)"))
+    engine.dispose()
+
+
+@pytest.fixture
 def environment(workspace: Workspace, cellcast: Cellcast, database: str) -> dict[str, str]:
     """The settings of the bot under test, as its environment would hold them."""
     return {

@@ -13,8 +13,8 @@ from bot.domain.access import AccessPolicy, Denial
 from bot.domain.commands import parse_target
 from bot.domain.models import Message, Outcome, Request
 from bot.domain.numbers import Number, NumberList
-from bot.domain.status import OutcomeCode, Status
-from bot.errors import BotError, LedgerError
+from bot.domain.status import CallResult, OutcomeCode, Status
+from bot.errors import BotError, LedgerDataError, LedgerError
 from bot.ledger.database import COMMIT_UNKNOWN
 from bot.service.access import policy_of
 from bot.settings import Settings
@@ -109,6 +109,9 @@ def outcomes() -> Iterator[tuple[str, Request, Outcome]]:
     for name, request in {
         "succeeded, a number without a name": ended(OutcomeCode.SUCCEEDED, unnamed),
         "succeeded, without a message": ended(OutcomeCode.SUCCEEDED, message=""),
+        "succeeded, with a message that the database cannot store": ended(
+            OutcomeCode.SUCCEEDED, message=CallResult(OutcomeCode.SUCCEEDED).without_message().message
+        ),
         "not started, after an unknown outcome": ended(
             OutcomeCode.NOT_STARTED, replace(CONFIRMED, attempt=2), after_unknown=True
         ),
@@ -238,6 +241,7 @@ def _refusals() -> Iterator[Row]:
             "the person who requested or clicked",
             LedgerError(COMMIT_UNKNOWN),
         ),
+        ("the database cannot store the reason", "the requester", LedgerDataError()),
         ("an unexpected error", "the person who requested or clicked", errors.unexpected("1a2b3c4d")),
     ]
     for when, who, error in other:

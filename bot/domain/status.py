@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 class Status(enum.StrEnum):
@@ -77,3 +77,8 @@ class CallResult:
     code: OutcomeCode
     message: str = ""
     retry_after: float | None = None
+
+    def without_message(self) -> CallResult:
+        """Return the result for a database that can't store Cellcast's message: in ASCII, and it says so."""
+        said = "Cellcast reported success, with" if self.code is OutcomeCode.SUCCEEDED else "Cellcast sent"
+        return replace(self, message=f"{said} a message that the bot's database cannot store.")

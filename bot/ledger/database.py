@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DataError, DBAPIError, SQLAlchemyError
 
-from bot.errors import LedgerError
+from bot.errors import LedgerDataError, LedgerError
 from bot.ledger.group_commit import GroupCommit, Job, Work
 from bot.ledger.threads import Threads
 
@@ -43,10 +43,13 @@ class Database:
             sa.event.listen(self.engine, "begin", _begin_sqlite)
         else:
             limits = f"-c statement_timeout={LOCK_TIMEOUT * 1000:.0f} -c lock_timeout={LOCK_TIMEOUT * 1000:.0f}"
+            # A server, a role or a URL can switch it off: then a crash of the server loses what was committed.
+            durable = "-c synchronous_commit=on"
             options_given = make_url(url).query.get("options", "")
             # A server that is gone without a word is noticed in the time of an ack.
             patience = {"connect_timeout": 2, "tcp_user_timeout": 2500, "keepalives_idle": 5, "keepalives_interval": 2}
-            arguments = patience | {"options": f"{options_given} {limits}"}
+            # The server converts texts, so that it says which it can't store; without an encoding it takes all of them.
+            arguments = patience | {"options": f"{options_given} {limits} {durable}", "client_encoding": "utf8"}
             self.engine = sa.create_engine(url, connect_args=arguments, pool_pre_ping=True, **options)
         self.jobs = GroupCommit(self._connect, start_threads(threads), group)
 
@@ -73,6 +76,8 @@ class Database:
             return await self.jobs.submit(job, timeout=timeout, first=timeout <= ACK_TIMEOUT)
         except TimeoutError as error:
             raise (LedgerError(COMMIT_UNKNOWN) if job.began else LedgerError()) from error
+        except (DataError, UnicodeEncodeError) as error:
+            raise LedgerDataError from error
         except SQLAlchemyError as error:
             lost = isinstance(error, DBAPIError) and error.connection_invalidated
             raise (LedgerError(COMMIT_UNKNOWN) if lost or job.committing else LedgerError()) from error

@@ -16,7 +16,7 @@ import structlog
 
 from bot.domain.models import Click, DueWork, NewRequest, Outcome, Request
 from bot.domain.status import CallResult
-from bot.errors import LedgerError
+from bot.errors import LedgerDataError, LedgerError
 from bot.ledger import outbox, queries, schema, transitions
 from bot.ledger.database import ACK_TIMEOUT, Database
 from bot.ledger.threads import Threads
@@ -89,7 +89,9 @@ class Ledger:
 
     async def settle(self, request: Request, result: CallResult, now: float, retry_for: float) -> Request | None:
         """Store how the call ended; return the request, its outcome claimed, or None if it had ended before."""
-        return await self.database.write(lambda db: transitions.settle(db, request, result, now, retry_for))
+        return await self._with_or_without_message(
+            result, lambda db, result: transitions.settle(db, request, result, now, retry_for)
+        )
 
     async def settle_unstarted(self, click: Click, now: float, retry_for: float) -> Request | None:
         """Settle the attempt that this click confirmed, if its call has not begun; its outcome is claimed."""
@@ -97,7 +99,17 @@ class Ledger:
 
     async def correct(self, request: Request, result: CallResult, now: float, retry_for: float) -> bool:
         """Replace "interrupted", as another replica settled the attempt, by what the call brought."""
-        return await self.database.write(lambda db: transitions.correct(db, request, result, now, retry_for))
+        return await self._with_or_without_message(
+            result, lambda db, result: transitions.correct(db, request, result, now, retry_for)
+        )
+
+    async def _with_or_without_message(self, result: CallResult, work: Callable[[sa.Connection, CallResult], T]) -> T:
+        """Store a result, without Cellcast's message if the database can't encode it: waiting would not change that."""
+        try:
+            return await self.database.write(lambda db: work(db, result))
+        except LedgerDataError as error:
+            log.error("message_not_stored", outcome=result.code, error=str(error.__cause__))
+        return await self.database.write(lambda db: work(db, result.without_message()))
 
     # Deliveries and cards
 

@@ -8,8 +8,9 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.engine import make_url
 
-from bot.errors import LedgerError
+from bot.errors import LedgerDataError, LedgerError
 from bot.ledger.database import ACK_TIMEOUT, BACKGROUND_TIMEOUT, COMMIT_UNKNOWN, Database
 
 SQLITE = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
@@ -166,3 +167,38 @@ async def test_what_an_ack_waits_for_goes_first(found: Database) -> None:
     held.let_go()
     await asyncio.gather(urgent, *patient)
     assert order == ["held", "urgent", "p0", "p1", "p2"]
+
+
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+async def test_commit_is_durable_whatever_the_server_says(database: str) -> None:
+    """A commit on PostgreSQL is on the disk before it returns, also if the URL, the role or the server says otherwise."""
+    url = make_url(database)
+    off = url.update_query_dict({"options": f"{url.query['options']} -csynchronous_commit=off"})
+    opened = Database(off.render_as_string(hide_password=False))
+    setting = await opened.read(lambda db: db.scalar(sa.text("SHOW synchronous_commit")))
+    opened.close()
+    assert setting == "on"
+
+
+@pytest.mark.parametrize("encoded_database", ["LATIN1", "SQL_ASCII"], indirect=True)
+async def test_text_that_the_encoding_lacks(encoded_database: str) -> None:
+    """A text that the database cannot encode is an error that says so; a database without an encoding takes it."""
+    opened = Database(encoded_database)
+    with opened.transaction() as db:
+        db.execute(sa.text("CREATE TABLE words (word VARCHAR(20) PRIMARY KEY)"))
+    if "SQL_ASCII" in str(await opened.read(lambda db: db.scalar(sa.text("SHOW server_encoding")))):
+        await opened.write(write("caf\u00e9 \u2713"))
+        assert words(opened) == ["caf\u00e9 \u2713"]
+    else:
+        await opened.write(write("caf\u00e9"))
+        with pytest.raises(LedgerDataError, match="cannot store a character"):
+            await opened.write(write("caf\u00e9 \u2713"))
+        assert words(opened) == ["caf\u00e9"]
+    opened.close()
+
+
+async def test_half_a_character(found: Database) -> None:
+    """A text with half a character, which no database can encode, is an error that says so."""
+    with pytest.raises(LedgerDataError, match="cannot store a character"):
+        await found.write(write("\ud83d"))
+    assert words(found) == []

@@ -17,6 +17,7 @@ from tests.conftest import (
     BEN,
     KEY,
     NUMBER,
+    NUMBERS,
     OTHER,
     SECRETS,
     Record,
@@ -142,6 +143,58 @@ async def test_toast_is_word_for_word(
     toast = public(workspace)[-1]
     assert toast.blocks[0]["text"] == {"type": "plain_text", "text": shown or message, "emoji": False}
     assert "<!" not in toast.text.split("\n")[0]
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("encoded_database", ["LATIN1"], indirect=True)
+@pytest.mark.parametrize(
+    ("answer", "headline", "said"),
+    [
+        pytest.param(
+            Answer(body=envelope("Number \u201cSupport\u201d is gone \u2713")),
+            "Unsubscribed",
+            "Cellcast reported success, with a message that the bot's database cannot store.",
+            id="success",
+        ),
+        pytest.param(
+            Answer(400, failure(400, "Too young \u2713")),
+            "Not unsubscribed",
+            "Cellcast sent a message that the bot's database cannot store.",
+            id="refusal",
+        ),
+    ],
+)
+async def test_message_that_the_database_cannot_store(
+    start: Start,
+    workspace: Workspace,
+    cellcast: Cellcast,
+    encoded_database: str,
+    answer: Answer,
+    headline: str,
+    said: str,
+) -> None:
+    """An outcome is stored and delivered without a message that the database cannot encode."""
+    cellcast.next.append(answer)
+    async with start(database_url=encoded_database) as bot:
+        card = await confirmed(bot, workspace)
+        assert headline in card.text
+        assert said in public(workspace)[-1].text
+        await confirmed(bot, workspace)
+    assert len(cellcast.calls) == 2
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("encoded_database", ["LATIN1"], indirect=True)
+async def test_reason_that_the_database_cannot_store(
+    start: Start, workspace: Workspace, cellcast: Cellcast, encoded_database: str
+) -> None:
+    """A person whose reason the database cannot encode reads which characters to leave out, and no card appears."""
+    async with start(database_url=encoded_database) as bot:
+        await workspace.command(ANA, NUMBERS, f"{NUMBER} campaign \u2713")
+        await settled(bot)
+    (line,) = private(workspace, ANA)
+    assert line.startswith("The database cannot store a character of the reason or of the number's label.")
+    assert public(workspace) == []
 
 
 @pytest.mark.parametrize("seconds", [1, 5])

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from bot.errors import NewerLedgerError
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 METADATA = sa.MetaData()
 version = sa.Table("ledger_version", METADATA, sa.Column("version", sa.Integer, primary_key=True))
 requests = sa.Table(
@@ -66,6 +66,8 @@ outcomes = sa.Table(
     sa.Index("outcomes_by_settlement", "settled_at"),
     sa.Index("outcomes_undelivered", "delivered_at", "deliver_after"),
 )
+# Empty: the health check writes a row and deletes it again in one transaction.
+write_check = sa.Table("write_check", METADATA, sa.Column("content", sa.Text, nullable=False))
 
 
 def _rename_columns(table: str, names: dict[str, str]) -> list[str]:
@@ -133,6 +135,7 @@ MIGRATIONS = {
         "CREATE INDEX outcomes_by_settlement ON outcomes (settled_at)",
         "CREATE INDEX outcomes_undelivered ON outcomes (delivered_at, deliver_after)",
     ],
+    5: ["CREATE TABLE write_check (content TEXT NOT NULL)"],
 }
 
 

@@ -26,6 +26,8 @@ log = structlog.get_logger("bot.ledger")
 
 # What must not get lost is tried again this often while the database is away: before another replica takes over.
 RETRY_EVERY = 1.0
+# What `check` writes: several pages of SQLite, because a small row can find room in a database that is full.
+CHECK_CONTENT = "x" * 20_000
 
 T = TypeVar("T")
 
@@ -55,9 +57,13 @@ class Ledger:
         await self.database.write(schema.create_or_migrate)
 
     async def check(self) -> None:
-        """Prove that the database can be written, and change nothing."""
-        statement = schema.requests.delete().where(schema.requests.c.id == "")
-        await self.database.write(lambda db: db.execute(statement), timeout=ACK_TIMEOUT)
+        """Prove that the database can store a request: write a row that needs room, and delete it again."""
+
+        def write(db: sa.Connection) -> None:
+            db.execute(schema.write_check.insert().values(content=CHECK_CONTENT))
+            db.execute(schema.write_check.delete())
+
+        await self.database.write(write, timeout=ACK_TIMEOUT)
 
     # Requests
 

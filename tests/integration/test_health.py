@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import resource
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,12 +15,26 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from bot import app
-from bot.errors import BotStoppedError
+from bot.domain.models import NewRequest
+from bot.errors import BotStoppedError, LedgerError
 from bot.ops import health
 from bot.settings import Settings
 from sandbox.fake_cellcast import ANSWERS, Cellcast
 from sandbox.fake_slack import Workspace
-from tests.conftest import ANA, APP_TOKEN, BEN, GIL, NUMBER, NUMBERS, OTHER, SECRETS, Start, TestClock, ask, settled
+from tests.conftest import (
+    ANA,
+    APP_TOKEN,
+    BEN,
+    GIL,
+    NUMBER,
+    NUMBERS,
+    OTHER,
+    SECRETS,
+    Clock,
+    Start,
+    ask,
+    settled,
+)
 from tests.process import ROOT
 
 T = TypeVar("T")
@@ -71,6 +86,42 @@ async def test_database_that_cannot_be_written(start: Start, workspace: Workspac
         assert "unsubscribe_requests_pending" not in text
         (tmp_path / "ledger.db").rmdir()
         (tmp_path / "away").rename(tmp_path / "ledger.db")
+        assert await healthz(workspace) == (200, {"ok": True})
+
+
+async def test_database_that_is_full(start: Start, workspace: Workspace, clock: TestClock) -> None:
+    """If the database has no room for another request, /healthz is 503, until there is room."""
+
+    def limit(pages: int) -> None:
+        with bot.ledger.database.transaction() as db:
+            db.exec_driver_sql(f"PRAGMA max_page_count={pages}")
+
+    async with start() as bot:
+        assert await healthz(workspace) == (200, {"ok": True})
+        limit(1)  # SQLite takes the number of pages that there are
+        with pytest.raises(LedgerError):  # which one fails depends on the room in the last page
+            for number in range(1_000):
+                new = NewRequest(f"{number:024x}", NUMBERS, ANA, clock(), within=900.0, reason="x" * 190)
+                await bot.ledger.create_request(new)
+        status, told = await healthz(workspace)
+        assert (status, told["database"]["why"]) == (503, "it cannot be written")
+        limit(1_000_000)
+        assert await healthz(workspace) == (200, {"ok": True})
+
+
+async def test_disk_that_is_full(start: Start, workspace: Workspace, tmp_path: Path) -> None:
+    """If SQLite's files cannot grow, /healthz is 503, until they can."""
+    async with start() as bot:
+        await ask(workspace)
+        await settled(bot)
+        assert await healthz(workspace) == (200, {"ok": True})
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, ((tmp_path / "ledger.db-wal").stat().st_size, limits[1]))
+        try:
+            status, told = await healthz(workspace)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        assert (status, told["database"]["why"]) == (503, "it cannot be written")
         assert await healthz(workspace) == (200, {"ok": True})
 
 

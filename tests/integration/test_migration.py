@@ -117,7 +117,7 @@ async def test_the_schema_is_that_of_a_new_database(ledger: Ledger, database: st
 
     def shape(path: Path) -> object:
         with contextlib.closing(sqlite3.connect(path)) as db:
-            tables = ("ledger_version", "requests", "outcomes")
+            tables = ("ledger_version", "requests", "outcomes", "write_check")
             columns = {t: {row[1] for row in db.execute(f"PRAGMA table_info({t})")} for t in tables}
             return columns, {row[0] for row in db.execute("SELECT name FROM sqlite_master WHERE type = 'index'")}
 

@@ -10,8 +10,9 @@ from bot.clients.cellcast import Cellcast
 from bot.clients.numbers_file import MAX_ERRORS, NumbersFile
 from bot.clients.slack import Slack
 from bot.errors import BotError, SlackError
+from bot.ledger.schema import SCHEMA_VERSION
 from bot.ledger.store import Ledger
-from bot.service.startup import identify, open_ledger, open_socket, unreachable
+from bot.service.startup import identify, open_socket, unreachable, usable
 from bot.settings import APP_PAGE, MANIFEST, Settings
 
 
@@ -19,7 +20,7 @@ async def check(settings: Settings) -> bool:
     """Prove the tokens, the key, the database and the list of numbers; return whether all of them work."""
     slack = Slack(settings.slack_bot_token.get_secret_value(), settings.slack_api_url)
     cellcast = Cellcast(settings.cellcast_base_url, settings.cellcast_api_key.get_secret_value())
-    ledger = Ledger(settings.database_url)
+    ledger = Ledger(settings.database_url, create=False)
 
     async def bot_token() -> str:
         return await prove_bot_token(slack, groups=bool(settings.allowed_groups))
@@ -40,9 +41,7 @@ async def check(settings: Settings) -> bool:
         return f"{data.get('account_name')}, SMS balance {data.get('sms_balance')}, MMS {data.get('mms_balance')}"
 
     async def database() -> str:
-        await open_ledger(ledger)
-        await ledger.check()
-        return "can be read and written"
+        return await prove_database(ledger)
 
     parts: list[tuple[str, Callable[[], Awaitable[str]]]] = [
         ("Slack bot token", bot_token),
@@ -82,6 +81,16 @@ async def prove_key(cellcast: Cellcast) -> str:
     if not fine:
         raise BotError(f"Cellcast does not accept CELLCAST_API_KEY ({words}). Set the key of your Cellcast account.")
     return words
+
+
+async def prove_database(ledger: Ledger) -> str:
+    """Return what the bot will find at its start. Raise BotError if it cannot use the database. Nothing is changed."""
+    found = await usable(ledger.rehearse_start())
+    if found is None:
+        return "not there yet: the bot creates it when it starts"
+    if found < SCHEMA_VERSION:
+        return f"can be written: the bot migrates it from schema {found} to {SCHEMA_VERSION} when it starts"
+    return "can be read and written"
 
 
 def _unreachable(error: httpx.HTTPError) -> str:

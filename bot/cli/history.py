@@ -9,7 +9,7 @@ from typing import Any
 
 from bot.domain.models import Outcome, Request
 from bot.ledger.store import Ledger
-from bot.service.startup import open_ledger
+from bot.service.startup import usable
 from bot.settings import Settings
 
 # Anyone with a response_url can write into the channel for 30 minutes; the rest is the bot's own bookkeeping.
@@ -21,9 +21,9 @@ async def history(settings: Settings, *, since: float, as_json: bool) -> None:
 
     Raise StartError or LedgerError if the database cannot be read.
     """
-    ledger = Ledger(settings.database_url)
+    ledger = Ledger(settings.database_url, create=False)
     try:
-        await open_ledger(ledger)
+        await usable(ledger.require_current())
         found = await ledger.history(since)
     finally:
         ledger.close()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -29,17 +30,29 @@ COMMIT_UNKNOWN = (
 T = TypeVar("T")
 
 
-class Database:
-    """One database, for one event loop. SQLAlchemy's errors become LedgerError; then nothing was changed."""
+class _UndoneError(Exception):
+    """Ends a transaction whose changes must not be committed."""
 
-    def __init__(self, url: str, start_threads: Callable[[int], Threads] = Threads) -> None:
+
+class Database:
+    """One database, for one event loop. SQLAlchemy's errors become LedgerError; then nothing was changed.
+
+    `file` is SQLite's file, if the URL names it as a path. Without `create` the file must exist already, because
+    SQLite creates it with the first connection.
+    """
+
+    def __init__(self, url: str, *, create: bool = True) -> None:
         is_sqlite = url.startswith("sqlite")
+        name = make_url(url).database or ""
+        self.file = Path(name) if is_sqlite and not name.startswith("file:") else None
         threads, group = SQLITE if is_sqlite else POSTGRESQL
         # An error's text goes to the log: without the parameters, which hold people's words and response_urls.
         options: dict[str, Any] = {"pool_size": threads, "pool_timeout": LOCK_TIMEOUT, "hide_parameters": True}
         if is_sqlite:
             self.engine = sa.create_engine(url, connect_args={"timeout": LOCK_TIMEOUT}, **options)
             sa.event.listen(self.engine, "connect", _prepare_sqlite)
+            if create:
+                sa.event.listen(self.engine, "connect", _use_wal)
             sa.event.listen(self.engine, "begin", _begin_sqlite)
         else:
             limits = f"-c statement_timeout={LOCK_TIMEOUT * 1000:.0f} -c lock_timeout={LOCK_TIMEOUT * 1000:.0f}"
@@ -70,6 +83,16 @@ class Database:
         """
         return await self._run(work, writes=True, timeout=timeout)
 
+    async def rehearse(self, work: Work[object]) -> None:
+        """Run a function of a connection in a transaction that is rolled back. Raise LedgerError if it would fail."""
+
+        def undone(db: sa.Connection) -> None:
+            work(db)
+            raise _UndoneError
+
+        with contextlib.suppress(_UndoneError):
+            await self.write(undone)
+
     async def _run(self, work: Work[T], *, writes: bool, timeout: float) -> T:
         job = Job(work, writes=writes)
         try:
@@ -98,8 +121,12 @@ class Database:
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:
     connection.isolation_level = None  # the driver begins nothing by itself: see _begin_sqlite
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+    for pragma in ("synchronous=FULL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}")
+
+
+def _use_wal(connection: Any, _record: object) -> None:
+    connection.execute("PRAGMA journal_mode=WAL")  # the file keeps it
 
 
 def _begin_sqlite(db: sa.Connection) -> None:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import tempfile
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import TypeVar
 
 import sqlalchemy as sa
@@ -16,7 +18,7 @@ import structlog
 
 from bot.domain.models import Click, DueWork, NewRequest, Outcome, Request
 from bot.domain.status import CallResult
-from bot.errors import LedgerDataError, LedgerError
+from bot.errors import LedgerDataError, LedgerError, StartError
 from bot.ledger import outbox, queries, schema, transitions
 from bot.ledger.database import ACK_TIMEOUT, Database
 from bot.ledger.threads import Threads
@@ -42,11 +44,22 @@ async def until_stored(write: Callable[[], Awaitable[T]]) -> T:
             await asyncio.sleep(RETRY_EVERY)
 
 
-class Ledger:
-    """Reads and writes requests and outcomes. What an ack waits for has ACK_TIMEOUT, the rest BACKGROUND_TIMEOUT."""
+def _prove_writable(folder: Path) -> None:
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise LedgerError from OSError(error.errno, error.strerror, str(folder))
 
-    def __init__(self, url: str, start_threads: Callable[[int], Threads] = Threads) -> None:
-        self.database = Database(url, start_threads)
+
+class Ledger:
+    """Reads and writes requests and outcomes. What an ack waits for has ACK_TIMEOUT, the rest BACKGROUND_TIMEOUT.
+
+    Without `create` no file is created: then call `require_current` or `rehearse_start` first, instead of `open`.
+    """
+
+    def __init__(self, url: str, *, create: bool = True) -> None:
+        self.database = Database(url, create=create)
 
     def close(self) -> None:
         """Close the threads and connections."""
@@ -55,6 +68,34 @@ class Ledger:
     async def open(self) -> None:
         """Create or migrate the tables. Raise NewerLedgerError if a newer bot wrote them."""
         await self.database.write(schema.create_or_migrate)
+
+    async def version(self) -> int | None:
+        """Return the schema version of the database, None if there is none. Raise NewerLedgerError."""
+        if self.database.file is not None and not self.database.file.exists():
+            return None
+        return await self.database.read(schema.version_of)
+
+    async def require_current(self) -> None:
+        """Raise StartError if there is no ledger, or one of an earlier version. Nothing is created or migrated."""
+        found = await self.version()
+        if found is None:
+            raise StartError("DATABASE_URL names a database without any record of this bot. Check the address.")
+        if found < schema.SCHEMA_VERSION:
+            raise StartError(
+                f"The database has schema {found}, and this version of the bot needs {schema.SCHEMA_VERSION}. "
+                "Start the bot once, because it migrates the database when it starts. Then try again."
+            )
+
+    async def rehearse_start(self) -> int | None:
+        """Prove that `open` would work, and change nothing. Return the schema version, None if there is no ledger."""
+        file, found = self.database.file, await self.version()
+        if file is not None and not file.exists():
+            await asyncio.to_thread(_prove_writable, file.parent)
+        elif found == schema.SCHEMA_VERSION:
+            await self.check()
+        else:
+            await self.database.rehearse(schema.create_or_write)
+        return found
 
     async def check(self) -> None:
         """Prove that the database can store a request: write a row that needs room, and delete it again."""

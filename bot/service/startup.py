@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from bot.errors import LedgerError, NewerLedgerError, SlackError, SlackUnavailableError, StartError
 from bot.settings import APP_PAGE
@@ -13,10 +14,18 @@ if TYPE_CHECKING:
     from bot.ledger.store import Ledger
 
 
+T = TypeVar("T")
+
+
 async def open_ledger(ledger: Ledger) -> None:
     """Open the ledger. Raise StartError if the database cannot be used, NewerLedgerError if a newer bot wrote it."""
+    await usable(ledger.open())
+
+
+async def usable(work: Awaitable[T]) -> T:
+    """Return the result of the first work on a ledger. Raise StartError if the database cannot be used."""
     try:
-        await ledger.open()
+        return await work
     except NewerLedgerError:
         raise
     except LedgerError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -17,8 +17,8 @@ import pytest
 from bot.cli.main import main
 from sandbox.fake_cellcast import SUCCESS, Answer, Cellcast
 from sandbox.fake_slack import Workspace
-from tests.conftest import ANA, APP_TOKEN, BEN, KEY, NUMBER, NUMBERS, SECRETS, ask, public
-from tests.process import clean_environment, run_bot, running, spawn
+from tests.conftest import APP_TOKEN, BEN, KEY, SECRETS, ask, public
+from tests.process import ROOT, clean_environment, run_bot, running
 
 
 @pytest.fixture
@@ -179,10 +179,65 @@ async def test_check_proves_a_set_up(tmp_path: Path, environment: dict[str, str]
         "ok    Slack user groups: none in ALLOWED_USERS",
         "ok    Cellcast key: Token verified successfully!",
         "ok    Cellcast account: Stand-in Pty Ltd, SMS balance 9972.2, MMS 10000",
-        "ok    Database: can be read and written",
+        "ok    Database: not there yet: the bot creates it when it starts",
         "ok    List of numbers: not set: people request numbers by id",
     ]
     assert not [secret for secret in SECRETS if secret in out]
+
+
+@pytest.mark.parametrize("schema", [None, 0, 3])
+async def test_check_changes_nothing(tmp_path: Path, environment: dict[str, str], schema: int | None) -> None:
+    """`check` creates no file, no table, and migrates nothing, and says what the bot will do at its start."""
+    file = tmp_path / "ledger.db"
+    if schema == 0:
+        file.touch()
+    elif schema is not None:
+        shutil.copy(ROOT / "tests" / "ledgers" / f"schema_{schema}.sqlite", file)
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    code, out, _ = await run_bot("check", settings=environment, cwd=tmp_path)
+    assert code == 0
+    says = (
+        f"can be written: the bot migrates it from schema {schema} to"
+        if schema
+        else "not there yet: the bot creates it"
+    )
+    assert f"ok    Database: {says}" in out
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+async def test_check_of_a_running_bot(tmp_path: Path, environment: dict[str, str], workspace: Workspace) -> None:
+    """`check` writes to the database of a running bot, and leaves nothing there."""
+    async with running(workspace, environment, tmp_path):
+        code, out, _ = await run_bot("check", settings=environment, cwd=tmp_path)
+    assert code == 0
+    assert "ok    Database: can be read and written" in out
+    with contextlib.closing(sqlite3.connect(tmp_path / "ledger.db")) as db:
+        assert db.execute("SELECT count(*) FROM write_check").fetchone() == (0,)
+
+
+@pytest.mark.parametrize(
+    ("schema", "says"),
+    [
+        pytest.param(None, "a database without any record of this bot. Check the address.", id="no file"),
+        pytest.param(0, "a database without any record of this bot. Check the address.", id="an empty file"),
+        pytest.param(3, "Start the bot once, because it migrates the database when it starts.", id="an earlier schema"),
+    ],
+)
+async def test_history_changes_nothing(
+    tmp_path: Path, environment: dict[str, str], schema: int | None, says: str
+) -> None:
+    """`history` on a wrong DATABASE_URL or an earlier schema is a plain line, and creates or migrates nothing."""
+    file = tmp_path / "ledger.db"
+    if schema == 0:
+        file.touch()
+    elif schema is not None:
+        shutil.copy(ROOT / "tests" / "ledgers" / f"schema_{schema}.sqlite", file)
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    code, out, err = await run_bot("history", settings=environment, cwd=tmp_path)
+    assert (code, out) == (1, "")
+    (line,) = err.splitlines()
+    assert says in line
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 async def test_check_reports_every_fault(tmp_path: Path, environment: dict[str, str], cellcast: Cellcast) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import tempfile
 from collections.abc import AsyncIterator, Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 from bot.domain.models import Click, NewRequest, Outcome, Request
 from bot.domain.status import CallResult, OutcomeCode, Status
 from bot.errors import LedgerError, NewerLedgerError
+from bot.ledger.schema import SCHEMA_VERSION
 from bot.ledger.store import Ledger
 from bot.ledger.transitions import LEASE
 
@@ -50,6 +52,27 @@ async def test_newer_schema_is_refused(ledger: Ledger) -> None:
         db.execute(sa.text("UPDATE ledger_version SET version = 99"))
     with pytest.raises(NewerLedgerError, match="newer version of this bot"):
         await ledger.open()
+
+
+async def test_rehearsal_of_a_start_changes_nothing(database: str) -> None:
+    """A rehearsed start proves that the tables can be created, and creates none; later it finds them."""
+    found = Ledger(database, create=False)
+    assert await found.rehearse_start() is None
+    assert await found.version() is None
+    found.close()
+    opened = Ledger(database)
+    await opened.open()
+    assert await opened.rehearse_start() == SCHEMA_VERSION
+    opened.close()
+
+
+async def test_rehearsal_without_the_folder(tmp_path: Path) -> None:
+    """A rehearsed start fails if SQLite's file can't be created."""
+    found = Ledger(f"sqlite:///{tmp_path}/no-folder/ledger.db", create=False)
+    with pytest.raises(LedgerError) as raised:
+        await found.rehearse_start()
+    assert "No such file or directory" in str(raised.value.__cause__)
+    found.close()
 
 
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)

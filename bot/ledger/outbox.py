@@ -36,8 +36,9 @@ def delivered(db: sa.Connection, outcome: Outcome, now: float) -> None:
 
 
 def defer_delivery(db: sa.Connection, outcome: Outcome, until: float) -> None:
-    """Give the delivery back: it is due again at `until`."""
-    _mark(db, outcome, deliver_after=until)
+    """Give the delivery back: it is due again at `until`, unless it was claimed again since."""
+    values = {"claimed_attempts": outcome.delivery_attempts, "deliver_after": until}
+    db.execute(statements.DEFER_OUTCOME, _as_claimed(outcome) | values)
 
 
 def card_posted(db: sa.Connection, request_id: str, ts: str | None) -> Request:
@@ -84,8 +85,12 @@ def _claim(db: sa.Connection, outcome: Outcome, until: float) -> Outcome:
     return claimed
 
 
+def _as_claimed(outcome: Outcome) -> dict[str, Any]:
+    return _this(outcome) | {"delivered_code": outcome.code}
+
+
 def _mark(db: sa.Connection, outcome: Outcome, **values: float) -> None:
-    db.execute(statements.MARK_OUTCOME, _this(outcome) | {"delivered_code": outcome.code} | values)
+    db.execute(statements.MARK_OUTCOME, _as_claimed(outcome) | values)
 
 
 def _claim_card(db: sa.Connection, values: dict[str, Any]) -> Request:

@@ -80,6 +80,8 @@ CHANGE_OUTCOME = outcomes.update().where(outcomes.c.request_id == _id, outcomes.
 MARK_OUTCOME = CHANGE_OUTCOME.where(
     outcomes.c.delivered_at.is_(None), outcomes.c.code == sa.bindparam("delivered_code")
 )
+# A replica whose lease is over gives nothing back: another one may hold the delivery by now.
+DEFER_OUTCOME = MARK_OUTCOME.where(outcomes.c.delivery_attempts == sa.bindparam("claimed_attempts"))
 UNKNOWN_BEFORE = (
     sa.select(sa.literal(1))
     .select_from(outcomes.join(requests, requests.c.id == outcomes.c.request_id))

@@ -180,7 +180,7 @@ class Ledger:
         await self.database.write(lambda db: outbox.delivered(db, outcome, now))
 
     async def defer_delivery(self, outcome: Outcome, until: float) -> None:
-        """Give a delivery back: it is due again at `until`."""
+        """Give a delivery back: it is due again at `until`, unless it was claimed again since."""
         await self.database.write(lambda db: outbox.defer_delivery(db, outcome, until))
 
     async def card_posted(self, request_id: str, ts: str | None) -> Request:

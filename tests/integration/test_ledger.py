@@ -112,6 +112,18 @@ async def test_delivery_is_claimed_once(ledger: Ledger) -> None:
     assert (await ledger.sweep(WITHIN * 9, WITHIN)).outcomes == []
 
 
+async def test_late_failure_does_not_end_a_newer_claim(ledger: Ledger) -> None:
+    """A replica whose delivery fails after its lease leaves the delivery to the replica that has claimed it since."""
+    await ledger.create_request(asking())
+    (slow,) = (await ledger.sweep(WITHIN, WITHIN)).outcomes
+    (newer,) = (await ledger.sweep(WITHIN + LEASE, WITHIN)).outcomes
+    await ledger.defer_delivery(slow, WITHIN + LEASE + 1)
+    assert (await ledger.sweep(WITHIN + LEASE + 2, WITHIN)).outcomes == []
+    await ledger.defer_delivery(newer, WITHIN + LEASE + 3)
+    (again,) = (await ledger.sweep(WITHIN + LEASE + 3, WITHIN)).outcomes
+    assert again.delivery_attempts == 3
+
+
 async def test_second_person_holds_in_the_database(ledger: Ledger) -> None:
     """The one who asked cannot confirm where a second person must, whatever was looked at before."""
     request, _ = await ledger.create_request(asking())

@@ -42,7 +42,8 @@ def _lines(request: Request, outcomes: list[Outcome]) -> str:
     about = f"requested by {request.requested_by} in {request.channel}, request {request.id}{reason}"
     lines = [f"{_when(request.requested_at)}  {request.number_id}{dry}  {request.status}  {about}"]
     for outcome in outcomes:
-        delivered = f"delivered {_when(outcome.delivered_at)}" if outcome.delivered_at else "not delivered yet"
+        how = "closed by an operator" if outcome.closed_at else "delivered"
+        delivered = f"{how} {_when(outcome.delivered_at)}" if outcome.delivered_at else "not delivered yet"
         decided = f", decided by {outcome.decided_by} {_when(outcome.decided_at or 0)}" if outcome.decided_by else ""
         said = f", Cellcast: {outcome.message!r}" if outcome.message else ""
         lines.append(

@@ -1,4 +1,4 @@
-"""python -m bot [run | setup | check | history | demo]: the command line."""
+"""python -m bot [run | setup | check | history | delivered | demo]: the command line."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run a command and return its exit code: 0 for success, 1 for failure, 2 for invalid settings or arguments."""
     given = _parser().parse_args(arguments)
     try:
-        return {"run": _run, "setup": _setup, "check": _check, "history": _history, "demo": _demo}[given.do](given)
+        return COMMANDS[given.do](given)
     except SettingsError as error:
         print(error, file=sys.stderr)
         return 2
@@ -28,7 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bot", description="Unsubscribe Cellcast numbers from Slack.")
     parser.set_defaults(do="run")
-    commands = parser.add_subparsers(metavar="run | setup | check | history | demo")
+    commands = parser.add_subparsers(metavar="run | setup | check | history | delivered | demo")
     commands.add_parser("run", help="run the bot (the default)").set_defaults(do="run")
     commands.add_parser("setup", help="ask for the tokens, check each one, write .env").set_defaults(do="setup")
     commands.add_parser("check", help="check tokens, key and database, one line each").set_defaults(do="check")
@@ -42,6 +42,9 @@ def _parser() -> argparse.ArgumentParser:
         metavar="DATE",
         help="only requests since this day (UTC), such as 2026-01-31",
     )
+    delivered = commands.add_parser("delivered", help="close the outcomes of a request that Slack never accepts")
+    delivered.set_defaults(do="delivered")
+    delivered.add_argument("request", metavar="REQUEST", help="the id of the request, as `history` and the log show it")
     demo = commands.add_parser("demo", help="try the bot in a web page, without Slack or Cellcast")
     demo.set_defaults(do="demo")
     demo.add_argument("--once", action="store_true", help="play one round, then exit: 0 if the toast came, else 1")
@@ -97,6 +100,14 @@ def _history(given: argparse.Namespace) -> int:
     return 0
 
 
+def _delivered(given: argparse.Namespace) -> int:
+    from bot.cli.delivered import delivered  # noqa: PLC0415 - as above
+    from bot.settings import load  # noqa: PLC0415 - as above
+
+    asyncio.run(delivered(load(), given.request))
+    return 0
+
+
 def _demo(given: argparse.Namespace) -> int:
     try:
         from sandbox import demo  # noqa: PLC0415 - the bot itself never loads the demo
@@ -108,3 +119,13 @@ def _demo(given: argparse.Namespace) -> int:
         ) from None
 
     return asyncio.run(demo.demo(once=given.once, port=given.port, browser=not given.no_browser))
+
+
+COMMANDS = {
+    "run": _run,
+    "setup": _setup,
+    "check": _check,
+    "history": _history,
+    "delivered": _delivered,
+    "demo": _demo,
+}

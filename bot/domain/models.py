@@ -10,7 +10,11 @@ from bot.domain.status import OutcomeCode, Status
 
 @dataclass(frozen=True)
 class Outcome:
-    """How one attempt of a request ended (attempt 0: without a call), and the state of its delivery."""
+    """How one attempt of a request ended (attempt 0: without a call), and the state of its delivery.
+
+    `undeliverable_since` is set once Slack has rejected every way to deliver it. If an operator closed it by hand,
+    `closed_at` and `delivered_at` are the moment at which that happened.
+    """
 
     request_id: str
     attempt: int
@@ -26,6 +30,8 @@ class Outcome:
     message_posted_at: float | None
     delivered_at: float | None
     correction: bool = False
+    undeliverable_since: float | None = None
+    closed_at: float | None = None
 
 
 @dataclass(frozen=True)

@@ -35,10 +35,18 @@ def delivered(db: sa.Connection, outcome: Outcome, now: float) -> None:
     _mark(db, outcome, delivered_at=now)
 
 
-def defer_delivery(db: sa.Connection, outcome: Outcome, until: float) -> None:
+def defer_delivery(db: sa.Connection, outcome: Outcome, until: float, undeliverable_since: float | None) -> None:
     """Give the delivery back: it is due again at `until`, unless it was claimed again since."""
-    values = {"claimed_attempts": outcome.delivery_attempts, "deliver_after": until}
-    db.execute(statements.DEFER_OUTCOME, _as_claimed(outcome) | values)
+    values = {"deliver_after": until, "undeliverable_since": undeliverable_since}
+    db.execute(
+        statements.DEFER_OUTCOME, _as_claimed(outcome) | {"claimed_attempts": outcome.delivery_attempts} | values
+    )
+
+
+def close_outcomes(db: sa.Connection, request_id: str, now: float) -> list[Outcome]:
+    """Close what is undelivered of a request by hand; return it."""
+    rows = db.execute(statements.CLOSE_OUTCOMES, {"request": request_id, "at": now}).mappings().all()
+    return sorted((queries.to_outcome(row) for row in rows), key=lambda outcome: outcome.attempt)
 
 
 def card_posted(db: sa.Connection, request_id: str, ts: str | None) -> Request:

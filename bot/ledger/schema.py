@@ -63,6 +63,10 @@ outcomes = sa.Table(
     sa.Column("delivered_at", sa.Double),
     # It replaces an outcome that people may have read.
     sa.Column("correction", sa.Boolean, nullable=False),
+    # Slack rejected every way for good: when it did so first. The bot goes on trying, with long waits.
+    sa.Column("undeliverable_since", sa.Double),
+    # An operator closed it by hand: `delivered_at` has the same time, so that nothing is due.
+    sa.Column("closed_at", sa.Double),
     sa.Index("outcomes_by_settlement", "settled_at"),
     sa.Index("outcomes_undelivered", "delivered_at", "deliver_after"),
 )
@@ -135,7 +139,11 @@ MIGRATIONS = {
         "CREATE INDEX outcomes_by_settlement ON outcomes (settled_at)",
         "CREATE INDEX outcomes_undelivered ON outcomes (delivered_at, deliver_after)",
     ],
-    5: ["CREATE TABLE write_check (content TEXT NOT NULL)"],
+    5: [
+        "CREATE TABLE write_check (content TEXT NOT NULL)",
+        "ALTER TABLE outcomes ADD COLUMN undeliverable_since DOUBLE PRECISION",
+        "ALTER TABLE outcomes ADD COLUMN closed_at DOUBLE PRECISION",
+    ],
 }
 
 

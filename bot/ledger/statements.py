@@ -82,6 +82,13 @@ MARK_OUTCOME = CHANGE_OUTCOME.where(
 )
 # A replica whose lease is over gives nothing back: another one may hold the delivery by now.
 DEFER_OUTCOME = MARK_OUTCOME.where(outcomes.c.delivery_attempts == sa.bindparam("claimed_attempts"))
+# A delivery in progress and an operator both look for delivered_at: the first of them ends it.
+CLOSE_OUTCOMES = (
+    outcomes.update()
+    .where(outcomes.c.request_id == _id, outcomes.c.delivered_at.is_(None))
+    .values(delivered_at=_at, closed_at=_at)
+    .returning(outcomes)
+)
 UNKNOWN_BEFORE = (
     sa.select(sa.literal(1))
     .select_from(outcomes.join(requests, requests.c.id == outcomes.c.request_id))
@@ -98,7 +105,7 @@ OVERDUE = sa.select(requests).where(_is_overdue).with_for_update(skip_locked=Tru
 OUTCOMES_DUE = (
     sa.select(outcomes)
     .where(_is_deliverable)
-    .order_by(outcomes.c.deliver_after)
+    .order_by(outcomes.c.delivery_attempts, outcomes.c.deliver_after)  # what fails again and again holds up no other
     .limit(BATCH)
     .with_for_update(skip_locked=True)
 )

@@ -179,9 +179,13 @@ class Ledger:
         """Store that an outcome is delivered in full."""
         await self.database.write(lambda db: outbox.delivered(db, outcome, now))
 
-    async def defer_delivery(self, outcome: Outcome, until: float) -> None:
+    async def defer_delivery(self, outcome: Outcome, until: float, undeliverable_since: float | None = None) -> None:
         """Give a delivery back: it is due again at `until`, unless it was claimed again since."""
-        await self.database.write(lambda db: outbox.defer_delivery(db, outcome, until))
+        await self.database.write(lambda db: outbox.defer_delivery(db, outcome, until, undeliverable_since))
+
+    async def close_outcomes(self, request_id: str, now: float) -> list[Outcome]:
+        """Close the undelivered outcomes of a request by hand, so that they are never due again; return them."""
+        return await self.database.write(lambda db: outbox.close_outcomes(db, request_id, now))
 
     async def card_posted(self, request_id: str, ts: str | None) -> Request:
         """Store where the card is, None if it was posted by response_url; return the request as it is now."""

@@ -152,6 +152,8 @@ def correct(db: sa.Connection, request: Request, result: CallResult, now: float,
         "message_posted_at": None,
         "delivered_at": None,
         "correction": interrupted["delivery_attempts"] > 0,
+        "undeliverable_since": None,
+        "closed_at": None,
     }
     db.execute(statements.CHANGE_OUTCOME, this | values)
     change = this | {"status": result.code.status, "card_update_due": now + LEASE}

@@ -21,14 +21,16 @@ from bot.views import cards, outcomes, replies
 
 log = structlog.get_logger("bot.notifier")
 
-FIRST_WAIT, MAX_WAIT = 1.0, 60.0
+# Seconds until a failed delivery is repeated: doubling from the first to the longest. What Slack rejects for good can
+# only work again after somebody acts, such as to invite the bot.
+FIRST_WAIT, MAX_WAIT, MAX_WAIT_IF_REJECTED = 1.0, 60.0, 4 * 3600.0
 
 T = TypeVar("T")
 
 
-def backoff(attempts: int) -> float:
-    """Return the seconds from a failed delivery, the last of `attempts`, to the next: 1, then doubling up to 60."""
-    return float(min(FIRST_WAIT * 2 ** min(attempts - 1, 10), MAX_WAIT))
+def backoff(attempts: int, longest: float = MAX_WAIT) -> float:
+    """Return the seconds from a failed delivery, the last of `attempts`, to the next: 1, then doubling."""
+    return float(min(FIRST_WAIT * 2 ** min(attempts - 1, 20), longest))
 
 
 async def first_accepted(*ways: Callable[[], Awaitable[T]]) -> T:
@@ -133,10 +135,18 @@ class Notifier:
                         if isinstance(error, BaseException):
                             raise error
         except (SlackError, TimeoutError) as error:
-            asked = error.retry_after if isinstance(error, SlackError) else 0.0
-            wait = max(backoff(outcome.delivery_attempts), asked)
+            since = outcome.undeliverable_since
+            if isinstance(error, SlackRejectedError):
+                wait = backoff(outcome.delivery_attempts, MAX_WAIT_IF_REJECTED)
+                if since is None:
+                    since = self.now()
+                    close = f"python -m bot delivered {outcome.request_id}"
+                    log_of.error("outcome_undeliverable", error=str(error), close=close)
+            else:
+                asked = error.retry_after if isinstance(error, SlackError) else 0.0
+                wait = max(backoff(outcome.delivery_attempts), asked)
             log_of.warning("delivery_failed", error=str(error), wait=wait)
-            await self.ledger.defer_delivery(outcome, self.now() + wait)
+            await self.ledger.defer_delivery(outcome, self.now() + wait, since)
         else:
             await self.ledger.delivered(outcome, self.now())
             self.metrics.outcomes_delivered.labels(outcome.code).inc()

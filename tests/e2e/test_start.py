@@ -266,7 +266,7 @@ async def test_health(tmp_path: Path, environment: dict[str, str], workspace: Wo
             assert answer.status == 404
 
 
-@pytest.mark.parametrize("command", ["check", "setup", "history"])
+@pytest.mark.parametrize("command", ["check", "setup", "history", "delivered"])
 def test_commands_do_not_load_the_bot(command: str) -> None:
     """A command loads only what it needs: not the running bot, its listeners, nor Bolt."""
     code = f"import sys, bot.cli.{command}; print(sorted({{'bot.app', 'handlers', 'slack_bolt'}} & sys.modules.keys()))"
@@ -295,7 +295,7 @@ def test_help_and_wrong_words(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["--help"])
     assert ended.value.code == 0
-    assert "run | setup | check | history | demo" in capsys.readouterr().out
+    assert "run | setup | check | history | delivered | demo" in capsys.readouterr().out
     with pytest.raises(SystemExit) as ended:
         main(["dance"])
     assert ended.value.code == 2

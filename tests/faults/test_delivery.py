@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import re
+from pathlib import Path
 
 import pytest
 
 from bot.app import Bot
 from bot.domain.status import OutcomeCode
-from bot.service.notifier import backoff
+from bot.service.notifier import MAX_WAIT_IF_REJECTED, backoff
 from bot.views import blocks
 from sandbox.fake_cellcast import SUCCESS, Answer, Cellcast
 from sandbox.fake_slack import Channel, Workspace
@@ -18,6 +21,8 @@ from tests.conftest import (
     NUMBER,
     NUMBERS,
     QUIET,
+    SECRET,
+    Clock,
     Record,
     Start,
     TestClock,
@@ -27,6 +32,7 @@ from tests.conftest import (
     public,
     settled,
 )
+from tests.process import run_bot
 
 
 def toasts(workspace: Workspace, channel: str = NUMBERS) -> list[str]:
@@ -41,9 +47,11 @@ def delivered(bot: Bot) -> float:
 
 
 async def test_waits_double_up_to_a_minute() -> None:
-    """A failed telling is repeated after a second, then doubling up to a minute."""
+    """A failed delivery is repeated after a second, then doubling up to a minute, or to four hours if it was rejected."""
     assert [backoff(n) for n in range(1, 9)] == [1, 2, 4, 8, 16, 32, 60, 60]
+    assert [backoff(n, MAX_WAIT_IF_REJECTED) for n in range(12, 17)] == [2048, 4096, 8192, 14_400, 14_400]
     assert backoff(10_000) == 60
+    assert backoff(10_000, MAX_WAIT_IF_REJECTED) == 14_400
 
 
 @pytest.mark.parametrize("fault", ["429", "500", "drop_before", "garbage", "token_revoked", "internal_error"])
@@ -265,6 +273,72 @@ async def test_expiry_where_no_way_is_left(bot: Bot, workspace: Workspace, clock
     await advance(bot, clock, 1801)
     (line,) = public(workspace, f"D0{ANA}")
     assert line.text.startswith("*Expired: ")
+
+
+async def undeliverable(bot: Bot, workspace: Workspace, clock: TestClock) -> str:
+    """Leave an expiry that Slack will never accept: private channel, response_url over, requester deactivated."""
+    await ask(workspace, channel=SECRET)
+    await settled(bot)
+    del workspace.people[ANA]
+    await advance(bot, clock, 1900)
+    ((request, _),) = await bot.ledger.history()
+    return request.id
+
+
+async def test_outcome_that_can_never_be_delivered(bot: Bot, workspace: Workspace, clock: TestClock) -> None:
+    """It is tried some twenty times in two days, not every minute; if Slack accepts it then, it comes."""
+    await undeliverable(bot, workspace, clock)
+    before = len(workspace.api_calls)
+    for _ in range(2 * 24 * 60):
+        clock.advance(60)
+        await bot.scheduler.sweep()
+        await settled(bot)
+    assert 20 <= workspace.api_calls.count("chat.postMessage") // 2 <= 30
+    assert len(workspace.api_calls) - before < 60
+    assert (await bot.ledger.gauges(clock()))[1] > 2 * 24 * 3600
+    workspace.channels[SECRET] = Channel(SECRET, "secret", private=True)
+    await advance(bot, clock, MAX_WAIT_IF_REJECTED)
+    assert "Expired" in public(workspace, SECRET)[-1].text
+    assert (await bot.ledger.gauges(clock()))[1] == 0
+    workspace.broken_rules.clear()
+
+
+async def test_outcome_closed_by_an_operator(
+    start: Start,
+    workspace: Workspace,
+    clock: TestClock,
+    environment: dict[str, str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """One error asks for `delivered REQUEST`; what that closes is not tried again, and raises no alert."""
+    async with start() as bot:
+        request_id = await undeliverable(bot, workspace, clock)
+        for wait in (1.1, 2.1, 4.1):
+            await advance(bot, clock, wait)
+        code, out, err = await run_bot("delivered", request_id, settings=environment, cwd=tmp_path)
+        assert (code, err) == (0, "")
+        assert out == (
+            f"Closed: expired of {NUMBER}, attempt 0 (delivery attempts: 4). The bot no longer delivers it: make sure "
+            f"that {ANA} knows it.\n"
+        )
+        assert (await bot.ledger.gauges(clock()))[1] == 0
+        before = len(workspace.api_calls)
+        await advance(bot, clock, 3600)
+        assert len(workspace.api_calls) == before
+    log = [json.loads(line) for line in capsys.readouterr().out.splitlines() if line.startswith("{")]
+    assert [line["event"] for line in log].count("delivery_failed") == 4
+    (found,) = [line for line in log if line["event"] == "outcome_undeliverable"]
+    assert (found["level"], found["close"]) == ("error", f"python -m bot delivered {request_id}")
+    _, out, _ = await run_bot("history", settings=environment, cwd=tmp_path)
+    assert re.search(r"attempt 0: expired 20.*, closed by an operator 20\d\d-\d\d-\d\d \d\d:\d\d:\d\d UTC", out)
+    code, out, err = await run_bot("delivered", request_id, settings=environment, cwd=tmp_path)
+    assert (code, out) == (1, "")
+    assert err == f"Request {request_id} has no undelivered outcome, so nothing was closed.\n"
+    code, out, err = await run_bot("delivered", "0" * 32, settings=environment, cwd=tmp_path)
+    assert (code, out) == (1, "")
+    assert err.startswith(f"There is no request {'0' * 32}.")
+    workspace.broken_rules.clear()
 
 
 @pytest.mark.parametrize("fault", ["500", "429"])

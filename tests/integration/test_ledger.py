@@ -19,6 +19,7 @@ from bot.domain.models import Click, NewRequest, Outcome, Request
 from bot.domain.status import CallResult, OutcomeCode, Status
 from bot.errors import LedgerError, NewerLedgerError
 from bot.ledger.schema import SCHEMA_VERSION
+from bot.ledger.statements import BATCH
 from bot.ledger.store import Ledger
 from bot.ledger.transitions import LEASE
 
@@ -122,6 +123,52 @@ async def test_late_failure_does_not_end_a_newer_claim(ledger: Ledger) -> None:
     await ledger.defer_delivery(newer, WITHIN + LEASE + 3)
     (again,) = (await ledger.sweep(WITHIN + LEASE + 3, WITHIN)).outcomes
     assert again.delivery_attempts == 3
+
+
+async def test_outcomes_that_fail_again_and_again_hold_up_no_other(ledger: Ledger) -> None:
+    """An outcome whose delivery has not failed yet goes before any number of those whose delivery has."""
+    for number in range(BATCH + 5):
+        await ledger.create_request(asking(number=f"{number:024x}"))
+    failed = [outcome for _ in range(2) for outcome in (await ledger.sweep(WITHIN, WITHIN)).outcomes]
+    assert len(failed) == BATCH + 5
+    for outcome in failed:
+        await ledger.defer_delivery(outcome, WITHIN + 1)
+    fresh, _ = await ledger.create_request(asking(now=WITHIN))
+    swept = await ledger.sweep(WITHIN * 2, WITHIN)
+    assert fresh.id in [outcome.request_id for outcome in swept.outcomes]
+
+
+async def test_operator_and_delivery_do_not_race(ledger: Ledger) -> None:
+    """What is delivered first stays so; what an operator closed first is closed, whatever its delivery then brings."""
+    request, _ = await ledger.create_request(asking())
+    (outcome,) = (await ledger.sweep(WITHIN, WITHIN)).outcomes
+    (closed,) = await ledger.close_outcomes(request.id, WITHIN + 1)
+    assert (closed.closed_at, closed.delivered_at) == (WITHIN + 1, WITHIN + 1)
+    await ledger.defer_delivery(outcome, WITHIN + 2, WITHIN)
+    await ledger.delivered(outcome, WITHIN + 3)
+    assert (await ledger.sweep(WITHIN * 9, WITHIN)).outcomes == []
+    assert (await ledger.require(request.id)).outcome == closed
+
+    request, _ = await ledger.create_request(asking(now=WITHIN))
+    (outcome,) = (await ledger.sweep(WITHIN * 2, WITHIN)).outcomes
+    await ledger.delivered(outcome, WITHIN * 2)
+    assert await ledger.close_outcomes(request.id, WITHIN * 2 + 1) == []
+    found = (await ledger.require(request.id)).outcome
+    assert found is not None
+    assert found.closed_at is None
+
+
+async def test_correction_opens_a_closed_outcome(ledger: Ledger) -> None:
+    """If Cellcast's answer replaces an outcome that an operator closed, it is delivered all the same."""
+    request, _ = await ledger.create_request(asking())
+    confirmed = await ledger.confirm(Click(request.id, 0, "U1", 1.0), 11.0, second_person=False)
+    assert confirmed is not None
+    assert await ledger.start_call(confirmed, 1.0)
+    assert (await ledger.sweep(12.0, WITHIN)).outcomes
+    assert await ledger.close_outcomes(request.id, 13.0)
+    assert await ledger.correct(confirmed, CallResult(OutcomeCode.SUCCEEDED), 14.0, WITHIN)
+    (outcome,) = (await ledger.sweep(12.0 + LEASE, WITHIN)).outcomes
+    assert (outcome.code, outcome.closed_at, outcome.delivered_at) == (OutcomeCode.SUCCEEDED, None, None)
 
 
 async def test_second_person_holds_in_the_database(ledger: Ledger) -> None:

@@ -17,6 +17,7 @@ from dotenv import dotenv_values, set_key
 
 from bot.cli.check import prove_bot_token, prove_key
 from bot.clients.cellcast import Cellcast
+from bot.clients.proxies import require_usable_proxies
 from bot.clients.slack import Slack
 from bot.errors import BotError, StartError
 from bot.service.startup import open_socket
@@ -41,8 +42,9 @@ class Question:
 def setup(path: Path) -> int:
     """Ask, check, and write `path` with mode 600, keeping its other lines; return the exit code.
 
-    Ctrl-C changes nothing. Raise StartError if there is no terminal.
+    Ctrl-C changes nothing. Raise StartError if there is no terminal, or a proxy that the bot cannot use.
     """
+    require_usable_proxies()  # otherwise each token would look wrong
     if not sys.stdin.isatty():
         raise StartError("`setup` asks questions, so it needs a terminal. Without one, fill in .env by hand.")
     print("First create the app: open this link, choose your workspace, click Create, then Install to Workspace.")

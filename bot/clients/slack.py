@@ -19,6 +19,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 from slack_sdk.webhook.async_client import AsyncWebhookClient
 
+from bot.clients.proxies import require_usable_proxies
 from bot.domain.access import Membership
 from bot.domain.models import Message
 from bot.errors import SlackError, SlackRejectedError, SlackUnavailableError
@@ -79,17 +80,15 @@ def open_session() -> aiohttp.ClientSession:
 
 
 class Slack:
-    """Calls Slack. Every method raises SlackRejectedError or SlackUnavailableError if Slack did not do it."""
+    """Calls Slack. Every method raises SlackRejectedError or SlackUnavailableError if Slack did not do it.
 
-    def __init__(
-        self,
-        token: str,
-        base_url: str,
-        monotonic: Callable[[], float] = time.monotonic,
-        open_session: Callable[[], aiohttp.ClientSession] = open_session,
-    ) -> None:
-        self._monotonic = monotonic
-        self.heard_at = monotonic()  # when Slack answered last, if only with a no
+    Raise StartError if the environment names a proxy that the bot cannot use.
+    """
+
+    def __init__(self, token: str, base_url: str, now: Callable[[], float] = time.time) -> None:
+        require_usable_proxies()
+        self.now = now
+        self.heard_at = now()  # when Slack answered last, if only with a no
         self.errors: Counter[str] = Counter()  # by method
         self.session = open_session()
         self.client = AsyncWebClient(token=token, base_url=base_url, session=self.session, retry_handlers=[])

@@ -76,6 +76,21 @@ async def test_start_that_fails(
     assert not [secret for secret in SECRETS if secret in err]
 
 
+@pytest.mark.parametrize("variable", ["ALL_PROXY", "https_proxy"])
+@pytest.mark.parametrize("command", ["run", "check", "setup"])
+async def test_proxy_that_the_bot_cannot_use(
+    tmp_path: Path, environment: dict[str, str], command: str, variable: str
+) -> None:
+    """A SOCKS proxy in the environment is one plain line that names the variable, without the proxy's password."""
+    proxy = {variable: "socks5://user:proxy-secret@127.0.0.1:1"}
+    code, out, err = await run_bot(command, settings=environment | proxy, cwd=tmp_path)
+    assert (code, out) == (1, "")
+    assert err == (
+        f"The environment variable {variable.upper()} names a socks5:// proxy, which the bot cannot use. "
+        "Set it to an HTTP proxy (http://HOST:PORT), or unset it.\n"
+    )
+
+
 @pytest.mark.parametrize("mode", ["http", "socket"])
 @pytest.mark.parametrize("name", [signal.SIGTERM, signal.SIGINT])
 async def test_stop_lets_the_running_call_end(

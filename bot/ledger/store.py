@@ -136,8 +136,8 @@ class Ledger:
 
     async def settle(self, request: Request, result: CallResult, now: float, retry_for: float) -> Request | None:
         """Store how the call ended; return the request, its outcome claimed, or None if it had ended before."""
-        return await self._with_or_without_message(
-            result, lambda db, result: transitions.settle(db, request, result, now, retry_for)
+        return await self._store_result(
+            request, result, lambda db, result: transitions.settle(db, request, result, now, retry_for)
         )
 
     async def settle_unstarted(self, click: Click, now: float, retry_for: float) -> Request | None:
@@ -146,16 +146,18 @@ class Ledger:
 
     async def correct(self, request: Request, result: CallResult, now: float, retry_for: float) -> bool:
         """Replace "interrupted", as another replica settled the attempt, by what the call brought."""
-        return await self._with_or_without_message(
-            result, lambda db, result: transitions.correct(db, request, result, now, retry_for)
+        return await self._store_result(
+            request, result, lambda db, result: transitions.correct(db, request, result, now, retry_for)
         )
 
-    async def _with_or_without_message(self, result: CallResult, work: Callable[[sa.Connection, CallResult], T]) -> T:
+    async def _store_result(
+        self, request: Request, result: CallResult, work: Callable[[sa.Connection, CallResult], T]
+    ) -> T:
         """Store a result, without Cellcast's message if the database can't encode it: waiting would not change that."""
         try:
             return await self.database.write(lambda db: work(db, result))
         except LedgerDataError as error:
-            log.error("message_not_stored", outcome=result.code, error=str(error.__cause__))
+            log.error("message_not_stored", request=request.id, outcome=result.code, error=str(error.__cause__))
         return await self.database.write(lambda db: work(db, result.without_message()))
 
     # Deliveries and cards

@@ -85,10 +85,16 @@ class Slack:
     Raise StartError if the environment names a proxy that the bot cannot use.
     """
 
-    def __init__(self, token: str, base_url: str, now: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        token: str,
+        base_url: str,
+        monotonic: Callable[[], float] = time.monotonic,
+        open_session: Callable[[], aiohttp.ClientSession] = open_session,
+    ) -> None:
         require_usable_proxies()
-        self.now = now
-        self.heard_at = now()  # when Slack answered last, if only with a no
+        self._monotonic = monotonic
+        self.heard_at = monotonic()  # when Slack answered last, if only with a no
         self.errors: Counter[str] = Counter()  # by method
         self.session = open_session()
         self.client = AsyncWebClient(token=token, base_url=base_url, session=self.session, retry_handlers=[])

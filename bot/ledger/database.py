@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -41,7 +41,7 @@ class Database:
     SQLite creates it with the first connection.
     """
 
-    def __init__(self, url: str, *, create: bool = True) -> None:
+    def __init__(self, url: str, start_threads: Callable[[int], Threads] = Threads, *, create: bool = True) -> None:
         is_sqlite = url.startswith("sqlite")
         name = make_url(url).database or ""
         self.file = Path(name) if is_sqlite and not name.startswith("file:") else None

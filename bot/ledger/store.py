@@ -58,8 +58,8 @@ class Ledger:
     Without `create` no file is created: then call `require_current` or `rehearse_start` first, instead of `open`.
     """
 
-    def __init__(self, url: str, *, create: bool = True) -> None:
-        self.database = Database(url, create=create)
+    def __init__(self, url: str, start_threads: Callable[[int], Threads] = Threads, *, create: bool = True) -> None:
+        self.database = Database(url, start_threads, create=create)
 
     def close(self) -> None:
         """Close the threads and connections."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import shutil
 import signal
 import sqlite3
@@ -17,8 +18,8 @@ import pytest
 from bot.cli.main import main
 from sandbox.fake_cellcast import SUCCESS, Answer, Cellcast
 from sandbox.fake_slack import Workspace
-from tests.conftest import APP_TOKEN, BEN, KEY, SECRETS, ask, public
-from tests.process import ROOT, clean_environment, run_bot, running
+from tests.conftest import ANA, APP_TOKEN, BEN, KEY, NUMBER, NUMBERS, SECRETS, ask, public
+from tests.process import ROOT, clean_environment, run_bot, running, spawn
 
 
 @pytest.fixture

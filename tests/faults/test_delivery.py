@@ -22,7 +22,6 @@ from tests.conftest import (
     NUMBERS,
     QUIET,
     SECRET,
-    Clock,
     Record,
     Start,
     TestClock,
@@ -295,11 +294,11 @@ async def test_outcome_that_can_never_be_delivered(bot: Bot, workspace: Workspac
         await settled(bot)
     assert 20 <= workspace.api_calls.count("chat.postMessage") // 2 <= 30
     assert len(workspace.api_calls) - before < 60
-    assert (await bot.ledger.gauges(clock()))[1] > 2 * 24 * 3600
+    assert (await bot.ledger.gauges(clock.now()))[1] > 2 * 24 * 3600
     workspace.channels[SECRET] = Channel(SECRET, "secret", private=True)
     await advance(bot, clock, MAX_WAIT_IF_REJECTED)
     assert "Expired" in public(workspace, SECRET)[-1].text
-    assert (await bot.ledger.gauges(clock()))[1] == 0
+    assert (await bot.ledger.gauges(clock.now()))[1] == 0
     workspace.broken_rules.clear()
 
 
@@ -322,7 +321,7 @@ async def test_outcome_closed_by_an_operator(
             f"Closed: expired of {NUMBER}, attempt 0 (delivery attempts: 4). The bot no longer delivers it: make sure "
             f"that {ANA} knows it.\n"
         )
-        assert (await bot.ledger.gauges(clock()))[1] == 0
+        assert (await bot.ledger.gauges(clock.now()))[1] == 0
         before = len(workspace.api_calls)
         await advance(bot, clock, 3600)
         assert len(workspace.api_calls) == before

@@ -30,8 +30,8 @@ from tests.conftest import (
     NUMBERS,
     OTHER,
     SECRETS,
-    Clock,
     Start,
+    TestClock,
     ask,
     settled,
 )
@@ -101,7 +101,7 @@ async def test_database_that_is_full(start: Start, workspace: Workspace, clock: 
         limit(1)  # SQLite takes the number of pages that there are
         with pytest.raises(LedgerError):  # which one fails depends on the room in the last page
             for number in range(1_000):
-                new = NewRequest(f"{number:024x}", NUMBERS, ANA, clock(), within=900.0, reason="x" * 190)
+                new = NewRequest(f"{number:024x}", NUMBERS, ANA, clock.now(), within=900.0, reason="x" * 190)
                 await bot.ledger.create_request(new)
         status, told = await healthz(workspace)
         assert (status, told["database"]["why"]) == (503, "it cannot be written")

@@ -237,20 +237,11 @@ def _spare_the_collector() -> None:
     gc.set_threshold(10_000, 20, 20)
 
 
-def _limit_stop(seconds: float) -> None:
-    """End the process if stopping takes longer: something hangs that nothing here can interrupt."""
+async def run(settings: Settings, end_process_after: Callable[[float], None]) -> int:
+    """Run the bot until SIGTERM or Ctrl-C, then the exit code is 0. Raise BotStoppedError if it cannot go on.
 
-    def end() -> None:
-        log.error("stop_forced", seconds=seconds, why="something hangs; the next start settles what was under way")
-        os._exit(1)
-
-    timer = threading.Timer(seconds, end)
-    timer.daemon = True
-    timer.start()
-
-
-async def run(settings: Settings) -> int:
-    """Run the bot until SIGTERM or Ctrl-C, then the exit code is 0. Raise BotStoppedError if it cannot go on."""
+    When it stops, it passes `end_process_after` the seconds that stopping may take, whatever hangs.
+    """
     bot = Bot(settings)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -259,7 +250,7 @@ async def run(settings: Settings) -> int:
     stopped, starting = asyncio.create_task(stop.wait()), asyncio.create_task(bot.start())
     await asyncio.wait([stopped, starting], return_when=asyncio.FIRST_COMPLETED)
     if not starting.done():
-        _limit_stop(bot.stop_limit)
+        end_process_after(bot.stop_limit)
         starting.cancel()
         await asyncio.wait([starting])
         return 0
@@ -267,7 +258,7 @@ async def run(settings: Settings) -> int:
     _spare_the_collector()
     await asyncio.wait([stopped, bot.sweep, bot.watch], return_when=asyncio.FIRST_COMPLETED)
     given_up = bot.watch.exception() if bot.watch.done() else None
-    _limit_stop(bot.stop_limit)
+    end_process_after(bot.stop_limit)
     await bot.stop()
     if stopped.done():
         return 0

@@ -5,9 +5,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gc
+import os
 import sys
+import threading
 from datetime import UTC, datetime
 from pathlib import Path
+
+import structlog
 
 from bot.errors import BotError, SettingsError
 
@@ -76,7 +80,19 @@ def _run(_given: argparse.Namespace) -> int:
         gc.enable()
     logging.configure(found)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(app.run(found))
+        return runner.run(app.run(found, _end_process_after))
+
+
+def _end_process_after(seconds: float) -> None:
+    """End the process if it has not ended by then: something hangs that nothing here can interrupt."""
+
+    def end() -> None:
+        structlog.get_logger("bot").error("stop_forced", seconds=seconds, why="something hangs")
+        os._exit(1)
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
 
 
 def _setup(_given: argparse.Namespace) -> int:

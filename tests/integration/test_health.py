@@ -179,7 +179,7 @@ async def test_socket_that_stays_away(
     monkeypatch.setattr(health, "WATCH_EVERY", 0.05)
     monkeypatch.setattr(health, "GIVE_UP_SECONDS", 1.0)
     given: dict[str, Any] = {k.lower(): v for k, v in environment.items()} | {"slack_app_token": APP_TOKEN, "port": 0}
-    running = asyncio.create_task(app.run(Settings(_env_file=None, **given)))
+    running = asyncio.create_task(app.run(Settings(_env_file=None, **given), lambda _seconds: None))
     await workspace.until(lambda: workspace.connected)
     workspace.deaf = True
     workspace.faults["socket"].extend(["hang"] * 100)

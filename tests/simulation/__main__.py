@@ -8,69 +8,13 @@ python -m tests.simulation --seed 4711 --only 3,7  replay the events that a fail
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
 
 from tests.simulation import plan
+from tests.simulation.many import SEEDS, Sum, play_all
 from tests.simulation.run import Result, simulation
 from tests.simulation.shrink import shrink
-
-SEEDS = 2000  # what CI plays
-CHUNK = 20  # seeds that a process plays before it reports
-
-
-@dataclass(frozen=True)
-class Sum:
-    """What many runs showed together."""
-
-    seeds: int = 0
-    requests: int = 0
-    calls: int = 0
-    crashes: int = 0
-    seconds: float = 0.0
-    failed: tuple[int, ...] = ()
-
-    def __add__(self, other: Sum) -> Sum:
-        """Return both together."""
-        return Sum(
-            *(getattr(self, name) + getattr(other, name) for name in vars(self)),
-        )
-
-    def __str__(self) -> str:
-        """Return a line for people."""
-        return (
-            f"{self.seeds} seeds, {self.requests} requests, {self.calls} calls, {self.crashes} crashes and stops, "
-            f"{self.seconds / 3600:.0f} hours of virtual time, {len(self.failed)} seeds with a violation"
-        )
-
-
-def play_seeds(seeds: range) -> Sum:
-    """Play some seeds in this process."""
-    total = Sum()
-    with simulation() as play:
-        for seed in seeds:
-            found = plan.make(seed)
-            result = play(found)
-            failed = (seed,) if result.violations else ()
-            total += Sum(1, result.requests, result.calls, result.crashes, result.seconds, failed)
-    return total
-
-
-def play_all(first: int, count: int, *, stop_at_first: bool = False) -> Iterator[Sum]:
-    """Play seeds on every core; yield the sum so far after each chunk."""
-    chunks = [range(at, min(at + CHUNK, first + count)) for at in range(first, first + count, CHUNK)]
-    total = Sum()
-    with ProcessPoolExecutor(os.cpu_count()) as pool:
-        for part in pool.map(play_seeds, chunks):
-            total += part
-            yield total
-            if stop_at_first and total.failed:
-                pool.shutdown(wait=False, cancel_futures=True)
-                return
 
 
 def replay(seed: int, only: list[int] | None) -> Result:

@@ -10,7 +10,7 @@ import pytest
 
 from tests.conftest import Record
 from tests.simulation import plan, plants
-from tests.simulation.__main__ import SEEDS, play_seeds
+from tests.simulation.many import SEEDS, play_seeds
 from tests.simulation.plan import Plan
 from tests.simulation.run import Result, simulation
 from tests.simulation.shrink import shrink

@@ -34,12 +34,11 @@ def register(app: AsyncApp, services: Services) -> None:
         payload = payload_of(context, Suggestion)
         await _check(services, payload)
         fitting = (await services.numbers.current()).search(payload.value)
+        shown = fitting[:MAX_OPTIONS]
         has_card: set[str] = set()
         with contextlib.suppress(LedgerError):  # the choice finds the open card without the mark too
-            has_card = {r.number_id for r in await services.ledger.open_requests(services.now())}
-        options = [
-            replies.option(n.id, name(n.phone, n.label), has_card=n.id in has_card) for n in fitting[:MAX_OPTIONS]
-        ]
+            has_card = await services.ledger.open_numbers([number.id for number in shown], services.now())
+        options = [replies.option(n.id, name(n.phone, n.label), has_card=n.id in has_card) for n in shown]
         await ack(**_menu(options, len(fitting)))
 
     @app.action(replies.PICK)

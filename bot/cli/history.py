@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+import os
+import sys
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,21 +20,24 @@ PRIVATE = {"response_url", "response_url_replaces", "posting_lease_until", "acti
 async def history(settings: Settings, *, since: float, as_json: bool) -> None:
     """Print every request since `since` (seconds since the epoch), oldest first, as JSON lines or readable lines.
 
-    Raise StartError or LedgerError if the database cannot be read.
+    Stop quietly if the reader of a pipe stops. Raise StartError or LedgerError if the database cannot be read.
     """
     ledger = Ledger(settings.database_url, create=False)
     try:
         await usable(ledger.require_current())
-        found = await ledger.history(since)
+        async for request, outcomes in ledger.whole_history(since):
+            print(json.dumps(_row(request, outcomes)) if as_json else _lines(request, outcomes))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Python flushes once more when it exits: https://docs.python.org/3/library/signal.html#note-on-sigpipe
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     finally:
         ledger.close()
-    for request, outcomes in reversed(found):
-        print(json.dumps(_row(request, outcomes)) if as_json else _lines(request, outcomes))
 
 
 def _row(request: Request, outcomes: list[Outcome]) -> dict[str, Any]:
-    row = {name: value for name, value in asdict(request).items() if name not in PRIVATE}
-    return row | {"outcomes": [asdict(outcome) for outcome in outcomes]}
+    row = {name: value for name, value in vars(request).items() if name not in PRIVATE}
+    return row | {"outcomes": [vars(outcome) for outcome in outcomes]}
 
 
 def _lines(request: Request, outcomes: list[Outcome]) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterable
 from typing import Any
 
 import sqlalchemy as sa
@@ -9,15 +11,17 @@ import sqlalchemy as sa
 from bot.domain.models import Outcome, Request
 from bot.domain.status import OutcomeCode, Status
 from bot.ledger import statements
-from bot.ledger.schema import outcomes, requests
+from bot.ledger.schema import requests
+
+_OF_REQUEST, _OF_OUTCOME = requests.c.keys(), [column.name for column in statements.OUTCOME_COLUMNS]
 
 
-def to_outcome(row: sa.RowMapping) -> Outcome:
+def to_outcome(row: sa.RowMapping | dict[str, Any]) -> Outcome:
     """Return the outcome of a row."""
     return Outcome(**{**row, "code": OutcomeCode(row["code"])})
 
 
-def to_request(row: sa.RowMapping, outcome: Outcome | None) -> Request:
+def to_request(row: sa.RowMapping | dict[str, Any], outcome: Outcome | None) -> Request:
     """Return the request of a row; `outcome` is that of its last attempt, if it has ended."""
     return Request(**{**row, "status": Status(row["status"]), "outcome": outcome})
 
@@ -41,40 +45,58 @@ def require(db: sa.Connection, request_id: str) -> Request:
     return load_request(db, db.execute(statements.REQUEST, {"request": request_id}).mappings().one())
 
 
-def history(db: sa.Connection, since: float, limit: int | None) -> list[tuple[Request, list[Outcome]]]:
-    """Return the requests since then, newest first, each with its outcomes in their order."""
-    newest = sa.select(requests).where(requests.c.requested_at >= since).order_by(requests.c.requested_at.desc())
+def open_requests(db: sa.Connection, now: float, limit: int) -> tuple[list[Request], int]:
+    """Return the newest requests that a click can still confirm, or whose call is under way; and how many there are."""
+    found = db.execute(statements.OPEN_REQUESTS, {"at": now, "limit": limit}).all()
+    count = len(found) if len(found) < limit else db.scalar(statements.OPEN_COUNT, {"at": now})
+    return [request for request, _ in _with_outcomes(found)], count or 0
+
+
+def open_numbers(db: sa.Connection, numbers: list[str], now: float) -> set[str]:
+    """Return which of these numbers have an open request."""
+    return set(db.scalars(statements.OPEN_NUMBERS, {"numbers": numbers, "at": now}))
+
+
+def latest_outcomes(db: sa.Connection, limit: int) -> list[tuple[Request, Outcome]]:
+    """Return the latest outcomes, newest first, each with its request as it is now (without its own outcome)."""
     found = []
-    for row in db.execute(newest.limit(limit)).mappings().all():
-        past = _outcomes_of(db, row["id"])
-        # While an attempt is under way, the last outcome is that of the attempt before.
-        current = next((outcome for outcome in past if outcome.attempt == row["attempt"]), None)
-        found.append((to_request(row, current), past))
+    for row in db.execute(statements.LATEST_OUTCOMES, {"limit": limit}):
+        request, outcome = _split(row)
+        found.append((to_request(request, None), to_outcome(outcome)))
     return found
 
 
-def open_requests(db: sa.Connection, now: float) -> list[Request]:
-    """Return the requests that a click can still confirm, or whose call is under way; newest first."""
-    is_open = sa.or_(requests.c.expires_at > now, requests.c.status == Status.CONFIRMED)
-    newest = sa.select(requests).where(is_open).order_by(requests.c.requested_at.desc())
-    return [load_request(db, row) for row in db.execute(newest).mappings().all()]
+def history(db: sa.Connection, limit: int) -> list[tuple[Request, list[Outcome]]]:
+    """Return the newest requests, newest first, each with its outcomes in their order."""
+    return _with_outcomes(db.execute(statements.HISTORY, {"limit": limit}))
 
 
-def last_outcomes(db: sa.Connection, limit: int) -> list[tuple[Request, Outcome]]:
-    """Return the last outcomes, newest first, each with its request as it is now."""
-    newest = sa.select(outcomes).order_by(outcomes.c.settled_at.desc()).limit(limit)
-    found = [to_outcome(row) for row in db.execute(newest).mappings().all()]
-    return [(require(db, outcome.request_id), outcome) for outcome in found]
+def history_page(db: sa.Connection, after: tuple[float, str], limit: int) -> list[tuple[Request, list[Outcome]]]:
+    """Return the next requests after this moment and id, oldest first, each with its outcomes in their order."""
+    return _with_outcomes(db.execute(statements.HISTORY_PAGE, {"at": after[0], "request": after[1], "limit": limit}))
 
 
 def gauges(db: sa.Connection, now: float) -> tuple[int, float]:
     """Return how many cards wait for a first click, and the age of the oldest undelivered outcome in seconds (or 0)."""
-    pending = sa.select(sa.func.count()).where(requests.c.status == Status.PENDING, requests.c.expires_at > now)
-    settled_at = db.scalar(sa.select(sa.func.min(outcomes.c.settled_at)).where(outcomes.c.delivered_at.is_(None)))
-    return db.scalar(pending) or 0, 0.0 if settled_at is None else max(now - settled_at, 0.0)
+    settled_at = db.scalar(statements.OLDEST_UNDELIVERED)
+    pending = db.scalar(statements.PENDING_COUNT, {"at": now})
+    return pending or 0, 0.0 if settled_at is None else max(now - settled_at, 0.0)
 
 
-def _outcomes_of(db: sa.Connection, request_id: str) -> list[Outcome]:
-    found = sa.select(outcomes).where(outcomes.c.request_id == request_id).order_by(outcomes.c.attempt)
-    rows: list[Any] = list(db.execute(found).mappings().all())
-    return [to_outcome(row) for row in rows]
+def _with_outcomes(rows: Iterable[sa.Row[Any]]) -> list[tuple[Request, list[Outcome]]]:
+    found = []
+    for _, of_one in itertools.groupby(map(_split, rows), key=lambda parts: parts[0]["id"]):
+        parts = list(of_one)
+        request = parts[0][0]
+        past = [to_outcome(outcome) for _, outcome in parts if outcome["request_id"] is not None]
+        # While an attempt is under way, the last outcome is that of the attempt before.
+        current = next((outcome for outcome in past if outcome.attempt == request["attempt"]), None)
+        found.append((to_request(request, current), past))
+    return found
+
+
+def _split(row: sa.Row[Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the columns of the request, and those of the outcome that follow: some have the same names."""
+    values = tuple(row)
+    request, outcome = values[: len(_OF_REQUEST)], values[len(_OF_REQUEST) :]
+    return dict(zip(_OF_REQUEST, request, strict=True)), dict(zip(_OF_OUTCOME, outcome, strict=True))

@@ -6,6 +6,8 @@ transition carries its own guard, so that exactly one of several who try it chan
 
 from __future__ import annotations
 
+from typing import Any
+
 import sqlalchemy as sa
 
 from bot.domain.status import OutcomeCode, Status
@@ -15,8 +17,11 @@ _id: sa.BindParameter[str] = sa.bindparam("request")
 _number: sa.BindParameter[str] = sa.bindparam("number")
 _attempt: sa.BindParameter[int] = sa.bindparam("attempt_is")
 _at: sa.BindParameter[float] = sa.bindparam("at")
-_due: sa.BindParameter[float] = sa.bindparam("due", type_=sa.Double)
+_until: sa.BindParameter[float] = sa.bindparam("due", type_=sa.Double)
+_limit: sa.BindParameter[int] = sa.bindparam("limit")
 BATCH = 20  # how much one sweep claims of each kind
+# What an Outcome holds: the number is its request's.
+OUTCOME_COLUMNS = [column for column in outcomes.c if column is not outcomes.c.number_id]
 
 _this = requests.c.id == _id
 _update = requests.update().where(_this)
@@ -58,21 +63,21 @@ CORRECT_HELD = CORRECT.where(requests.c.active_number_id.is_not(None))
 
 # The card. Each claim on it is later than the one before, so none ends another.
 CLAIM_CARD = _update.values(
-    card_update_due=sa.case((requests.c.card_update_due >= _due, requests.c.card_update_due + 0.001), else_=_due)
+    card_update_due=sa.case((requests.c.card_update_due >= _until, requests.c.card_update_due + 0.001), else_=_until)
 ).returning(requests)
 CARD_POSTED = _update.values(
     card_posted=True, card_ts=sa.func.coalesce(requests.c.card_ts, sa.bindparam("ts"))
 ).returning(requests)
 CARD_LOST = _update.where(_is_pending, requests.c.card_posted.is_(False)).values(posting_lease_until=0.0)
 CARD_UPDATED = _update.where(
-    requests.c.card_update_due == _due,
+    requests.c.card_update_due == _until,
     requests.c.status == sa.bindparam("shown_status"),
     requests.c.attempt == _attempt,
     requests.c.expires_at.is_not_distinct_from(sa.bindparam("shown_expires_at", type_=sa.Double)),
 ).values(card_update_due=None)
 
 # Outcomes.
-OUTCOME = sa.select(outcomes).where(outcomes.c.request_id == _id, outcomes.c.attempt == _attempt)
+OUTCOME = sa.select(*OUTCOME_COLUMNS).where(outcomes.c.request_id == _id, outcomes.c.attempt == _attempt)
 INTERRUPTED_OUTCOME = OUTCOME.where(outcomes.c.code == OutcomeCode.INTERRUPTED).with_for_update()
 CREATE_OUTCOME = outcomes.insert()
 CHANGE_OUTCOME = outcomes.update().where(outcomes.c.request_id == _id, outcomes.c.attempt == _attempt)
@@ -87,39 +92,94 @@ CLOSE_OUTCOMES = (
     outcomes.update()
     .where(outcomes.c.request_id == _id, outcomes.c.delivered_at.is_(None))
     .values(delivered_at=_at, closed_at=_at)
-    .returning(outcomes)
+    .returning(*OUTCOME_COLUMNS)
 )
+# Counted: PostgreSQL would look for the first one of a frequent number in the whole table.
 UNKNOWN_BEFORE = (
-    sa.select(sa.literal(1))
-    .select_from(outcomes.join(requests, requests.c.id == outcomes.c.request_id))
-    .where(requests.c.number_id == _number)
+    sa.select(sa.func.count())
+    .select_from(outcomes)
+    .where(outcomes.c.number_id == _number)
     .where(outcomes.c.code.in_([code for code in OutcomeCode if code.status is Status.UNKNOWN]))
-    .limit(1)
 )
 
-# The sweep. What another replica holds at this moment it closes itself; SQLite has one writer anyway.
-_is_overdue = sa.or_(requests.c.expires_at <= _at, sa.and_(_is_confirmed, requests.c.call_deadline <= _at))
+# The sweep. What another replica holds at this moment it closes itself; SQLite has one writer anyway. Each statement
+# reads one small index from its beginning, so it costs the same however many requests there are.
+_is_call_overdue = sa.and_(_is_confirmed, requests.c.call_deadline <= _at)
 _is_deliverable = sa.and_(outcomes.c.delivered_at.is_(None), outcomes.c.deliver_after <= _at)
-_is_card_due = requests.c.card_update_due <= _at
-OVERDUE = sa.select(requests).where(_is_overdue).with_for_update(skip_locked=True)
-OUTCOMES_DUE = (
-    sa.select(outcomes)
-    .where(_is_deliverable)
-    .order_by(outcomes.c.delivery_attempts, outcomes.c.deliver_after)  # what fails again and again holds up no other
-    .limit(BATCH)
-    .with_for_update(skip_locked=True)
+
+
+def _due(
+    rows: sa.Select[Any], order: tuple[sa.Column[Any], ...], limit: sa.BindParameter[int] | int
+) -> sa.Select[Any]:
+    return rows.order_by(*order).limit(limit).with_for_update(skip_locked=True)
+
+
+CALLS_OVERDUE = _due(sa.select(requests).where(_is_call_overdue), (requests.c.call_deadline,), _limit)
+CARDS_OVERDUE = _due(sa.select(requests).where(requests.c.expires_at <= _at), (requests.c.expires_at,), _limit)
+# What fails again and again holds up no other.
+OUTCOMES_DUE = _due(
+    sa.select(*OUTCOME_COLUMNS).where(_is_deliverable), (outcomes.c.delivery_attempts, outcomes.c.deliver_after), BATCH
 )
-CARDS_DUE = (
-    sa.select(requests)
-    .where(_is_card_due)
-    .order_by(requests.c.card_update_due)
-    .limit(BATCH)
-    .with_for_update(skip_locked=True)
-)
+CARDS_DUE = _due(sa.select(requests).where(requests.c.card_update_due <= _at), (requests.c.card_update_due,), BATCH)
+
+
+def _first(column: sa.Column[float], *where: sa.ColumnElement[bool]) -> sa.ScalarSelect[Any]:
+    # The smallest value, and not "is there any": PostgreSQL would look for any in the whole table.
+    return sa.select(sa.func.min(column)).where(column.is_not(None), *where).scalar_subquery()
+
+
 ANYTHING_DUE = sa.select(
     sa.or_(
-        sa.exists(sa.select(sa.literal(1)).where(_is_card_due).select_from(requests)),
-        sa.exists(sa.select(sa.literal(1)).where(_is_overdue).select_from(requests)),
-        sa.exists(sa.select(sa.literal(1)).where(_is_deliverable).select_from(outcomes)),
+        _first(requests.c.card_update_due) <= _at,
+        _first(requests.c.expires_at) <= _at,
+        _first(requests.c.call_deadline, _is_confirmed) <= _at,
+        _first(outcomes.c.deliver_after, outcomes.c.delivered_at.is_(None)) <= _at,
     )
 )
+
+# What people read. A request comes with its outcomes, an outcome with its request: one statement, and no more rows than
+# are shown. The columns of the request come first.
+_is_open = sa.or_(requests.c.expires_at > _at, _is_confirmed)
+# Every open request holds its number: the index of those that do is short, and has them in their order.
+OPEN_REQUESTS = (
+    sa.select(requests, *OUTCOME_COLUMNS)
+    .outerjoin_from(
+        requests, outcomes, sa.and_(outcomes.c.request_id == requests.c.id, outcomes.c.attempt == requests.c.attempt)
+    )
+    .where(requests.c.active_number_id.is_not(None), _is_open)
+    .order_by(requests.c.requested_at.desc())
+    .limit(_limit)
+)
+OPEN_COUNT = sa.select(
+    sa.select(sa.func.count()).where(requests.c.expires_at > _at).scalar_subquery()
+    + sa.select(sa.func.count()).where(requests.c.call_deadline.is_not(None), _is_confirmed).scalar_subquery()
+)
+OPEN_NUMBERS = sa.select(requests.c.number_id).where(
+    requests.c.active_number_id.in_(sa.bindparam("numbers", expanding=True)), _is_open
+)
+_latest = sa.select(*OUTCOME_COLUMNS).order_by(outcomes.c.settled_at.desc()).limit(_limit).subquery()
+LATEST_OUTCOMES = (
+    sa.select(requests, _latest)
+    .join_from(_latest, requests, requests.c.id == _latest.c.request_id)
+    .order_by(_latest.c.settled_at.desc())
+)
+
+
+def _with_outcomes(some: sa.Subquery, *order: sa.ColumnElement[Any]) -> sa.Select[Any]:
+    joined = sa.select(some, *OUTCOME_COLUMNS).outerjoin_from(some, outcomes, outcomes.c.request_id == some.c.id)
+    return joined.order_by(*order, outcomes.c.attempt)
+
+
+_newest = sa.select(requests).order_by(requests.c.requested_at.desc(), requests.c.id.desc()).limit(_limit).subquery()
+HISTORY = _with_outcomes(_newest, _newest.c.requested_at.desc(), _newest.c.id.desc())
+# A page begins after the last request of the page before: no row is read only to be skipped.
+_page = (
+    sa.select(requests)
+    .where(sa.tuple_(requests.c.requested_at, requests.c.id) > sa.tuple_(_at, _id))
+    .order_by(requests.c.requested_at, requests.c.id)
+    .limit(_limit)
+    .subquery()
+)
+HISTORY_PAGE = _with_outcomes(_page, _page.c.requested_at, _page.c.id)
+PENDING_COUNT = sa.select(sa.func.count()).where(requests.c.expires_at > _at, _is_pending)
+OLDEST_UNDELIVERED = sa.select(sa.func.min(outcomes.c.settled_at)).where(outcomes.c.delivered_at.is_(None))

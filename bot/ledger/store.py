@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import tempfile
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -30,6 +31,11 @@ log = structlog.get_logger("bot.ledger")
 RETRY_EVERY = 1.0
 # What `check` writes: several pages of SQLite, because a small row can find room in a database that is full.
 CHECK_CONTENT = "x" * 20_000
+# A migration that was given up would begin again with each start: a million requests take it half a minute.
+MIGRATION_TIMEOUT = 600.0
+# So many transactions of a sweep close what is overdue: 500 requests, in about half of the second until the next sweep.
+CLOSINGS = 25
+HISTORY_PAGE = 500
 
 T = TypeVar("T")
 
@@ -67,7 +73,9 @@ class Ledger:
 
     async def open(self) -> None:
         """Create or migrate the tables. Raise NewerLedgerError if a newer bot wrote them."""
-        await self.database.write(schema.create_or_migrate)
+        # A database that is silent fails here: it does not get the time of a migration.
+        await self.database.read(lambda db: db.scalar(sa.select(sa.literal(1))))
+        await self.database.write(schema.create_or_migrate, timeout=MIGRATION_TIMEOUT)
 
     async def version(self) -> int | None:
         """Return the schema version of the database, None if there is none. Raise NewerLedgerError."""
@@ -167,11 +175,15 @@ class Ledger:
         if not await self.database.read(lambda db: outbox.anything_due(db, now)):
             return DueWork([], [])
 
-        def close_and_claim(db: sa.Connection) -> DueWork:
-            transitions.close_overdue(db, now, retry_for, running)
-            return outbox.claim_due(db, now)
+        def close(db: sa.Connection) -> DueWork | None:
+            more = transitions.close_overdue(db, now, retry_for, running)
+            return None if more else outbox.claim_due(db, now)
 
-        return await self.database.write(close_and_claim)
+        for _ in range(CLOSINGS):  # many transactions instead of one: acks go first in between
+            if (due := await self.database.write(close)) is not None:
+                return due
+        # The rest waits for the next sweep, and the deliveries don't.
+        return await self.database.write(lambda db: outbox.claim_due(db, now))
 
     async def message_posted(self, outcome: Outcome, now: float) -> None:
         """Store that Slack accepted the message of an outcome: it is not posted again."""
@@ -219,17 +231,35 @@ class Ledger:
         """Return the request of an id, None if there is none."""
         return await self.database.read(lambda db: queries.find(db, request_id), timeout=ACK_TIMEOUT)
 
-    async def history(self, since: float = 0.0, limit: int | None = None) -> list[tuple[Request, list[Outcome]]]:
-        """Return the requests since then, newest first, each with its outcomes in their order."""
-        return await self.database.read(lambda db: queries.history(db, since, limit), timeout=ACK_TIMEOUT)
+    async def history(self, limit: int = 10) -> list[tuple[Request, list[Outcome]]]:
+        """Return the newest requests, newest first, each with its outcomes in their order."""
+        return await self.database.read(lambda db: queries.history(db, limit), timeout=ACK_TIMEOUT)
 
-    async def open_requests(self, now: float) -> list[Request]:
-        """Return the requests that a click can still confirm, or whose call is under way; newest first."""
-        return await self.database.read(lambda db: queries.open_requests(db, now), timeout=ACK_TIMEOUT)
+    async def whole_history(self, since: float = 0.0) -> AsyncGenerator[tuple[Request, list[Outcome]], None]:
+        """Yield the requests since then, oldest first, each with its outcomes in their order.
 
-    async def last_outcomes(self, limit: int) -> list[tuple[Request, Outcome]]:
-        """Return the last outcomes, newest first, each with its request as it is now."""
-        return await self.database.read(lambda db: queries.last_outcomes(db, limit), timeout=ACK_TIMEOUT)
+        They are read in pages. Each request that was stored before the first page comes exactly once, as it is when its
+        page is read. Later ones come too, unless they carry a time before that of the last page.
+        """
+        after = (since, "")
+        while page := await self.database.read(partial(queries.history_page, after=after, limit=HISTORY_PAGE)):
+            for request, outcomes in page:
+                yield request, outcomes
+            after = (page[-1][0].requested_at, page[-1][0].id)
+
+    async def open_numbers(self, numbers: list[str], now: float) -> set[str]:
+        """Return which of these numbers have a request that a click can still confirm, or whose call is under way."""
+        return await self.database.read(lambda db: queries.open_numbers(db, numbers, now), timeout=ACK_TIMEOUT)
+
+    async def overview(
+        self, now: float, open_limit: int, outcome_limit: int
+    ) -> tuple[list[Request], int, list[tuple[Request, Outcome]]]:
+        """Return the newest open requests, how many are open, and the latest outcomes with their requests."""
+
+        def read(db: sa.Connection) -> tuple[list[Request], int, list[tuple[Request, Outcome]]]:
+            return *queries.open_requests(db, now, open_limit), queries.latest_outcomes(db, outcome_limit)
+
+        return await self.database.read(read)
 
     async def gauges(self, now: float) -> tuple[int, float]:
         """Return how many cards wait for a first click, and the age of the oldest undelivered outcome in seconds."""

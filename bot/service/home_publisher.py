@@ -14,7 +14,7 @@ import structlog
 
 from bot.clients.slack import Slack
 from bot.domain.access import Person
-from bot.errors import BotError, RequestDeniedError
+from bot.errors import BotError, LedgerError, RequestDeniedError
 from bot.ledger.store import Ledger
 from bot.service.access import Access
 from bot.tasks import Tasks
@@ -48,11 +48,15 @@ class HomePublisher:
         self._looking: dict[str, float] = {}
         self._stale = False
         self._work: asyncio.Task[None] | None = None
+        self._reading: asyncio.Task[list[Block] | None] | None = None
 
     async def opened(self, user: str) -> None:
         """Publish the tab for a person who has just opened it."""
         self._looking[user] = self.now()
-        await self._publish(user)
+        # People who open it at the same time share one reading: a change after it publishes the tab again.
+        if self._reading is None or self._reading.done():
+            self._reading = self.tasks.start(self._read())
+        await self._publish([user], await self._reading)
 
     def refresh(self) -> None:
         """Publish what has changed for everyone who looks at the tab, at most once a second."""
@@ -65,21 +69,35 @@ class HomePublisher:
     async def _refresh(self) -> None:
         while self._stale:
             self._stale = False
-            await asyncio.gather(*map(self._publish, list(self._looking)))
+            self._reading = self.tasks.start(self._read())
+            await self._publish(list(self._looking), await self._reading)
             await asyncio.sleep(EVERY)
 
-    async def _publish(self, user: str) -> None:
+    async def _read(self) -> list[Block] | None:
+        """Return the page, which is the same for everyone with permission; None if the ledger cannot be read."""
         try:
-            await self.slack.publish_home(user, await self._blocks(user))
+            found = await self.ledger.overview(self.now(), home.MAX_OPEN, home.MAX_OUTCOMES)
+        except LedgerError as error:
+            log.warning("home_publish_failed", error=str(error))
+            return None
+        requests, open_count, outcomes = found
+        more = open_count - len(requests)
+        return home.page(requests, outcomes, self.rules(), self.access.rights(), more=more, dry_run=self.dry_run)
+
+    async def _publish(self, users: list[str], page: list[Block] | None) -> None:
+        if page is not None:
+            await asyncio.gather(*(self._publish_for(user, page) for user in users))
+
+    async def _publish_for(self, user: str, page: list[Block]) -> None:
+        try:
+            await self.slack.publish_home(user, await self._permitted(user, page))
         except BotError as error:
             log.warning("home_publish_failed", user=user, error=str(error))
 
-    async def _blocks(self, user: str) -> list[Block]:
+    async def _permitted(self, user: str, page: list[Block]) -> list[Block]:
         try:
             # The event names no team of the person, and members of other companies (Slack Connect) can send it.
             await self.access.check(Person(user, None), None)
         except RequestDeniedError as denial:
             return home.denied(str(denial))
-        requests = await self.ledger.open_requests(self.now())
-        outcomes = await self.ledger.last_outcomes(home.MAX_OUTCOMES)
-        return home.page(requests, outcomes, self.rules(), self.access.rights(), dry_run=self.dry_run)
+        return page

@@ -25,14 +25,15 @@ def page(
     rules: Rules,
     rights: str,
     *,
+    more: int = 0,
     dry_run: bool = False,
 ) -> list[Block]:
-    """Return what a person with permission sees."""
+    """Return what a person with permission sees; `more` open requests are not shown."""
     blocks = [header("Open requests")]
-    for request in requests[:MAX_OPEN]:
+    for request in requests:
         blocks += [*card(request, rules).blocks, context(f"In <#{request.channel}>")]
-    if len(requests) > MAX_OPEN:
-        blocks.append(context(f"{len(requests) - MAX_OPEN} more requests are open. Their cards are in the channels."))
+    if more:
+        blocks.append(context(f"{more} more requests are open. Their cards are in the channels."))
     if not requests:
         blocks.append(section(f"No request is waiting for confirmation. Use `{COMMAND}` in a channel to make one."))
     blocks.append(header("Latest outcomes"))

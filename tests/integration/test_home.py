@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from bot.app import Bot
 from sandbox.fake_cellcast import ANSWERS, Cellcast
@@ -196,6 +197,24 @@ async def test_home_where_the_team_is_not_known(start: Start, workspace: Workspa
         workspace.teams[ANA] = None
         assert "cannot read from Slack" in await look(bot, workspace, ANA)
     assert NUMBER not in json.dumps(workspace.homes[ANA])
+
+
+async def test_home_without_the_database(start: Start, workspace: Workspace) -> None:
+    """A home that the database does not answer stays as it is, and is published when it is opened again."""
+    async with start() as bot:
+        await ask(workspace)
+        await settled(bot)
+
+        def rename(old: str, new: str) -> None:
+            with bot.ledger.database.transaction() as db:
+                db.execute(sa.text(f"ALTER TABLE {old} RENAME TO {new}"))
+
+        rename("outcomes", "away")
+        await workspace.open_home(ANA)
+        await settled(bot)
+        assert ANA not in workspace.homes
+        rename("away", "outcomes")
+        assert NUMBER in await look(bot, workspace, ANA)
 
 
 async def test_home_that_slack_does_not_take(start: Start, workspace: Workspace, cellcast: Cellcast) -> None:

@@ -15,7 +15,7 @@ import pytest
 import sqlalchemy as sa
 
 from bot.domain.models import Click
-from bot.domain.status import OutcomeCode, Status
+from bot.domain.status import CallResult, OutcomeCode, Status
 from bot.ledger.store import Ledger
 
 FILES = Path(__file__).parents[1] / "ledgers"
@@ -106,6 +106,32 @@ async def test_requests_go_on(ledger: Ledger, version: int) -> None:
         assert await ledger.start_call(confirmed, 1131.0)
 
 
+async def test_unknown_outcome_is_remembered(ledger: Ledger) -> None:
+    """An attempt that an earlier version left unknown still counts when Cellcast no longer finds the number."""
+    await ledger.open()
+    click = Click(request_id(5), 1, "U0BEN", 1130.0, "C0NUMBERS", "5.000001")
+    confirmed = await ledger.confirm(click, 1155.0, second_person=False)
+    assert confirmed is not None
+    settled = await ledger.settle(confirmed, CallResult(OutcomeCode.NOT_FOUND), 1140.0, WITHIN)
+    assert settled is not None
+    assert settled.outcome is not None
+    assert settled.outcome.code is OutcomeCode.ALREADY_GONE
+
+
+@pytest.mark.parametrize("version", [4])
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+async def test_long_migration(ledger: Ledger) -> None:
+    """A migration may take longer than a statement of the running bot, as it does with a million rows."""
+    with ledger.database.transaction() as db:
+        db.exec_driver_sql(
+            "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS "
+            "$$ BEGIN PERFORM pg_sleep(0.4); RETURN NEW; END $$"
+        )
+        db.exec_driver_sql("CREATE TRIGGER slow BEFORE UPDATE ON outcomes FOR EACH ROW EXECUTE FUNCTION slow()")
+    await ledger.open()
+    assert (await ledger.require(request_id(4))).status is Status.SUCCEEDED
+
+
 async def test_the_schema_is_that_of_a_new_database(ledger: Ledger, database: str, tmp_path: Path) -> None:
     """A migrated SQLite database has the tables, columns and indexes of a new one."""
     if not database.startswith("sqlite"):
@@ -119,6 +145,6 @@ async def test_the_schema_is_that_of_a_new_database(ledger: Ledger, database: st
         with contextlib.closing(sqlite3.connect(path)) as db:
             tables = ("ledger_version", "requests", "outcomes", "write_check")
             columns = {t: {row[1] for row in db.execute(f"PRAGMA table_info({t})")} for t in tables}
-            return columns, {row[0] for row in db.execute("SELECT name FROM sqlite_master WHERE type = 'index'")}
+            return columns, set(db.execute("SELECT name, sql FROM sqlite_master WHERE type = 'index'"))
 
     assert shape(tmp_path / "ledger.db") == shape(tmp_path / "new.db")

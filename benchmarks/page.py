@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import statistics
 from dataclasses import dataclass
 from xml.sax.saxutils import escape
 
+from benchmarks.contestants import ROOT
 from benchmarks.play import CLICKS_THAT, COMMANDS_WHILE, INTERRUPTED, LATE, Figures
 from benchmarks.profiled import NAMES
 from benchmarks.world import NEVER
 
 BOT, LIMIT = "this bot", "(a) limit"
+PAGE = ROOT / "docs" / "performance.md"
+# What benchmarks/growth.py writes; the other benchmarks keep it.
+GROWTH_PART = re.compile(r"<!-- generated: growth -->\n.*?<!-- end -->\n", re.DOTALL)
 GROWTH = 1.1
 AFTER_1000, AFTER_10000 = "memory after 1000 commands, MB", "memory after 10000 commands, MB"
 
@@ -82,8 +87,8 @@ def missed(found: dict[str, Figures]) -> list[Target]:
     return [t for t in TARGETS if not t.met(found[BOT][t.figure] / found[LIMIT][t.figure])]
 
 
-def page(found: dict[str, Figures], rounds: int, shares: dict[str, dict[str, float]]) -> str:
-    """The whole page."""
+def page(found: dict[str, Figures], rounds: int, shares: dict[str, dict[str, float]], growth: str = "") -> str:
+    """The whole page; `growth` is the part that benchmarks/growth.py has written."""
     lines = [
         "# Performance",
         "",
@@ -125,7 +130,7 @@ def page(found: dict[str, Figures], rounds: int, shares: dict[str, dict[str, flo
         "(b), (c) and (d) update the card before they post the toast, as people usually write it.",
         "That adds one call to the fake Slack (30 ms) to their time.",
     ]
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines) + "\n" + (f"\n{growth}" if growth else "")
 
 
 def _summary(found: dict[str, Figures]) -> str:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import growth
 from benchmarks.contestants import ALL, BOT, LIMIT, SOCKET, Contestant
-from benchmarks.page import GROWTH, NEVERS, TARGETS, missed, page, plot
+from benchmarks.page import GROWTH, GROWTH_PART, NEVERS, TARGETS, missed, page, plot
 from benchmarks.play import CLICKS_THAT, COMMANDS_WHILE, INTERRUPTED, LATE, Figures, Size, one_round
 from tests.process import ROOT
 
@@ -53,6 +54,37 @@ def test_page_names_missed_targets(mine: float, verdicts: int) -> None:
     assert ("This run missed these targets" in text) is bool(verdicts)
     assert ("This run met every target." in text) is not bool(verdicts)
     assert plot(found).count("<rect") == 1 + 2 * 6
+
+
+def test_page_keeps_the_other_part() -> None:
+    """The part that the growth benchmark has written stays when the others write the page."""
+    (part,) = GROWTH_PART.findall(PAGE)
+    text = page(
+        {"this bot": figures(1.0), "(a) limit": figures(1.0)}, 5, {"command": _Shares(), "click": _Shares()}, part
+    )
+    assert text.endswith(f"\n\n{part}")
+
+
+async def test_growth_is_measured(tmp_path: Path) -> None:
+    """Each figure is there, the export of the history among them, and the table replaces the one before."""
+    row = await growth.measure(f"sqlite:///{tmp_path}/ledger.db", 100, growth.Size(2, 2, 5, 50))
+    assert [re.sub(r"[\d.]+", "1", cell) for cell in row[1:]] == ["1", "1", "1 / 1", "1 / 1", "1", "1", "1"]
+    copy = tmp_path / "performance.md"
+    copy.write_text(PAGE, encoding="utf-8")
+    growth.write(copy, growth.part([row]))
+    (part,) = GROWTH_PART.findall(copy.read_text(encoding="utf-8"))
+    assert f"| {' | '.join(row)} |" in part
+    assert copy.read_text(encoding="utf-8").startswith(PAGE[:1000])
+
+
+def test_page_meets_the_targets_of_growth() -> None:
+    """With a million requests a sweep takes less than 5 ms, and a confirmation less than 50 ms."""
+    (part,) = GROWTH_PART.findall(PAGE)
+    rows = {cells[1].strip(): cells for cells in (line.split("|") for line in part.splitlines()) if len(cells) > 2}
+    assert {"1,000", "10,000", "100,000", "1,000,000"} <= rows.keys()
+    million = rows["1,000,000"]
+    assert float(million[2]) < 5
+    assert float(million[4].split("/")[1]) < 50
 
 
 class _Shares(dict[str, float]):

@@ -37,7 +37,7 @@ def fill(db: sa.Connection, count: int, now: float) -> None:
     for i in range(count, count + WAITING):
         at = now - 3600 + i - count
         if i % 4 == 0:
-            _ended(waiting, i, at, now + FAR)
+            _ended(waiting, i, at, now + 900)
         else:
             waiting[0].append(_open(i, at, now))
     _insert(db, waiting)
@@ -81,9 +81,9 @@ def _open(i: int, at: float, now: float) -> dict[str, Any]:
     number = f"{'0' * 4}{i:020x}"
     request = _request(i, number, at) | {"active_number_id": number}
     if i % 8 == 1:
-        made = {"decided_by": "U0BEN", "decided_at": at + 20, "call_started_at": at + 20, "call_deadline": now + FAR}
+        made = {"decided_by": "U0BEN", "decided_at": at + 20, "call_started_at": at + 20, "call_deadline": now + 300}
         return request | made | {"status": Status.CONFIRMED, "attempt": 1}
-    return request | {"expires_at": now + FAR, "card_update_due": now + FAR if i % 8 == 2 else None}
+    return request | {"expires_at": now + FAR, "card_update_due": now + 60 if i % 8 == 2 else None}
 
 
 def _ended(rows: Rows, i: int, at: float, undelivered_until: float | None) -> None:

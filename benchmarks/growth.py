@@ -26,6 +26,7 @@ from benchmarks.page import GROWTH_PART, PAGE
 from benchmarks.play import p
 from benchmarks.world import ANA, KEY
 from bot.clients.slack import Slack
+from bot.clock import Clock
 from bot.domain.models import Click, NewRequest, Request
 from bot.ledger.store import Ledger
 from bot.service.access import Access
@@ -123,7 +124,7 @@ class Growth:
         tasks, quiet = Tasks(), _Quiet()
         slack, access = cast(Slack, quiet), cast(Access, quiet)
         publisher = HomePublisher(
-            self.ledger, slack, access, tasks, lambda: Rules(second_person=False, listed=True), dry_run=False
+            self.ledger, slack, access, tasks, lambda: Rules(second_person=False, listed=True), False, Clock()
         )
         taken = []
         for request in await self.create(self.size.confirmations):

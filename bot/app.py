@@ -109,7 +109,7 @@ class Bot:
         access = Access(
             settings, str(me["team_id"]), self.slack, clock.monotonic, enterprise_id=me.get("enterprise_id")
         )
-        self.home = HomePublisher(self.ledger, self.slack, access, self.tasks, self._rules, settings.dry_run, clock.now)
+        self.home = HomePublisher(self.ledger, self.slack, access, self.tasks, self._rules, settings.dry_run, clock)
         self.notifier = Notifier(self.ledger, self.slack, self._rules, self.metrics, self.home.refresh, clock.now)
         self.executor = Executor(settings, self.ledger, self.cellcast, self.notifier, self.tasks, self.metrics, clock)
         self.scheduler = Scheduler(settings, self.ledger, self.executor, self.notifier, self.tasks, clock)

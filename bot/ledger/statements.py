@@ -20,6 +20,13 @@ _at: sa.BindParameter[float] = sa.bindparam("at")
 _until: sa.BindParameter[float] = sa.bindparam("due", type_=sa.Double)
 _limit: sa.BindParameter[int] = sa.bindparam("limit")
 BATCH = 20  # how much one sweep claims of each kind
+# A moment further ahead than the bot sets one, and a minute more for clocks that are apart, was stored by a clock that
+# has been set back since. Seconds.
+CLOCKS_APART = 60.0
+LONGEST_LEASE = 15.0 + CLOCKS_APART
+LONGEST_CALL = 305.0 + CLOCKS_APART  # the highest CELLCAST_TIMEOUT_SECONDS, and its grace
+LONGEST_RETRY = 900.0 + CLOCKS_APART  # the longest Retry-After that counts
+LONGEST_RETRY_IF_REJECTED = 4 * 3600.0 + CLOCKS_APART
 # What an Outcome holds: the number is its request's.
 OUTCOME_COLUMNS = [column for column in outcomes.c if column is not outcomes.c.number_id]
 
@@ -35,7 +42,9 @@ ACTIVE = sa.select(requests).where(requests.c.active_number_id == _number)
 ACTIVE_OVERDUE = ACTIVE.where(requests.c.expires_at <= _at).with_for_update()
 # Nobody knows of a card of it: the next request replaces it.
 ACTIVE_WITHOUT_CARD = ACTIVE.where(
-    _is_pending, requests.c.card_posted.is_(False), requests.c.posting_lease_until <= _at
+    _is_pending,
+    requests.c.card_posted.is_(False),
+    sa.or_(requests.c.posting_lease_until <= _at, requests.c.posting_lease_until > _at + LONGEST_LEASE),
 ).with_for_update()
 
 # Transitions.
@@ -63,7 +72,13 @@ CORRECT_HELD = CORRECT.where(requests.c.active_number_id.is_not(None))
 
 # The card. Each claim on it is later than the one before, so none ends another.
 CLAIM_CARD = _update.values(
-    card_update_due=sa.case((requests.c.card_update_due >= _until, requests.c.card_update_due + 0.001), else_=_until)
+    card_update_due=sa.case(
+        (
+            requests.c.card_update_due.between(_until, _until + LONGEST_LEASE),
+            requests.c.card_update_due + 0.001,
+        ),
+        else_=_until,
+    )
 ).returning(requests)
 CARD_POSTED = _update.values(
     card_posted=True, card_ts=sa.func.coalesce(requests.c.card_ts, sa.bindparam("ts"))
@@ -105,12 +120,20 @@ UNKNOWN_BEFORE = (
 # The sweep. What another replica holds at this moment it closes itself; SQLite has one writer anyway. Each statement
 # reads one small index from its beginning, so it costs the same however many requests there are.
 _is_call_overdue = sa.and_(_is_confirmed, requests.c.call_deadline <= _at)
-_is_deliverable = sa.and_(outcomes.c.delivered_at.is_(None), outcomes.c.deliver_after <= _at)
+_is_undelivered = outcomes.c.delivered_at.is_(None)
+_is_not_rejected = outcomes.c.undeliverable_since.is_(None)
+_is_deliverable = sa.and_(_is_undelivered, outcomes.c.deliver_after <= _at)
+_undelivered = outcomes.update().where(_is_undelivered).values(deliver_after=_at)
+# What was stored by a clock that has been set back since becomes due now.
+BRING_BACK = [
+    requests.update().where(requests.c.card_update_due > _at + LONGEST_LEASE).values(card_update_due=_at),
+    requests.update().where(_is_confirmed, requests.c.call_deadline > _at + LONGEST_CALL).values(call_deadline=_at),
+    _undelivered.where(_is_not_rejected, outcomes.c.deliver_after > _at + LONGEST_RETRY),
+    _undelivered.where(outcomes.c.deliver_after > _at + LONGEST_RETRY_IF_REJECTED),
+]
 
 
-def _due(
-    rows: sa.Select[Any], order: tuple[sa.Column[Any], ...], limit: sa.BindParameter[int] | int
-) -> sa.Select[Any]:
+def _due(rows: sa.Select[Any], order: tuple[sa.Column[Any], ...], limit: sa.BindParameter[int] | int) -> sa.Select[Any]:
     return rows.order_by(*order).limit(limit).with_for_update(skip_locked=True)
 
 
@@ -123,17 +146,25 @@ OUTCOMES_DUE = _due(
 CARDS_DUE = _due(sa.select(requests).where(requests.c.card_update_due <= _at), (requests.c.card_update_due,), BATCH)
 
 
+# The smallest and the largest value, and not "is there any": PostgreSQL would look for any in the whole table.
 def _first(column: sa.Column[float], *where: sa.ColumnElement[bool]) -> sa.ScalarSelect[Any]:
-    # The smallest value, and not "is there any": PostgreSQL would look for any in the whole table.
     return sa.select(sa.func.min(column)).where(column.is_not(None), *where).scalar_subquery()
+
+
+def _last(column: sa.Column[float], *where: sa.ColumnElement[bool]) -> sa.ScalarSelect[Any]:
+    return sa.select(sa.func.max(column)).where(column.is_not(None), *where).scalar_subquery()
 
 
 ANYTHING_DUE = sa.select(
     sa.or_(
         _first(requests.c.card_update_due) <= _at,
+        _last(requests.c.card_update_due) > _at + LONGEST_LEASE,
         _first(requests.c.expires_at) <= _at,
         _first(requests.c.call_deadline, _is_confirmed) <= _at,
-        _first(outcomes.c.deliver_after, outcomes.c.delivered_at.is_(None)) <= _at,
+        _last(requests.c.call_deadline, _is_confirmed) > _at + LONGEST_CALL,
+        _first(outcomes.c.deliver_after, _is_undelivered) <= _at,
+        _last(outcomes.c.deliver_after, _is_undelivered, _is_not_rejected) > _at + LONGEST_RETRY,
+        _last(outcomes.c.deliver_after, _is_undelivered) > _at + LONGEST_RETRY_IF_REJECTED,
     )
 )
 

@@ -170,6 +170,8 @@ def close_overdue(db: sa.Connection, now: float, retry_for: float, running: froz
 
     `running` are this replica's own calls. Return whether more may be overdue than the batch that this closed.
     """
+    for statement in statements.BRING_BACK:
+        db.execute(statement, {"at": now})
     # This replica's own calls stay as they are, so they must not take the place of others in the batch.
     of_calls = {"at": now, "limit": CLOSED_AT_ONCE + len(running)}
     calls = [row for row in db.execute(statements.CALLS_OVERDUE, of_calls).mappings() if row["id"] not in running]

@@ -6,13 +6,13 @@ A home tab is published for each person, and shown until it is published again: 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import structlog
 
 from bot.clients.slack import Slack
+from bot.clock import Clock
 from bot.domain.access import Person
 from bot.errors import BotError, LedgerError, RequestDeniedError
 from bot.ledger.store import Ledger
@@ -33,7 +33,7 @@ EVERY = 1.0
 class HomePublisher:
     """Keeps the home tabs that people look at up to date.
 
-    `rules` returns what holds for every card now, `now` returns seconds since the epoch.
+    `rules` returns what holds for every card now.
     """
 
     ledger: Ledger
@@ -42,7 +42,7 @@ class HomePublisher:
     tasks: Tasks
     rules: Callable[[], Rules]
     dry_run: bool
-    now: Callable[[], float] = time.time
+    clock: Clock
 
     def __post_init__(self) -> None:
         self._looking: dict[str, float] = {}
@@ -52,7 +52,7 @@ class HomePublisher:
 
     async def opened(self, user: str) -> None:
         """Publish the tab for a person who has just opened it."""
-        self._looking[user] = self.now()
+        self._looking[user] = self.clock.monotonic()
         # People who open it at the same time share one reading: a change after it publishes the tab again.
         if self._reading is None or self._reading.done():
             self._reading = self.tasks.start(self._read())
@@ -60,7 +60,7 @@ class HomePublisher:
 
     def refresh(self) -> None:
         """Publish what has changed for everyone who looks at the tab, at most once a second."""
-        since = self.now() - LOOKING_SECONDS
+        since = self.clock.monotonic() - LOOKING_SECONDS
         self._looking = {user: at for user, at in self._looking.items() if at >= since}
         self._stale = bool(self._looking)
         if self._stale and (self._work is None or self._work.done()):
@@ -76,7 +76,7 @@ class HomePublisher:
     async def _read(self) -> list[Block] | None:
         """Return the page, which is the same for everyone with permission; None if the ledger cannot be read."""
         try:
-            found = await self.ledger.overview(self.now(), home.MAX_OPEN, home.MAX_OUTCOMES)
+            found = await self.ledger.overview(self.clock.now(), home.MAX_OPEN, home.MAX_OUTCOMES)
         except LedgerError as error:
             log.warning("home_publish_failed", error=str(error))
             return None

@@ -92,6 +92,8 @@ class Cellcast:
         self.on_step: Step = nothing
         self.hold: asyncio.Event | None = None  # if set, each answer waits for it
         self.called = asyncio.Event()  # set by each request that reaches it
+        self.compresses = False  # if set, it compresses what a client accepts compressed
+        self.key_answer: Answer | None = None  # if set, its answer to the question whether a key is valid
         app = web.Application()
         app.router.add_put(ROUTE, self._unsubscribe)
         app.router.add_get("/api/v1/user/token/verify", self._verify)
@@ -103,9 +105,9 @@ class Cellcast:
         """The base URL."""
         return self._server.url
 
-    async def start(self) -> None:
-        """Listen on a free port."""
-        await self._server.start()
+    async def start(self, port: int = 0) -> None:
+        """Listen; on any free port if `port` is 0."""
+        await self._server.start(port)
 
     async def stop(self) -> None:
         """Stop listening."""
@@ -146,12 +148,17 @@ class Cellcast:
             drop(request)
             return half
         await self.on_step("after the call")
-        return _reply(answer)
+        reply = _reply(answer)
+        if self.compresses:
+            reply.enable_compression()
+        return reply
 
     def _knows(self, request: web.Request) -> bool:
         return request.headers.get("Authorization") == f"Bearer {self.key}"
 
     async def _verify(self, request: web.Request) -> web.Response:
+        if self.key_answer is not None:
+            return _reply(self.key_answer)
         if not self._knows(request):
             return _reply(ANSWERS["expired key"])
         return _reply(Answer(body=envelope("Token verified successfully!", data={"token": self.key})))

@@ -101,7 +101,7 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def clock() -> TestClock:
+def clock.now() -> TestClock:
     """A clock that a test can advance."""
     return TestClock()
 
@@ -151,6 +151,9 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 SCHEMAS = itertools.count()
+# For a test whose subject does not depend on the sort of the database.
+SQLITE = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+POSTGRESQL = pytest.mark.parametrize("database", ["postgresql"], indirect=True)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

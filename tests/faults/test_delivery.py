@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 
 from bot.app import Bot
+from bot.clients import slack
 from bot.domain.status import OutcomeCode
+from bot.service import notifier
 from bot.service.notifier import MAX_WAIT_IF_REJECTED, backoff
 from bot.views import blocks
-from sandbox.fake_cellcast import SUCCESS, Answer, Cellcast
+from sandbox.fake_cellcast import ANSWERS, SUCCESS, Answer, Cellcast
 from sandbox.fake_slack import Channel, Workspace
 from tests.conftest import (
     ANA,
@@ -22,6 +24,7 @@ from tests.conftest import (
     NUMBERS,
     QUIET,
     SECRET,
+    SQLITE,
     Record,
     Start,
     TestClock,
@@ -455,3 +458,122 @@ async def test_sweep_runs_by_itself(start: Start, workspace: Workspace, clock: T
         clock.advance(901)
         await workspace.until(lambda: "Expired" in current(workspace, card).text)
         await settled(bot)
+
+
+@SQLITE
+async def test_outcome_of_the_first_attempt_is_delivered_too(
+    bot: Bot, workspace: Workspace, cellcast: Cellcast, clock: TestClock
+) -> None:
+    """An outcome that Slack did not take is delivered, although the next attempt's outcome has been delivered since."""
+    cellcast.next.append(ANSWERS["server error"])
+    card = await ask(workspace)
+    await settled(bot)
+    workspace.faults["chat.postMessage"].append("500")
+    await workspace.click(BEN, card, "Unsubscribe Number")
+    await settled(bot)
+    await workspace.click(BEN, current(workspace, card), "Try Again")
+    await settled(bot)
+    assert len(toasts(workspace)) == 1
+    await advance(bot, clock, 1.1)
+    await advance(bot, clock, 60)
+    first, second = [note.text for note in public(workspace)[1:]]
+    assert first.startswith(SUCCESS)
+    assert second.startswith("*Outcome unknown: ")
+
+
+@SQLITE
+async def test_card_that_fails_while_the_toast_is_on_its_way(
+    bot: Bot, workspace: Workspace, cellcast: Cellcast, clock: TestClock
+) -> None:
+    """If the card can't be changed while Slack still takes the toast, a sweep in between does not post it twice."""
+    cellcast.hold = asyncio.Event()
+    card = await ask(workspace)
+    await settled(bot)
+    await workspace.click(BEN, card, "Unsubscribe Number")
+    await workspace.until(lambda: "Unsubscribing" in current(workspace, card).text)
+    posting, go_on = asyncio.Event(), asyncio.Event()
+
+    async def step(name: str) -> None:
+        if name == "before chat.postMessage":
+            posting.set()
+            await go_on.wait()
+
+    workspace.on_step = step
+    workspace.faults["chat.update"].append("429")
+    cellcast.hold.set()
+    await posting.wait()
+    while not bot.slack.errors["chat.update"]:  # noqa: ASYNC110 - the bot sends no event
+        await asyncio.sleep(0)
+    await bot.ledger.gauges(clock.now())  # what the bot stores about the failure comes before
+    clock.advance(1.1)
+    await bot.scheduler.sweep()
+    go_on.set()
+    await settled(bot)
+    await advance(bot, clock, 1.1)
+    assert len(toasts(workspace)) == 1
+    assert not current(workspace, card).buttons
+
+
+@SQLITE
+async def test_toast_comes_once_although_the_card_is_deleted_then(
+    bot: Bot, workspace: Workspace, cellcast: Cellcast, clock: TestClock
+) -> None:
+    """A toast that stands is not posted again because the card, not closed yet, can no longer be changed."""
+    cellcast.hold = asyncio.Event()
+    card = await ask(workspace)
+    await settled(bot)
+    await workspace.click(BEN, card, "Unsubscribe Number")
+    await workspace.until(lambda: "Unsubscribing" in current(workspace, card).text)
+    workspace.faults["chat.update"].append("500")
+    cellcast.hold.set()
+    await settled(bot)
+    assert len(toasts(workspace)) == 1
+    await workspace.delete(current(workspace, card))
+    await advance(bot, clock, 1801)  # the response_url of the click is no way any more
+    assert len(toasts(workspace)) == 1
+    assert delivered(bot) == 1
+
+
+@SQLITE
+async def test_delivery_ends_within_its_lease(
+    start: Start, workspace: Workspace, clock: TestClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A delivery that Slack keeps waiting is given up before another replica may take it, and comes again."""
+    monkeypatch.setattr(notifier, "LEASE", 1.3)
+    monkeypatch.setattr(slack, "CALL_TIMEOUT", 60)
+    async with start() as bot:
+        card = await ask(workspace)
+        await settled(bot)
+        workspace.faults["chat.postMessage"].append("hang")
+        await workspace.click(BEN, card, "Unsubscribe Number")
+        await settled(bot)
+        assert toasts(workspace) == []
+        await advance(bot, clock, 1.1)
+        assert len(toasts(workspace)) == 1
+
+
+@SQLITE
+@pytest.mark.parametrize("label", ["Unsubscribe Number", "Keep Number"])
+async def test_sweep_while_an_outcome_is_being_delivered(
+    bot: Bot, workspace: Workspace, clock: TestClock, label: str
+) -> None:
+    """An outcome that the bot is just delivering is not due for a sweep: nothing is posted or updated twice."""
+    card = await ask(workspace)
+    await settled(bot)
+    method = "chat.postMessage" if label == "Unsubscribe Number" else "chat.update"
+    there, go_on = asyncio.Event(), asyncio.Event()
+
+    async def step(name: str) -> None:
+        if name == f"before {method}":
+            there.set()
+            await go_on.wait()
+
+    workspace.on_step = step
+    before = workspace.api_calls.count(method)
+    await workspace.click(BEN, card, label)
+    await there.wait()
+    clock.advance(2)
+    await bot.scheduler.sweep()
+    go_on.set()
+    await settled(bot)
+    assert workspace.api_calls.count(method) == before + 1

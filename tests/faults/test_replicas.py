@@ -14,8 +14,11 @@ import aiohttp
 import pytest
 import sqlalchemy as sa
 
+from bot.domain.models import NewRequest
 from bot.errors import LedgerError
+from bot.ledger import schema
 from bot.ledger.database import COMMIT_UNKNOWN
+from bot.ledger.store import Ledger
 from sandbox.fake_cellcast import SUCCESS, Cellcast
 from sandbox.fake_slack import Note, Workspace
 from tests.conftest import ANA, BEN, NUMBER, NUMBERS, Record, Start, ask, current, private, public, settled
@@ -252,3 +255,20 @@ async def test_stop_with_a_silent_database(
         assert process.returncode == 0
     proxy.restore()
     assert cellcast.calls == []
+
+
+async def test_replicas_that_start_at_once(database: str) -> None:
+    """A replica that finds another one creating the tables waits for it, instead of failing to create them too."""
+    one, other = Ledger(database), Ledger(database)
+    waits = sa.text("SELECT count(*) FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid))")
+    with one.database.transaction() as db:
+        schema.create_or_migrate(db)
+        opening = asyncio.create_task(other.open())
+        while not db.scalar(waits) and not opening.done():  # noqa: ASYNC110 - PostgreSQL sends no event
+            await asyncio.sleep(0.01)
+    await opening
+    request, is_new = await other.create_request(NewRequest(NUMBER, "C1", "U1", 0.0, 900.0))
+    assert is_new
+    assert await one.get(request.id) == request
+    for ledger in (one, other):
+        ledger.close()

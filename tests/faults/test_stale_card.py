@@ -12,7 +12,7 @@ from bot.domain.models import Click
 from bot.ledger.transitions import LEASE
 from sandbox.fake_cellcast import SUCCESS, Answer, Cellcast
 from sandbox.fake_slack import Workspace
-from tests.conftest import ANA, BEN, Start, TestClock, advance, ask, current, private, settled
+from tests.conftest import ANA, BEN, SQLITE, TestClock, Start, advance, ask, current, private, settled
 
 UPDATE = "chat.update"
 
@@ -252,3 +252,12 @@ async def test_click_in_vain_is_shown(
     await advance(bot, clock, LEASE + 1)
     assert current(workspace, card).text.startswith("*Kept: ")
     assert cellcast.calls == []
+
+
+@SQLITE
+async def test_no_lock_is_kept(bot: Bot, workspace: Workspace) -> None:
+    """The lock of a card goes when nobody updates the card any more: a bot that runs for months keeps none."""
+    card = await ask(workspace)
+    await workspace.click(BEN, card, "Unsubscribe Number")
+    await settled(bot)
+    assert len(bot.notifier._updating) == 0

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import re
+from dataclasses import replace
 
 import pytest
 import sqlalchemy as sa
 
 from bot.app import Bot
 from bot.ledger.store import Ledger
-from sandbox.fake_cellcast import ANSWERS, Cellcast
-from sandbox.fake_slack import Workspace
+from sandbox.fake_cellcast import ANSWERS, SUCCESS, Cellcast
+from sandbox.fake_slack import Channel, Workspace
 from tests.conftest import (
     ANA,
     BEN,
     GIL,
     NUMBER,
     NUMBERS,
+    OTHER,
     QUIET,
+    SQLITE,
     Start,
     TestClock,
     advance,
@@ -286,3 +289,66 @@ async def test_things_the_bot_does_not_know(bot: Bot, workspace: Workspace, cell
     ]
     assert current(workspace, card).buttons
     assert cellcast.calls == []
+
+
+@SQLITE
+async def test_keep_after_the_deadline(bot: Bot, workspace: Workspace, cellcast: Cellcast, clock: TestClock) -> None:
+    """Keep Number after the deadline keeps nothing: the card expires, and the person reads so."""
+    card = await ask(workspace)
+    await settled(bot)
+    clock.advance(901)
+    await workspace.click(BEN, card, "Keep Number")
+    await settled(bot)
+    assert current(workspace, card).text.startswith("*Expired: ")
+    assert "Nobody confirmed before the deadline" in private(workspace, BEN)[0]
+
+
+@SQLITE
+@pytest.mark.parametrize("label", ["Unsubscribe Number", "Keep Number"])
+async def test_decision_has_its_time(bot: Bot, workspace: Workspace, clock: TestClock, label: str) -> None:
+    """Card and toast say when somebody clicked, not when the outcome came."""
+    card = await ask(workspace)
+    await settled(bot)
+    clock.advance(100)
+    now = clock.now()
+    await workspace.click(BEN, card, label)
+    await settled(bot)
+    for note in public(workspace):
+        said = re.search(rf"(?:Confirmed|Kept) by <@{BEN}>,? \(?<!date\^(\d+)", note.text)
+        assert said
+        assert 0 <= int(said[1]) - int(now) < 10
+
+
+@SQLITE
+async def test_second_person_clicks_in_vain(start: Start, workspace: Workspace, clock: TestClock) -> None:
+    """With REQUIRE_SECOND_PERSON only the requester reads that someone else must confirm, whoever else is too late."""
+    async with start(require_second_person="true") as bot:
+        card, late = await ask(workspace, ANA), await ask(workspace, ANA, text=OTHER)
+        for _ in range(2):
+            await workspace.click(BEN, card, "Unsubscribe Number")
+            await settled(bot)
+        clock.advance(901)
+        await workspace.click(BEN, late, "Unsubscribe Number")
+        await settled(bot)
+    again, too_late = private(workspace, BEN)
+    assert "The number is unsubscribed" in again
+    assert "Nobody confirmed before the deadline" in too_late
+
+
+@SQLITE
+async def test_outcome_comes_where_it_was_confirmed(bot: Bot, workspace: Workspace, cellcast: Cellcast) -> None:
+    """A click names where its card is: after a channel got another id, the card is changed and the toast comes there."""
+    card = await ask(workspace)
+    await settled(bot)
+    payload = workspace.click_payload(BEN, card, "Unsubscribe Number")
+    moved = replace(card, channel="C0MOVED", ts="1700000000.000001")
+    workspace.channels["C0MOVED"] = Channel("C0MOVED", "numbers")
+    workspace.notes[workspace.notes.index(card)] = moved
+    payload["channel"]["id"] = payload["container"]["channel_id"] = moved.channel
+    payload["container"]["message_ts"] = moved.ts
+    del payload["response_url"]
+    await workspace.send("interactive", payload)
+    await settled(bot)
+    closed, toast = public(workspace, "C0MOVED")
+    assert closed.text.startswith("*Unsubscribed: ")
+    assert toast.text.startswith(SUCCESS)

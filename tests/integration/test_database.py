@@ -12,8 +12,7 @@ from sqlalchemy.engine import make_url
 
 from bot.errors import LedgerDataError, LedgerError
 from bot.ledger.database import ACK_TIMEOUT, BACKGROUND_TIMEOUT, COMMIT_UNKNOWN, Database
-
-SQLITE = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+from tests.conftest import POSTGRESQL, SQLITE
 
 
 @pytest.fixture
@@ -202,3 +201,16 @@ async def test_half_a_character(found: Database) -> None:
     with pytest.raises(LedgerDataError, match="cannot store a character"):
         await found.write(write("\ud83d"))
     assert words(found) == []
+
+
+@POSTGRESQL
+async def test_connection_that_breaks_leaves_it_open(found: Database) -> None:
+    """If the connection breaks in the middle of a change, nobody reads that it was not recorded; later work goes on."""
+
+    def work(db: sa.Connection) -> str:
+        return str(db.scalar(sa.text("SELECT pg_terminate_backend(pg_backend_pid())")))
+
+    with pytest.raises(LedgerError) as error:
+        await found.write(work)
+    assert str(error.value) == COMMIT_UNKNOWN
+    assert await found.write(write("next")) == "next"

@@ -9,7 +9,7 @@ import pytest
 
 from sandbox.fake_cellcast import Cellcast
 from sandbox.fake_slack import Workspace
-from tests.conftest import ANA, BEN, GIL, NUMBER, NUMBERS, Start, TestClock, ask, current, private, public, settled
+from tests.conftest import ANA, BEN, GIL, NUMBER, NUMBERS, SQLITE, TestClock, Start, ask, current, private, public, settled
 from tests.process import run_bot
 
 GROUP = "S0ADMINS"
@@ -153,3 +153,32 @@ async def test_nobody_is_asked_for_groups_where_there_are_none(start: Start, wor
     async with start():
         await workspace.command(GIL, NUMBERS, NUMBER)
     assert "usergroups.users.list" not in workspace.api_calls
+
+
+@SQLITE
+async def test_members_are_remembered_for_ten_seconds(start: Start, workspace: Workspace, clock: TestClock) -> None:
+    """Clicks and commands one after another ask Slack once; after ten seconds it is asked again."""
+    workspace.groups[GROUP] = [ANA]
+    async with start(allowed_users=GROUP):
+        for _ in range(3):
+            assert (await workspace.command(ANA, NUMBERS, "history")).status == 200
+        assert workspace.api_calls.count("usergroups.users.list") == 1
+        clock.advance(11)
+        await workspace.command(ANA, NUMBERS, "history")
+        assert workspace.api_calls.count("usergroups.users.list") == 2
+
+
+@SQLITE
+@pytest.mark.parametrize(("later", "asked"), [(590, True), (610, False)])
+async def test_last_known_members_hold_for_ten_minutes(
+    start: Start, workspace: Workspace, clock: TestClock, later: float, asked: bool
+) -> None:
+    """While Slack does not list the members, those of the last ten minutes can use the bot, and nobody after that."""
+    workspace.groups[GROUP] = [ANA]
+    async with start(allowed_users=GROUP) as bot:
+        await workspace.command(ANA, NUMBERS, "history")
+        workspace.faults["usergroups.users.list"] += ["500"] * 9
+        clock.advance(later)
+        await workspace.command(ANA, NUMBERS, NUMBER)
+        await settled(bot)
+    assert bool(public(workspace)) is asked

@@ -290,3 +290,15 @@ async def test_operations_page_knows_every_metric(start: Start, workspace: Works
             assert name in names, rule["alert"]
             assert not label or (name, label) in labels, rule["alert"]
         assert rule["annotations"]["summary"]
+
+
+async def test_cards_whose_deadline_has_passed_are_not_pending(
+    start: Start, workspace: Workspace, clock: TestClock
+) -> None:
+    """A card that nobody can confirm any more does not count as one that waits, also before a sweep closes it."""
+    async with start() as bot:
+        await ask(workspace)
+        await settled(bot)
+        for wait, pending in ((890, 1), (20, 0)):
+            clock.advance(wait)
+            assert values((await fetch(workspace, "/metrics"))[1])["unsubscribe_requests_pending"] == pending

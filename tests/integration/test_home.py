@@ -251,3 +251,26 @@ async def test_home_of_who_looks_no_more(start: Start, workspace: Workspace, clo
         await settled(bot)
     assert OTHER not in said(workspace, ANA)
     assert private(workspace, ANA) == []
+
+
+async def test_open_requests_come_newest_first(start: Start, workspace: Workspace, clock: TestClock) -> None:
+    """The request that was made last stands first."""
+    async with start() as bot:
+        for number in (OTHER, "f" * 24, NUMBER):
+            await ask(workspace, text=number)
+            clock.advance(1)
+        shown = await look(bot, workspace, ANA)
+    assert shown.index(NUMBER) < shown.index("f" * 24) < shown.index(OTHER)
+
+
+@pytest.mark.parametrize(("later", "published"), [(590, True), (610, False)])
+async def test_home_is_kept_up_to_date_for_ten_minutes(
+    start: Start, workspace: Workspace, clock: TestClock, later: float, published: bool
+) -> None:
+    """Whoever opened the home within the last ten minutes sees what changes."""
+    async with start() as bot:
+        await look(bot, workspace, ANA)
+        clock.advance(later)
+        await ask(workspace)
+        await settled(bot)
+    assert (NUMBER in said(workspace, ANA)) is published

@@ -22,6 +22,7 @@ from bot.ledger.schema import SCHEMA_VERSION
 from bot.ledger.statements import BATCH
 from bot.ledger.store import Ledger
 from bot.ledger.transitions import LEASE
+from tests.conftest import POSTGRESQL, SQLITE
 
 WITHIN, CALL = 100.0, 10.0
 NUMBERS = ["a" * 24, "b" * 24, "c" * 24]
@@ -360,3 +361,45 @@ def test_promises_hold_whatever_happens_at_once(database: str, monkeypatch: pyte
         Promises,
         settings=settings(max_examples=40, stateful_step_count=25, deadline=None, suppress_health_check=checks),
     )
+
+
+@SQLITE
+@pytest.mark.parametrize("settled_by", ["keep", "expire", "settle", "settle_unstarted"])
+async def test_fresh_outcome_belongs_to_who_settled_it(ledger: Ledger, settled_by: str) -> None:
+    """An outcome is claimed by whoever settled the request: a sweep delivers it only if that one has died."""
+    request, _ = await ledger.create_request(asking())
+    now = WITHIN if settled_by == "expire" else 1.0
+    click = Click(request.id, 0, "U2", now, "C1", "1.0")
+    if settled_by == "keep":
+        settled = await ledger.keep(click)
+    elif settled_by == "expire":
+        settled = await ledger.expire(click)
+    else:
+        confirmed = await ledger.confirm(click, now + CALL, second_person=False)
+        assert confirmed is not None
+        if settled_by == "settle":
+            settled = await ledger.settle(confirmed, CallResult(OutcomeCode.SUCCEEDED), now, WITHIN)
+        else:
+            settled = await ledger.settle_unstarted(click, now, WITHIN)
+    assert settled is not None
+    assert settled.outcome is not None
+    assert settled.outcome.delivery_attempts == 1
+    assert (await ledger.sweep(now + LEASE - 1, WITHIN)).outcomes == []
+    (again,) = (await ledger.sweep(now + LEASE, WITHIN)).outcomes
+    assert (again.code, again.delivery_attempts) == (settled.outcome.code, 2)
+
+
+@POSTGRESQL
+async def test_sweep_takes_what_is_due_longest(ledger: Ledger) -> None:
+    """A sweep claims twenty outcomes and twenty cards, those first that have been due longest; the next the rest."""
+    ids = [(await ledger.create_request(asking(number=f"{n:024x}")))[0].id for n in range(25)]
+    for outcome in [*(await ledger.sweep(WITHIN, WITHIN)).outcomes, *(await ledger.sweep(WITHIN, WITHIN)).outcomes]:
+        await ledger.defer_delivery(outcome, 2000.0 - ids.index(outcome.request_id))
+    for place, request_id in enumerate(ids):
+        await ledger.card_stale(request_id, 2000.0 - place)
+    first = await ledger.sweep(3000.0, WITHIN)
+    assert {outcome.request_id for outcome in first.outcomes} == set(ids[5:])
+    assert {request.id for request in first.cards} == set(ids[5:])
+    rest = await ledger.sweep(3000.0, WITHIN)
+    assert {outcome.request_id for outcome in rest.outcomes} == set(ids[:5])
+    assert {request.id for request in rest.cards} == set(ids[:5])

@@ -6,8 +6,10 @@ import time
 from pathlib import Path
 
 import pytest
+from slack_sdk.signature import SignatureVerifier
 
 from bot.app import Bot
+from bot.receivers.http import unsigned
 from sandbox.fake_slack import Workspace
 
 
@@ -62,3 +64,12 @@ async def test_signed_body(bot: Bot, workspace: Workspace, body: bytes, kind: st
 async def test_huge_body(bot: Bot, workspace: Workspace) -> None:
     """A body beyond a megabyte is refused, not read."""
     assert (await workspace.send_raw(b"x" * 1_048_577))[0] == 413
+
+
+@pytest.mark.parametrize(("seconds", "signed"), [(290, True), (-290, True), (310, False), (-310, False)])
+def test_request_counts_for_five_minutes(seconds: int, signed: bool) -> None:
+    """A signed request that is more than five minutes old, or that far ahead, may be a replayed one."""
+    verifier, timestamp = SignatureVerifier("secret"), str(int(time.time()) - seconds)
+    signature = verifier.generate_signature(timestamp=timestamp, body=b"x") or ""
+    headers = {"X-Slack-Request-Timestamp": timestamp, "X-Slack-Signature": signature}
+    assert (unsigned(verifier, headers, b"x") == "") is signed

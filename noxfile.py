@@ -62,6 +62,12 @@ def audit(session: nox.Session) -> None:
 
 
 @nox.session
+def mutants(session: nox.Session) -> None:
+    """Break the bot on purpose, and see whether the tests notice; `-- --random 40` draws the changes."""
+    run(session, "python", "tools/mutants.py", *session.posargs)
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Run the benchmarks, with their own options after `--`."""
     run(session, "python", "-m", "benchmarks", *session.posargs)

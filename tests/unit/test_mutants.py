@@ -1,0 +1,50 @@
+"""The mutation run: its table fits the code of today, and what it draws is a change that Python can read."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.process import ROOT
+from tools import mutants
+from tools.mutants import Mutant, TableError
+
+TABLE = mutants.table()
+
+
+@pytest.mark.parametrize("mutant", TABLE, ids=lambda mutant: mutant.name)
+def test_mutant_fits_the_code(mutant: Mutant) -> None:
+    """The old text stands in its file once, the new one is code, and the tests that must notice it are there."""
+    changed = mutant.apply((ROOT / mutant.file).read_text(encoding="utf-8"))
+    compile(changed, mutant.file, "exec")
+    assert mutant.tests
+    for test in mutant.tests:
+        file, _, name = test.partition("::")
+        function = re.escape(name.partition("[")[0])
+        assert re.search(rf"^(async )?def {function}\(", (ROOT / file).read_text(encoding="utf-8"), re.MULTILINE), test
+
+
+def test_names_are_unique() -> None:
+    """Each mutant can be run by its name."""
+    assert len({mutant.name for mutant in TABLE}) == len(TABLE)
+
+
+@pytest.mark.parametrize(("text", "times"), [("a = 1\n", 0), ("b = 1\nb = 1\n", 2)])
+def test_mutant_that_does_not_fit(text: str, times: int) -> None:
+    """A mutant whose old text is gone, or there more than once, is an error that names it."""
+    mutant = Mutant("a wrong b", "bot/x.py", "b = 1", "b = 2", ())
+    with pytest.raises(TableError, match=f"a wrong b: the old text is {times} times in bot/x.py, expected once"):
+        mutant.apply(text)
+
+
+def test_draw() -> None:
+    """A draw depends on its seed alone, and each mutant in it changes one place of a file that stays readable."""
+    drawn = mutants.draw(200, 7)
+    assert drawn == mutants.draw(200, 7) != mutants.draw(200, 8)
+    assert len({mutant.name for mutant in drawn}) > 150
+    for mutant in drawn:
+        text = (ROOT / mutant.file).read_text(encoding="utf-8")
+        assert mutant.apply(text) != text
+        compile(mutant.apply(text), mutant.file, "exec")
+        assert all((ROOT / test).exists() for test in mutant.tests)

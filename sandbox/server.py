@@ -60,6 +60,8 @@ async def fault_answer(request: web.Request, fault: str, retry_after: int) -> we
             return web.Response()
         case "garbage":
             return web.Response(text='[1, "ok', content_type="application/json")
+        case "bytes":
+            return web.Response(body=b"\xff\xfe", content_type="application/json")
         case word if word.startswith("word:"):
             return web.Response(text=word.removeprefix("word:"))
         case code:

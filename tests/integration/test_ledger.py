@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from sqlalchemy.engine import make_url
 
 from bot.domain.models import Click, DueWork, NewRequest, Outcome, Request
 from bot.domain.status import CallResult, OutcomeCode, Status
@@ -390,8 +391,12 @@ async def test_fresh_outcome_belongs_to_who_settled_it(ledger: Ledger, settled_b
 
 
 @POSTGRESQL
-async def test_sweep_takes_what_is_due_longest(ledger: Ledger) -> None:
+async def test_sweep_takes_what_is_due_longest(database: str) -> None:
     """A sweep claims twenty outcomes and twenty cards, those first that have been due longest; the next the rest."""
+    url = make_url(database)  # without indexes, whose order would be the right one by chance
+    options = f"{url.query['options']} -c enable_indexscan=off -c enable_bitmapscan=off"
+    ledger = Ledger(url.update_query_dict({"options": options}).render_as_string(hide_password=False))
+    await ledger.open()
     ids = [(await ledger.create_request(asking(number=f"{n:024x}")))[0].id for n in range(25)]
     for outcome in [*(await ledger.sweep(WITHIN, WITHIN)).outcomes, *(await ledger.sweep(WITHIN, WITHIN)).outcomes]:
         await ledger.defer_delivery(outcome, 2000.0 - ids.index(outcome.request_id))
@@ -403,3 +408,4 @@ async def test_sweep_takes_what_is_due_longest(ledger: Ledger) -> None:
     rest = await ledger.sweep(3000.0, WITHIN)
     assert {outcome.request_id for outcome in rest.outcomes} == set(ids[:5])
     assert {request.id for request in rest.cards} == set(ids[:5])
+    ledger.close()

@@ -36,6 +36,7 @@ async def client_of(workspace: Workspace) -> AsyncIterator[Slack]:
         "team_added_to_org",
         "500",
         "garbage",
+        "bytes",
         "word:[1]",
         "word:null",
     ],
@@ -66,11 +67,14 @@ async def test_answer_that_says_no(workspace: Workspace) -> None:
             await client.post("C0NOWHERE", MESSAGE)
 
 
-async def test_response_url_that_hangs(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A response_url that does not answer in time leaves open whether the message was taken."""
+@pytest.mark.parametrize("answer", ["hang", "bytes", "garbage", "500"])
+async def test_response_url_that_leaves_it_open(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, answer: str
+) -> None:
+    """If a response_url does not answer in time, or nothing readable, the message may have been posted."""
     monkeypatch.setattr(slack, "CALL_TIMEOUT", 0.3)
     url = workspace.command_fields(ANA, NUMBERS, "")["response_url"]
-    workspace.faults["response_url"].append("hang")
+    workspace.faults["response_url"].append(answer)
     async with client_of(workspace) as client:
         with pytest.raises(SlackUnavailableError) as error:
             await client.respond(url, MESSAGE)

@@ -66,10 +66,10 @@ async def test_huge_body(bot: Bot, workspace: Workspace) -> None:
     assert (await workspace.send_raw(b"x" * 1_048_577))[0] == 413
 
 
-@pytest.mark.parametrize(("seconds", "signed"), [(290, True), (-290, True), (310, False), (-310, False)])
-def test_request_counts_for_five_minutes(seconds: int, signed: bool) -> None:
-    """A signed request that is more than five minutes old, or that far ahead, may be a replayed one."""
+@pytest.mark.parametrize(("seconds", "why"), [(290, ""), (-290, ""), (310, "the time stamp"), (-310, "the time stamp")])
+def test_request_counts_for_five_minutes(seconds: int, why: str) -> None:
+    """A signed request that is more than five minutes old, or that far ahead, may be a replayed one: the log says so."""
     verifier, timestamp = SignatureVerifier("secret"), str(int(time.time()) - seconds)
     signature = verifier.generate_signature(timestamp=timestamp, body=b"x") or ""
-    headers = {"X-Slack-Request-Timestamp": timestamp, "X-Slack-Signature": signature}
-    assert (unsigned(verifier, headers, b"x") == "") is signed
+    found = unsigned(verifier, {"X-Slack-Request-Timestamp": timestamp, "X-Slack-Signature": signature}, b"x")
+    assert found[: len("the time stamp")] == why

@@ -17,6 +17,7 @@ import contextlib
 import functools
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -169,32 +170,41 @@ def checkout() -> Iterator[Path]:
         yield copy
 
 
-def passes(copy: Path, tests: tuple[str, ...], workers: int) -> bool:
-    """Return whether these tests pass in the copy; those that take too long fail."""
+def first_failure(copy: Path, tests: tuple[str, ...], workers: int) -> str | None:
+    """Return the test that fails first in the copy, None if all pass. What takes too long fails."""
     # A mutant can have the size and the second of the file before it: then Python would run the stored bytecode.
     # PYTHONHASHSEED keeps the order of sets, so that a run can be repeated.
     environment = os.environ | {"PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1", "PYTHONHASHSEED": "0",
                                 "PYTEST_DEBUG_TEMPROOT": str(copy.parent)}  # fmt: skip
     options = ["-x", "-q", "-n", str(workers), "-p", "no:cacheprovider", f"--timeout={ONE_TEST_SECONDS}"]
     command = [sys.executable, "-m", "pytest", *options, *tests]
-    silent = subprocess.DEVNULL
-    with subprocess.Popen(
-        command, cwd=copy, env=environment, stdout=silent, stderr=silent, start_new_session=True
-    ) as running:
+    said = copy.parent / "output"
+    with (
+        said.open("wb") as output,
+        subprocess.Popen(
+            command, cwd=copy, env=environment, stdout=output, stderr=output, start_new_session=True
+        ) as running,
+    ):
         try:
-            return running.wait(SELECTION_SECONDS) == 0
+            if running.wait(SELECTION_SECONDS) == 0:
+                return None
         except subprocess.TimeoutExpired:
-            os.killpg(running.pid, signal.SIGKILL)  # the workers too
-            return False
+            return f"no end after {SELECTION_SECONDS} s"
+        finally:  # the workers, and whatever else a mutant has left running
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(running.pid, signal.SIGKILL)
+    failed = re.search(r"^(?:FAILED|ERROR) (.+?)(?: - |$)", said.read_text(errors="replace"), re.MULTILINE)
+    return failed[1] if failed else "pytest itself"
 
 
-def survives(copy: Path, mutant: Mutant, workers: int, *, whole: bool) -> bool:
-    """Return whether the fitting tests pass with the mutant, and with `whole` every other test too."""
+def killed_by(copy: Path, mutant: Mutant, workers: int, *, whole: bool) -> str | None:
+    """Return the fitting test that fails with the mutant, or with `whole` any other; None if it survives."""
     path = copy / mutant.file
     original = path.read_text(encoding="utf-8")
     path.write_text(mutant.apply(original), encoding="utf-8")
     try:
-        return passes(copy, mutant.tests, workers) and not (whole and not passes(copy, ("tests",), workers))
+        failure = first_failure(copy, mutant.tests, workers)
+        return first_failure(copy, ("tests",), workers) if failure is None and whole else failure
     finally:
         path.write_text(original, encoding="utf-8")
 
@@ -203,16 +213,19 @@ def run(mutants: list[Mutant], workers: int, *, whole: bool) -> float:
     """Run the mutants, print what became of each, and return the percentage that was killed. Raise TableError."""
     for mutant in mutants:
         mutant.apply((ROOT / mutant.file).read_text(encoding="utf-8"))
-    survivors = []
+    killed = 0
     with checkout() as copy:
-        if not passes(copy, tuple(sorted({test for mutant in mutants for test in mutant.tests})), workers):
-            raise TableError("The tests fail without a mutant, so no mutant can be judged by them. Run them first.")
+        if failure := first_failure(copy, tuple(sorted({t for mutant in mutants for t in mutant.tests})), workers):
+            raise TableError(f"{failure} fails without a mutant, so no mutant can be judged.")
         for mutant in mutants:
-            if alive := survives(copy, mutant, workers, whole=whole):
-                survivors.append(mutant)
-            print(f"{'SURVIVED' if alive else 'killed  '}  {mutant.name}", flush=True)
-    percent = 100 * (1 - len(survivors) / len(mutants))
-    print(f"{len(mutants) - len(survivors)} of {len(mutants)} mutants killed ({percent:.0f} %)")
+            if failure := killed_by(copy, mutant, workers, whole=whole):
+                killed += 1
+            print(
+                f"killed    {mutant.name}\n          by {failure}" if failure else f"SURVIVED  {mutant.name}",
+                flush=True,
+            )
+    percent = 100 * killed / len(mutants)
+    print(f"{killed} of {len(mutants)} mutants killed ({percent:.0f} %)")
     return percent
 
 

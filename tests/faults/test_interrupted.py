@@ -430,27 +430,28 @@ async def test_ledger_error_is_no_yes(bot: Bot, workspace: Workspace, clock: Tes
 @SQLITE
 @pytest.mark.parametrize("looks", ["a sweep of another replica", "a request for the number"])
 async def test_call_that_outlives_the_deadline_of_its_card(
-    bot: Bot, workspace: Workspace, cellcast: Cellcast, clock: TestClock, database: str, looks: str
+    start: Start, workspace: Workspace, cellcast: Cellcast, clock: TestClock, database: str, looks: str
 ) -> None:
     """A call that was confirmed just before the card's deadline is not taken for an interrupted one after it."""
     cellcast.hold = asyncio.Event()
-    card = await ask(workspace)
-    await settled(bot)
-    clock.advance(899)
-    await workspace.click(BEN, card, "Unsubscribe Number")
-    await cellcast.called.wait()
-    clock.advance(2)
-    if looks == "a request for the number":
-        await workspace.command(ANA, NUMBERS, NUMBER)
-        await workspace.until(lambda: private(workspace, ANA))
-        assert "in progress" in private(workspace, ANA)[0]
-    else:
-        other = Ledger(database)
-        assert (await other.sweep(clock.now(), 900)).outcomes == []
-        other.close()
-    cellcast.hold.set()
-    await settled(bot)
-    await advance(bot, clock, 16)
+    async with start(cellcast_timeout_seconds=60) as bot:
+        card = await ask(workspace)
+        await settled(bot)
+        clock.advance(880)
+        await workspace.click(BEN, card, "Unsubscribe Number")
+        await cellcast.called.wait()
+        clock.advance(30)
+        if looks == "a request for the number":
+            await workspace.command(ANA, NUMBERS, NUMBER)
+            await workspace.until(lambda: private(workspace, ANA))
+            assert "in progress" in private(workspace, ANA)[0]
+        else:
+            other = Ledger(database)
+            assert (await other.sweep(clock.now(), 900)).outcomes == []
+            other.close()
+        cellcast.hold.set()
+        await settled(bot)
+        await advance(bot, clock, 16)
     (toast,) = toasts(workspace)
     assert toast.startswith(SUCCESS)
     assert "Unsubscribed:" in current(workspace, card).text

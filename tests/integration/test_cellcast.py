@@ -13,7 +13,7 @@ from bot.cli.check import prove_key
 from bot.clients.cellcast import Cellcast as Client
 from bot.domain.status import OutcomeCode
 from bot.errors import BotError
-from sandbox.fake_cellcast import Answer, Cellcast, failure
+from sandbox.fake_cellcast import Answer, Cellcast, envelope, failure
 from tests.conftest import KEY, NUMBER, OTHER
 from tests.process import free_port
 
@@ -98,6 +98,15 @@ async def test_wait_is_at_most_a_day(cellcast: Cellcast, value: str, seconds: fl
     cellcast.next.append(Answer(429, failure(429, "Slow down"), {"Retry-After": value}))
     async with client_of(cellcast.url) as client:
         assert (await client.unsubscribe(NUMBER, 5)).retry_after == seconds
+
+
+@pytest.mark.parametrize(("length", "kept"), [(2500, 2500), (2501, 2500)])
+async def test_long_message_is_cut(cellcast: Cellcast, length: int, kept: int) -> None:
+    """A message of up to 2500 characters is kept whole; what is longer is cut there, and says so."""
+    cellcast.next.append(Answer(200, envelope("x" * length)))
+    async with client_of(cellcast.url) as client:
+        message = (await client.unsubscribe(NUMBER, 5)).message
+    assert message == "x" * kept + ("" if kept == length else " … (cut)")
 
 
 async def test_key_that_a_proxy_answers(cellcast: Cellcast) -> None:

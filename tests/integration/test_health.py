@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import aiohttp
 import pytest
+import sqlalchemy as sa
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -155,6 +156,20 @@ async def test_slack_that_does_not_answer(
     log = capsys.readouterr().out
     assert '"slack_unreachable"' in log
     assert '"unhealthy"' in log
+
+
+async def test_slack_that_answers_is_not_asked(
+    start: Start, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While Slack answers the bot's own calls, the health check asks it for nothing more."""
+    monkeypatch.setattr(health, "WATCH_EVERY", 0.01)
+    async with start() as bot:
+        await settled(bot)
+        workspace.api_calls.clear()
+        checks: list[object] = []
+        sa.event.listen(bot.ledger.database.engine, "commit", checks.append)  # each check writes to the database
+        await soon(lambda: asyncio.sleep(0, checks), lambda found: len(found) >= 3)
+        assert workspace.api_calls == []
 
 
 async def soon(look: Callable[[], Awaitable[T]], holds: Callable[[T], object], seconds: float = 8.0) -> T:

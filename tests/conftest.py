@@ -101,7 +101,7 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def clock.now() -> TestClock:
+def clock() -> TestClock:
     """A clock that a test can advance."""
     return TestClock()
 

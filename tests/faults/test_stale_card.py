@@ -12,7 +12,7 @@ from bot.domain.models import Click
 from bot.ledger.transitions import LEASE
 from sandbox.fake_cellcast import SUCCESS, Answer, Cellcast
 from sandbox.fake_slack import Workspace
-from tests.conftest import ANA, BEN, SQLITE, TestClock, Start, advance, ask, current, private, settled
+from tests.conftest import ANA, BEN, SQLITE, Start, TestClock, advance, ask, current, private, settled
 
 UPDATE = "chat.update"
 

@@ -9,7 +9,21 @@ import pytest
 
 from sandbox.fake_cellcast import Cellcast
 from sandbox.fake_slack import Workspace
-from tests.conftest import ANA, BEN, GIL, NUMBER, NUMBERS, SQLITE, TestClock, Start, ask, current, private, public, settled
+from tests.conftest import (
+    ANA,
+    BEN,
+    GIL,
+    NUMBER,
+    NUMBERS,
+    SQLITE,
+    Start,
+    TestClock,
+    ask,
+    current,
+    private,
+    public,
+    settled,
+)
 from tests.process import run_bot
 
 GROUP = "S0ADMINS"

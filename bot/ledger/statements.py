@@ -122,12 +122,14 @@ UNKNOWN_BEFORE = (
 _is_call_overdue = sa.and_(_is_confirmed, requests.c.call_deadline <= _at)
 _is_undelivered = outcomes.c.delivered_at.is_(None)
 _is_not_rejected = outcomes.c.undeliverable_since.is_(None)
+_is_fresh = outcomes.c.delivery_attempts == 0
 _is_deliverable = sa.and_(_is_undelivered, outcomes.c.deliver_after <= _at)
 _undelivered = outcomes.update().where(_is_undelivered).values(deliver_after=_at)
 # What was stored by a clock that has been set back since becomes due now.
 BRING_BACK = [
     requests.update().where(requests.c.card_update_due > _at + LONGEST_LEASE).values(card_update_due=_at),
     requests.update().where(_is_confirmed, requests.c.call_deadline > _at + LONGEST_CALL).values(call_deadline=_at),
+    _undelivered.where(_is_fresh, outcomes.c.deliver_after > _at + LONGEST_LEASE),
     _undelivered.where(_is_not_rejected, outcomes.c.deliver_after > _at + LONGEST_RETRY),
     _undelivered.where(outcomes.c.deliver_after > _at + LONGEST_RETRY_IF_REJECTED),
 ]
@@ -163,6 +165,7 @@ ANYTHING_DUE = sa.select(
         _first(requests.c.call_deadline, _is_confirmed) <= _at,
         _last(requests.c.call_deadline, _is_confirmed) > _at + LONGEST_CALL,
         _first(outcomes.c.deliver_after, _is_undelivered) <= _at,
+        _last(outcomes.c.deliver_after, _is_undelivered, _is_fresh) > _at + LONGEST_LEASE,
         _last(outcomes.c.deliver_after, _is_undelivered, _is_not_rejected) > _at + LONGEST_RETRY,
         _last(outcomes.c.deliver_after, _is_undelivered) > _at + LONGEST_RETRY_IF_REJECTED,
     )

@@ -8,7 +8,7 @@ from random import Random
 from typing import Any
 
 # The faults stop after this many seconds of virtual time.
-FAULTS_END = 150.0
+FAULTS_END = 120.0
 CONFIRM_WITHIN = 60
 ANA, BEN, CEM, GIL = "U0ANA", "U0BEN", "U0CEM", "U0GIL"  # Gil has no permission
 NUMBERS = ["66ea98514f0c1a121c76ec17", "66ea98514f0c1a121c76ec18"]

@@ -37,7 +37,7 @@ def fill(db: sa.Connection, count: int, now: float) -> None:
     for i in range(count, count + WAITING):
         at = now - 3600 + i - count
         if i % 4 == 0:
-            _ended(waiting, i, at, now + 900)
+            _ended(waiting, i, at, now + 60)
         else:
             waiting[0].append(_open(i, at, now))
     _insert(db, waiting)

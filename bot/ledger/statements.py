@@ -148,26 +148,26 @@ OUTCOMES_DUE = _due(
 CARDS_DUE = _due(sa.select(requests).where(requests.c.card_update_due <= _at), (requests.c.card_update_due,), BATCH)
 
 
-# The smallest and the largest value, and not "is there any": PostgreSQL would look for any in the whole table.
 def _first(column: sa.Column[float], *where: sa.ColumnElement[bool]) -> sa.ScalarSelect[Any]:
+    # The smallest value, and not "is there any": PostgreSQL would look for any in the whole table.
     return sa.select(sa.func.min(column)).where(column.is_not(None), *where).scalar_subquery()
 
 
-def _last(column: sa.Column[float], *where: sa.ColumnElement[bool]) -> sa.ScalarSelect[Any]:
-    return sa.select(sa.func.max(column)).where(column.is_not(None), *where).scalar_subquery()
+def _far_ahead(column: sa.Column[float], longest: float, *where: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
+    return _first(column, column > _at + longest, *where).is_not(None)
 
 
 ANYTHING_DUE = sa.select(
     sa.or_(
         _first(requests.c.card_update_due) <= _at,
-        _last(requests.c.card_update_due) > _at + LONGEST_LEASE,
+        _far_ahead(requests.c.card_update_due, LONGEST_LEASE),
         _first(requests.c.expires_at) <= _at,
         _first(requests.c.call_deadline, _is_confirmed) <= _at,
-        _last(requests.c.call_deadline, _is_confirmed) > _at + LONGEST_CALL,
+        _far_ahead(requests.c.call_deadline, LONGEST_CALL, _is_confirmed),
         _first(outcomes.c.deliver_after, _is_undelivered) <= _at,
-        _last(outcomes.c.deliver_after, _is_undelivered, _is_fresh) > _at + LONGEST_LEASE,
-        _last(outcomes.c.deliver_after, _is_undelivered, _is_not_rejected) > _at + LONGEST_RETRY,
-        _last(outcomes.c.deliver_after, _is_undelivered) > _at + LONGEST_RETRY_IF_REJECTED,
+        _far_ahead(outcomes.c.deliver_after, LONGEST_LEASE, _is_undelivered, _is_fresh),
+        _far_ahead(outcomes.c.deliver_after, LONGEST_RETRY, _is_undelivered, _is_not_rejected),
+        _far_ahead(outcomes.c.deliver_after, LONGEST_RETRY_IF_REJECTED, _is_undelivered),
     )
 )
 

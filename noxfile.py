@@ -68,6 +68,18 @@ def mutants(session: nox.Session) -> None:
 
 
 @nox.session
+def simulation(session: nox.Session) -> None:
+    """Play the bot with virtual time: `-- --seeds 100000`, or `-- --seed 7` to replay one."""
+    run(session, "python", "-m", "tests.simulation", *session.posargs)
+
+
+@nox.session
+def plants(session: nox.Session) -> None:
+    """Plant bugs, and see whether the simulation finds each of them."""
+    run(session, "python", "-m", "tests.simulation.plants", *session.posargs)
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Run the benchmarks, with their own options after `--`."""
     run(session, "python", "-m", "benchmarks", *session.posargs)

@@ -206,6 +206,7 @@ class Shown:
 
     channel: str
     ts: str
+    at: float
     versions: list[dict[str, Any]] = field(default_factory=list)
     deleted: bool = False  # somebody has deleted the message
 

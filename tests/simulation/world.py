@@ -326,7 +326,7 @@ class World:
 
     def _show(self, channel: str, body: dict[str, Any]) -> str:
         ts = f"{next(self._count)}.000000"
-        self.cards[channel, ts] = Shown(channel, ts, [body])
+        self.cards[channel, ts] = Shown(channel, ts, self.loop.seconds, [body])
         return ts
 
     # What people do

@@ -85,6 +85,8 @@ def make(seed: int) -> Plan:
             events += _clicks(chance, clicks[-1])
 
     events += _faults(chance, moment, replicas)
+    if clicks and chance.random() < 0.3:
+        events += _long_call(chance, chance.choice(clicks), replicas)
     return Plan(
         seed=seed,
         replicas=replicas,
@@ -113,8 +115,20 @@ def _faults(chance: Random, moment: Callable[[], float], replicas: int) -> list[
     return events
 
 
+def _long_call(chance: Random, at: float, replicas: int) -> list[Event]:
+    """A call that takes all of its time, with a database or a clock that goes wrong at its beginning or its end."""
+    replica = chance.randrange(replicas)
+    events = [Event(_time(at - 0.5), "cellcast", {"kind": chance.choice(["hang", "late"]), "seconds": 5.0})]
+    if chance.random() < 0.6:
+        details = {"kind": chance.choice(DATABASE_FAULTS), "seconds": _time(chance.uniform(15, 40)), "replica": replica}
+        return [*events, Event(_time(at + chance.uniform(5, 22)), "database", details)]
+    slow = {"kind": "slow", "seconds": 3.0, "replica": replica}
+    jump = {"replica": replica, "seconds": chance.choice([-900.0, -60.0])}
+    return [*events, Event(_time(at - 0.1), "database", slow), Event(_time(at + chance.uniform(0, 2)), "clock", jump)]
+
+
 def _time(seconds: float) -> float:
-    return round(min(max(seconds, 0.0), FAULTS_END), 2)
+    return round(min(max(seconds, 0.0), FAULTS_END - 1), 2)
 
 
 def _clicks(chance: Random, at: float) -> list[Event]:

@@ -317,9 +317,8 @@ def _may_repeat(world: World, posted: list[float]) -> bool:
     if not posted or (world.plan.replicas > 1 and any(event.what == "clock" for event in world.plan.events)):
         return True
     times = [(at, at) for replica in world.replicas for at in replica.ended_at]
-    for event in world.plan.events:
-        if event.what == "database":  # an answer of it can be late by 40 s
-            times.append((event.at, event.at + event.details["seconds"] + 40))
+    # An answer of the database can be late by 40 s.
+    times += [(e.at, e.at + e.details["seconds"] + 40) for e in world.plan.events if e.what == "database"]
     return any(begin <= max(posted) and end >= min(posted) for begin, end in times)
 
 

@@ -77,10 +77,13 @@ def history_page(db: sa.Connection, after: tuple[float, str], limit: int) -> lis
 
 
 def gauges(db: sa.Connection, now: float) -> tuple[int, float]:
-    """Return how many cards wait for a first click, and the age of the oldest undelivered outcome in seconds (or 0)."""
+    """Return how many cards wait for a first click, and the age of the oldest undelivered outcome in seconds (or 0).
+
+    An outcome that a clock far ahead has settled counts as old as it lies ahead: it must not stay without an alert.
+    """
     settled_at = db.scalar(statements.OLDEST_UNDELIVERED)
     pending = db.scalar(statements.PENDING_COUNT, {"at": now})
-    return pending or 0, 0.0 if settled_at is None else max(now - settled_at, 0.0)
+    return pending or 0, 0.0 if settled_at is None else abs(now - settled_at)
 
 
 def _with_outcomes(rows: Iterable[sa.Row[Any]]) -> list[tuple[Request, list[Outcome]]]:

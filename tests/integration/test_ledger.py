@@ -56,6 +56,7 @@ async def test_what_a_clock_ahead_has_stored_is_due_now(ledger: Ledger) -> None:
     kept, _ = await ledger.create_request(asking(ahead, NUMBERS[1]))
     await ledger.card_stale(kept.id, ahead)
     assert await ledger.keep(Click(kept.id, 0, "U2", ahead))
+    assert (await ledger.gauges(now))[1] == ahead - now  # an alert, in case it cannot be delivered
     due = await ledger.sweep(now, WITHIN)
     assert {outcome.request_id: outcome.code for outcome in due.outcomes} == {
         call.id: OutcomeCode.NOT_STARTED,

@@ -23,7 +23,8 @@ from bot.ledger.threads import Threads
 from tests.simulation.loop import SimulatedLoop
 
 if TYPE_CHECKING:
-    from tests.simulation.world import Replica, World
+    from tests.simulation.replica import Replica
+    from tests.simulation.world import World
 
 CELLCAST_TIMEOUT = 20.0
 EPOCH = 1_795_000_000.0  # the moment at which a run begins
@@ -221,7 +222,7 @@ class Shown:
         return self.texts[-1]
 
 
-class _Answer:
+class Answer:
     """The part of aiohttp's response that slack_sdk reads."""
 
     def __init__(self, status: int, body: str, headers: dict[str, str] | None = None) -> None:
@@ -229,9 +230,11 @@ class _Answer:
         self.content_type = "application/json"
 
     async def json(self) -> Any:
+        """Return the body as slack_sdk reads an answer."""
         return json.loads(self._body)
 
     async def text(self) -> str:
+        """Return the body as slack_sdk reads that of a response_url."""
         return self._body
 
 
@@ -239,7 +242,7 @@ class _Exchange:
     def __init__(self, session: SimulatedSession, url: str, given: dict[str, Any]) -> None:
         self._session, self._url, self._given = session, url, given
 
-    async def __aenter__(self) -> _Answer:
+    async def __aenter__(self) -> Answer:
         try:
             async with asyncio.timeout(CALL_TIMEOUT):
                 return await self._session.answer(self._url, self._given)
@@ -266,7 +269,7 @@ class SimulatedSession:
         """Close it."""
         self.closed = True
 
-    async def answer(self, url: str, given: dict[str, Any]) -> _Answer:
+    async def answer(self, url: str, given: dict[str, Any]) -> Answer:
         """Do what the request says, unless the faults of now say otherwise."""
         world, replica = self._world, self._replica
         faults, life = world.slack, replica.life
@@ -286,26 +289,26 @@ class SimulatedSession:
         answer = world.apply(replica, method, url, body)
         if fault in ("server error", "answer lost"):
             world.doubts[str(body.get("text"))] += 1
-            return _Answer(500, "oops")
+            return Answer(500, "oops")
         await asyncio.sleep(faults.chance.uniform(0.01, 0.3))
         if not replica.lives(life):
             await never()
         return answer
 
-    def _refuse(self, fault: str, method: str, body: dict[str, Any]) -> _Answer | None:
+    def _refuse(self, fault: str, method: str, body: dict[str, Any]) -> Answer | None:
         """Return the answer of a Slack that does nothing; raise if there is none to reach."""
         chance = self._world.slack.chance
         if fault == "no connection":
             key = ConnectionKey("slack.com", 443, True, True, None, None, None)
             raise aiohttp.ClientConnectorError(key, OSError("refused"))
         if fault == "rate limited":
-            return _Answer(429, '{"ok": false, "error": "ratelimited"}', {"Retry-After": str(chance.randint(1, 20))})
+            return Answer(429, '{"ok": false, "error": "ratelimited"}', {"Retry-After": str(chance.randint(1, 20))})
         if fault == "rejected" and method == "response_url" and chance.random() < 0.5:
-            return _Answer(200, '{"ok": false, "error": "expired_url"}')
+            return Answer(200, '{"ok": false, "error": "expired_url"}')
         if fault == "rejected" and method == "chat.postMessage" and not body["channel"].startswith("U"):
-            return _Answer(200, '{"ok": false, "error": "not_in_channel"}')
+            return Answer(200, '{"ok": false, "error": "not_in_channel"}')
         if fault == "rejected" and method == "chat.update":
             self._world.cards[body["channel"], body["ts"]].deleted = True
         if fault == "server error" and chance.random() < 0.5:
-            return _Answer(500, "oops")
+            return Answer(500, "oops")
         return None

@@ -10,32 +10,23 @@ import json
 import shutil
 import sqlite3
 from collections import Counter
-from collections.abc import Coroutine
-from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 from typing import Any, cast
 
-import aiohttp
 from slack_bolt.response import BoltResponse
 
-from bot.app import Bot, Outside
-from bot.errors import BotError
-from bot.receivers import http
+from bot.app import Bot
 from bot.settings import Settings
 from tests.simulation.loop import SimulatedLoop
 from tests.simulation.outside import (
     CELLCAST_TIMEOUT,
     WEBHOOK,
+    Answer,
     Call,
     Faults,
     Shown,
-    SimulatedCellcast,
-    SimulatedClock,
-    SimulatedSession,
-    SimulatedThreads,
-    _Answer,
 )
 from tests.simulation.plan import (
     ANA,
@@ -43,32 +34,13 @@ from tests.simulation.plan import (
     CELLCAST_FAULTS,
     CEM,
     CONFIRM_WITHIN,
-    DATABASE_FAULTS,
     SLACK_FAULTS,
     Event,
     Plan,
 )
+from tests.simulation.replica import Replica
 
 CHANNEL, TEAM = "C0NUMBERS", "T0HOME"
-# How long a run goes on after its faults at most, before whatever is still open counts as stuck.
-PATIENCE = 400.0
-# A card shows its true state at most this long after the last change of its request, when no fault is at work.
-CARD_LIMIT = 60.0
-
-CURRENT: ContextVar[Replica | None] = ContextVar("CURRENT", default=None)
-
-
-class _Server(http.Server):
-    """The web server of a replica: people reach `Bot.receive` directly."""
-
-    async def listen(self, _app: object, _host: str, port: int) -> int:
-        return port
-
-    async def stop_listening(self) -> None:
-        """Nobody listens."""
-
-    async def close(self) -> None:
-        """Nothing is open."""
 
 
 @dataclass
@@ -82,107 +54,6 @@ class Click:
     said: str
     replies: list[str] = field(default_factory=list)
     handled: list[tuple[float, Settings]] = field(default_factory=list)  # the replica's moment, and its settings
-
-
-class Replica:
-    """A replica, through all its lives."""
-
-    def __init__(self, world: World, index: int, ahead: float) -> None:
-        self.world, self.index, self.life = world, index, 0
-        self.clock = SimulatedClock(world.loop, ahead)
-        self.database = Faults(Random(f"database {world.plan.seed} {index}"), DATABASE_FAULTS)
-        self.bot: Bot | None = None
-        self.started = self.alive = False
-        self.dies_in: int | None = None
-        self.ended_at: list[float] = []  # when it was killed, or stopped
-        self.tasks: dict[asyncio.Task[Any], None] = {}
-
-    def __str__(self) -> str:
-        """Return its name in a trace."""
-        return f"replica {self.index}"
-
-    def lives(self, life: int) -> bool:
-        """Return whether the process of then still runs."""
-        return self.alive and life == self.life
-
-    def step(self, what: str) -> bool:
-        """Take a step that the world can see; False if the process is dead, or dies here."""
-        if self.dies_in is not None and self.alive:
-            self.dies_in -= 1
-            if self.dies_in < 0:
-                self.world.note(self, f"dies at {what}")
-                self.kill()
-        return self.alive
-
-    def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
-        """Run something in the process of this replica."""
-        token = CURRENT.set(self)
-        try:
-            return asyncio.create_task(work)
-        finally:
-            CURRENT.reset(token)
-
-    def start(self, settings: dict[str, Any]) -> None:
-        """Start the process."""
-        if self.alive:
-            return
-        self.life += 1
-        self.alive, self.started, self.dies_in = True, False, None
-        self.bot = bot = Bot(
-            self.world.settings(settings),
-            Outside(
-                clock=self.clock,
-                start_threads=lambda _count: SimulatedThreads(self.world, self),
-                open_session=lambda: cast("aiohttp.ClientSession", SimulatedSession(self.world, self)),
-                cellcast=SimulatedCellcast(self.world, self),
-                server=_Server,
-            ),
-        )
-        self.world.note(self, f"starts with {settings or 'the usual settings'}")
-        self.spawn(self._start(bot, settings))
-
-    async def _start(self, bot: Bot, settings: dict[str, Any]) -> None:
-        try:
-            await bot.start(self.world.plan.sweep_every)
-        except BotError as error:  # a supervisor starts it again
-            self.world.note(self, f"cannot start: {error}")
-            self._end()
-            self.world.loop.call_later(5.0, self.start, settings)
-            return
-        self.started = True
-
-    def kill(self) -> None:
-        """End the process at once: nothing of it reaches the world any more."""
-        if not self.alive:
-            return
-        self.world.note(self, "is killed")
-        self._end()
-        for task in list(self.tasks):
-            task.cancel()
-
-    async def stop(self) -> None:
-        """Stop the process as SIGTERM does."""
-        if self.alive and self.started and self.bot is not None:
-            self.world.note(self, "stops")
-            self.started = False
-            life, began = self.life, self.world.loop.seconds
-            await asyncio.wait([self.spawn(self.bot.stop())])
-            if self.lives(life):
-                took = self.world.loop.seconds - began
-                if took > self.bot.stop_limit:
-                    self.world.violate(f"{self} took {took:.1f} s to stop")
-                self.kill()
-
-    def _end(self) -> None:
-        self.alive = self.started = False
-        self.ended_at.append(self.world.loop.seconds)
-
-    def watch_tasks(self, task: asyncio.Task[Any]) -> None:
-        """Keep a task of this process, to end it with the process."""
-        self.tasks[task] = None
-        task.add_done_callback(lambda _: self.tasks.pop(task))
-        if not self.alive:
-            task.cancel()
 
 
 class World:
@@ -282,37 +153,37 @@ class World:
                     return
         self.violate(f"nobody's click allowed the call for {row['id']}, attempt {row['attempt']}")
 
-    def apply(self, replica: Replica, method: str, url: str, body: dict[str, Any]) -> _Answer:
+    def apply(self, replica: Replica, method: str, url: str, body: dict[str, Any]) -> Answer:
         """Do what a request to Slack says."""
         text = str(body.get("text", ""))
         if method == "auth.test":
-            return _Answer(200, json.dumps({"ok": True, "team_id": TEAM, "user_id": "U0BOT", "team": "Home"}))
+            return Answer(200, json.dumps({"ok": True, "team_id": TEAM, "user_id": "U0BOT", "team": "Home"}))
         if method == "chat.postMessage":
             ts = self._show(body["channel"], body)
             self.note(replica, f"posts {ts}: {_short(text)}")
-            return _Answer(200, json.dumps({"ok": True, "ts": ts}))
+            return Answer(200, json.dumps({"ok": True, "ts": ts}))
         if method == "chat.update":
             shown = self.cards[body["channel"], body["ts"]]
             if shown.deleted:
-                return _Answer(200, '{"ok": false, "error": "message_not_found"}')
+                return Answer(200, '{"ok": false, "error": "message_not_found"}')
             shown.versions.append(body)
             self.note(replica, f"updates {shown.ts}: {_short(text)}")
-            return _Answer(200, json.dumps({"ok": True, "ts": shown.ts}))
+            return Answer(200, json.dumps({"ok": True, "ts": shown.ts}))
         if method == "chat.getPermalink":
-            return _Answer(200, json.dumps({"ok": True, "permalink": "https://slack.com/x"}))
+            return Answer(200, json.dumps({"ok": True, "permalink": "https://slack.com/x"}))
         if method == "response_url":
             return self._respond(replica, url, body)
-        return _Answer(200, '{"ok": true}')
+        return Answer(200, '{"ok": true}')
 
-    def _respond(self, replica: Replica, url: str, body: dict[str, Any]) -> _Answer:
+    def _respond(self, replica: Replica, url: str, body: dict[str, Any]) -> Answer:
         ts, click, uses = self.urls[url]
         if uses >= 5:
-            return _Answer(404, "used_url")
+            return Answer(404, "used_url")
         self.urls[url] = ts, click, uses + 1
         text = str(body.get("text", ""))
         if body.get("replace_original") and ts is not None:
             if self.cards[CHANNEL, ts].deleted:
-                return _Answer(404, "message_not_found")
+                return Answer(404, "message_not_found")
             self.cards[CHANNEL, ts].versions.append(body)
             self.note(replica, f"replaces {ts}: {_short(text)}")
         elif body.get("response_type") == "in_channel":
@@ -322,7 +193,7 @@ class World:
             if click is not None:
                 click.replies.append(text)
             self.note(replica, f"says privately: {_short(text)}")
-        return _Answer(200, "ok")
+        return Answer(200, "ok")
 
     def _show(self, channel: str, body: dict[str, Any]) -> str:
         ts = f"{next(self._count)}.000000"

@@ -74,9 +74,9 @@ def simulation(session: nox.Session) -> None:
 
 
 @nox.session
-def plants(session: nox.Session) -> None:
+def planted_bugs(session: nox.Session) -> None:
     """Plant bugs, and see whether the simulation finds each of them."""
-    run(session, "python", "-m", "tests.simulation.plants", *session.posargs)
+    run(session, "python", "-m", "tests.simulation.planted_bugs", *session.posargs)
 
 
 @nox.session

@@ -42,7 +42,7 @@ def explain(seed: int) -> str:
 
 
 def main() -> int:
-    """Return 0 if no promise was broken, else 1."""
+    """Return 0 if every guarantee held, else 1."""
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
     parser.add_argument("--seeds", type=int, default=SEEDS, help=f"how many seeds to play (default {SEEDS})")
     parser.add_argument("--first", type=int, default=0, help="the first of them (default 0)")
@@ -54,7 +54,7 @@ def main() -> int:
     if given.seed is not None:
         result = replay(given.seed, [int(i) for i in given.only.split(",")] if given.only else None)
         print("\n".join(result.trace))
-        print("\n".join(result.violations) or "No promise was broken.")
+        print("\n".join(result.violations) or "Every guarantee held.")
         return 1 if result.violations else 0
     began, total = time.monotonic(), Sum()
     for total in play_all(given.first, given.seeds, stop_at_first=given.stop):

@@ -85,12 +85,14 @@ def make(seed: int) -> Plan:
             events += _clicks(chance, clicks[-1])
 
     events += _faults(chance, moment, replicas)
+    sweep_every = chance.choice([5.0, 10.0])
     if clicks and chance.random() < 0.3:
         events += _long_call(chance, chance.choice(clicks), replicas)
+        sweep_every = 1.0  # as in real life; a run with fewer sweeps is shorter
     return Plan(
         seed=seed,
         replicas=replicas,
-        sweep_every=chance.choice([5.0, 10.0]),
+        sweep_every=sweep_every,
         shuffled=chance.random() < 0.5,
         settings=chance.choice([{}, {}, *SETTINGS[1:3]]),
         skews=[chance.choice([0.0, 0.0, -3.0, 3.0]) for _ in range(replicas)],

@@ -13,7 +13,7 @@ import aiohttp
 from bot.app import Bot, Outside
 from bot.errors import BotError
 from bot.receivers import http
-from tests.simulation.outside import Faults, SimulatedCellcast, SimulatedClock, SimulatedSession, SimulatedThreads
+from tests.simulation.fakes import Faults, SimulatedCellcast, SimulatedClock, SimulatedSession, SimulatedThreads
 from tests.simulation.plan import DATABASE_FAULTS
 
 if TYPE_CHECKING:
@@ -116,12 +116,14 @@ class Replica:
         if self.alive and self.started and self.bot is not None:
             self.world.note(self, "stops")
             self.started = False
-            life, began = self.life, self.world.loop.seconds
+            life, began, calm = self.life, self.world.loop.seconds, not self.database.now
             await asyncio.wait([self.spawn(self.bot.stop())])
+            if self.lives(life) and calm and not self.database.now:
+                self.world.check_stop(self)
             if self.lives(life):
                 took = self.world.loop.seconds - began
                 if took > self.bot.stop_limit:
-                    self.world.violate(f"{self} took {took:.1f} s to stop")
+                    self.world.report_violation(f"{self} took {took:.1f} s to stop")
                 self.kill()
 
     def _end(self) -> None:

@@ -1,4 +1,4 @@
-"""One run: play a plan, and look from outside whether the bot kept its promises."""
+"""One run: play a plan, and look from outside whether the bot kept its guarantees."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ import sqlalchemy as sa
 import structlog
 
 from bot.ledger.store import Ledger
-from tests.simulation.outside import break_transactions
+from tests.simulation.fakes import break_transactions
+from tests.simulation.guarantees import LOOK_EVERY, check_cards, check_confirmed, check_outcomes, still_open
 from tests.simulation.plan import FAULTS_END, Plan
-from tests.simulation.promises import LOOK_EVERY, look_at_cards, look_at_confirmed, look_at_outcomes, still_open
 from tests.simulation.replica import CURRENT
 from tests.simulation.world import World
 
@@ -107,7 +107,7 @@ def _surroundings(world: World) -> Iterator[None]:
     def notice(_logger: object, _method: str, event: MutableMapping[str, Any]) -> Any:
         name = event["event"]
         if name == "unexpected_error":
-            world.violate(f"unexpected error: {event.get('exc_info')!r}")
+            world.report_violation(f"unexpected error: {event.get('exc_info')!r}")
         else:
             world.note("log", " ".join(f"{key}={value}" for key, value in event.items()))
         raise structlog.DropEvent
@@ -121,7 +121,7 @@ def _surroundings(world: World) -> Iterator[None]:
         return task
 
     def unheard(_loop: object, found: dict[str, Any]) -> None:
-        world.violate(f"asyncio: {found['message']} {found.get('exception')!r}")
+        world.report_violation(f"asyncio: {found['message']} {found.get('exception')!r}")
 
     world.loop.set_task_factory(factory)
     world.loop.set_exception_handler(unheard)
@@ -141,22 +141,26 @@ async def _run(world: World) -> None:
     for replica in world.replicas:
         replica.start({})
     for event in world.plan.events:
-        world.loop.call_at(event.at, world.happen, event)
+        world.loop.call_at(event.at, world.apply_event, event)
     while world.loop.seconds < FAULTS_END:
         await asyncio.sleep(LOOK_EVERY)
-        look_at_confirmed(world)
+        check_confirmed(world)
     _heal(world)
     until, wrong_since = FAULTS_END + PATIENCE, dict[str, float]()
     while True:
         await asyncio.sleep(LOOK_EVERY)
+        for replica in world.replicas:  # one that was just stopping then
+            replica.start({})
         open_requests = still_open(world)
-        look_at_cards(world, wrong_since)
+        check_cards(world, wrong_since)
         if world.violations or (not open_requests and not wrong_since):
             break
         if world.loop.seconds > until:
-            world.violate(f"still open after {PATIENCE:.0f} s without faults: {open_requests or 'wrong cards'}")
+            world.report_violation(
+                f"still open after {PATIENCE:.0f} s without faults: {open_requests or 'wrong cards'}"
+            )
             break
-    look_at_outcomes(world)
+    check_outcomes(world)
     for replica in world.replicas:
         await replica.stop()
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Record
-from tests.simulation import plan, plants
+from tests.simulation import plan, planted_bugs
 from tests.simulation.many import SEEDS, play_seeds
 from tests.simulation.plan import Plan
 from tests.simulation.run import Result, simulation
@@ -24,7 +24,7 @@ def play() -> Iterator[Callable[[Plan], Result]]:
 
 
 def test_seeds_of_every_run(reliability: Record) -> None:
-    """The first seeds break no promise; CI plays many more of them."""
+    """The first seeds break no guarantee; CI plays many more of them."""
     total = play_seeds(range(40))
     assert total.failed == ()
     assert total.calls > 20
@@ -74,13 +74,13 @@ def test_failure_shrinks() -> None:
     assert result.violations == ["broken"]
 
 
-@pytest.mark.parametrize("bug", plants.BUGS, ids=lambda bug: bug.name)
-def test_bug_fits_the_code(bug: plants.Bug, tmp_path: Path) -> None:
+@pytest.mark.parametrize("bug", planted_bugs.BUGS, ids=lambda bug: bug.name)
+def test_bug_fits_the_code(bug: planted_bugs.Bug, tmp_path: Path) -> None:
     """Each bug on purpose still changes the code of today; CI plays until each is found."""
     for file, _, _ in bug.edits:
         target = tmp_path / file
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text((plants.ROOT / file).read_text(encoding="utf-8"), encoding="utf-8")
-    plants.apply(bug, tmp_path)
+        target.write_text((planted_bugs.ROOT / file).read_text(encoding="utf-8"), encoding="utf-8")
+    planted_bugs.apply(bug, tmp_path)
     for file in {file for file, _, _ in bug.edits}:
         compile((tmp_path / file).read_text(encoding="utf-8"), file, "exec")

@@ -19,15 +19,15 @@ from slack_bolt.response import BoltResponse
 
 from bot.app import Bot
 from bot.settings import Settings
-from tests.simulation.loop import SimulatedLoop
-from tests.simulation.outside import (
+from tests.simulation.fakes import (
     CELLCAST_TIMEOUT,
     WEBHOOK,
-    Answer,
     Call,
     Faults,
-    Shown,
+    PostedMessage,
+    SlackAnswer,
 )
+from tests.simulation.loop import SimulatedLoop
 from tests.simulation.plan import (
     ANA,
     BEN,
@@ -54,6 +54,7 @@ class Click:
     said: str
     replies: list[str] = field(default_factory=list)
     handled: list[tuple[float, Settings]] = field(default_factory=list)  # the replica's moment, and its settings
+    by: list[Replica] = field(default_factory=list)  # the replicas that got it
 
 
 class World:
@@ -75,9 +76,9 @@ class World:
         self.violations: list[str] = []
         self.calm = 0  # for how many looks no database had a fault
         self.doubts: Counter[str] = Counter()  # how often Slack may have done what it did not confirm, by the text
-        self.cards: dict[tuple[str, str], Shown] = {}
+        self.cards: dict[tuple[str, str], PostedMessage] = {}
         self.stopping: set[asyncio.Task[None]] = set()
-        self.asked: list[tuple[str, str]] = []  # the reason of each command, and its response_url
+        self.commands: list[tuple[str, str]] = []  # the reason of each command, and its response_url
         self.replies: list[tuple[str, str]] = []  # private ones, each with its response_url
         self.calls: list[Call] = []
         self.clicks: list[Click] = []
@@ -91,8 +92,8 @@ class World:
         """Note something for the trace."""
         self.trace.append((self.loop.seconds, str(who), what))
 
-    def violate(self, what: str) -> None:
-        """Note that the bot broke a promise."""
+    def report_violation(self, what: str) -> None:
+        """Note that the bot broke a guarantee."""
         self.note("VIOLATION", what)
         self.violations.append(what)
 
@@ -129,17 +130,17 @@ class World:
             number,
         )
         if not found or (found[0]["status"] != "confirmed" and found[0]["code"] != "interrupted"):
-            self.violate(f"{replica} called Cellcast for {number} without a stored confirmation and start")
+            self.report_violation(f"{replica} called Cellcast for {number} without a stored confirmation and start")
             return Call(self.loop.seconds, "", 0, replica, replica.life)
         call = Call(self.loop.seconds, found[0]["id"], found[0]["attempt"], replica, replica.life)
         if any((c.request, c.attempt) == (call.request, call.attempt) for c in self.calls):
-            self.violate(f"{replica} made a second call for attempt {call.attempt} of {call.request}")
+            self.report_violation(f"{replica} made a second call for attempt {call.attempt} of {call.request}")
         self.calls.append(call)
         self.note(replica, f"calls Cellcast for {call.request[:6]}, attempt {call.attempt}")
-        self._justify(call, found[0])
+        self._check_confirmed_by_click(call, found[0])
         return call
 
-    def _justify(self, call: Call, row: dict[str, Any]) -> None:
+    def _check_confirmed_by_click(self, call: Call, row: dict[str, Any]) -> None:
         """Look for the click behind a call: a permitted person's, on a card that said just this, before its deadline."""
         value = f"{call.request}:{call.attempt - 1}"
         for click in self.clicks:
@@ -151,39 +152,46 @@ class World:
                 permitted = "*" in settings.allowed_users or click.user in settings.allowed_users
                 if second and permitted and deadline is not None and now <= deadline + 1:
                     return
-        self.violate(f"nobody's click allowed the call for {row['id']}, attempt {row['attempt']}")
+        self.report_violation(f"nobody's click allowed the call for {row['id']}, attempt {row['attempt']}")
 
-    def apply(self, replica: Replica, method: str, url: str, body: dict[str, Any]) -> Answer:
+    def check_stop(self, replica: Replica) -> None:
+        """Look whether a replica that stopped in good order has left a confirmation behind that it alone had got."""
+        for row in self.rows("SELECT * FROM requests WHERE status = 'confirmed'"):
+            clicks = [click for click in self.clicks if click.value == f"{row['id']}:{row['attempt'] - 1}"]
+            if {other for click in clicks for other in click.by} == {replica}:
+                self.report_violation(f"{replica} stopped, and left {row['id'][:6]} confirmed")
+
+    def apply(self, replica: Replica, method: str, url: str, body: dict[str, Any]) -> SlackAnswer:
         """Do what a request to Slack says."""
         text = str(body.get("text", ""))
         if method == "auth.test":
-            return Answer(200, json.dumps({"ok": True, "team_id": TEAM, "user_id": "U0BOT", "team": "Home"}))
+            return SlackAnswer(200, json.dumps({"ok": True, "team_id": TEAM, "user_id": "U0BOT", "team": "Home"}))
         if method == "chat.postMessage":
             ts = self._show(body["channel"], body)
             self.note(replica, f"posts {ts}: {_short(text)}")
-            return Answer(200, json.dumps({"ok": True, "ts": ts}))
+            return SlackAnswer(200, json.dumps({"ok": True, "ts": ts}))
         if method == "chat.update":
             shown = self.cards[body["channel"], body["ts"]]
             if shown.deleted:
-                return Answer(200, '{"ok": false, "error": "message_not_found"}')
+                return SlackAnswer(200, '{"ok": false, "error": "message_not_found"}')
             shown.versions.append(body)
             self.note(replica, f"updates {shown.ts}: {_short(text)}")
-            return Answer(200, json.dumps({"ok": True, "ts": shown.ts}))
+            return SlackAnswer(200, json.dumps({"ok": True, "ts": shown.ts}))
         if method == "chat.getPermalink":
-            return Answer(200, json.dumps({"ok": True, "permalink": "https://slack.com/x"}))
+            return SlackAnswer(200, json.dumps({"ok": True, "permalink": "https://slack.com/x"}))
         if method == "response_url":
             return self._respond(replica, url, body)
-        return Answer(200, '{"ok": true}')
+        return SlackAnswer(200, '{"ok": true}')
 
-    def _respond(self, replica: Replica, url: str, body: dict[str, Any]) -> Answer:
+    def _respond(self, replica: Replica, url: str, body: dict[str, Any]) -> SlackAnswer:
         ts, click, uses = self.urls[url]
         if uses >= 5:
-            return Answer(404, "used_url")
+            return SlackAnswer(404, "used_url")
         self.urls[url] = ts, click, uses + 1
         text = str(body.get("text", ""))
         if body.get("replace_original") and ts is not None:
             if self.cards[CHANNEL, ts].deleted:
-                return Answer(404, "message_not_found")
+                return SlackAnswer(404, "message_not_found")
             self.cards[CHANNEL, ts].versions.append(body)
             self.note(replica, f"replaces {ts}: {_short(text)}")
         elif body.get("response_type") == "in_channel":
@@ -193,16 +201,16 @@ class World:
             if click is not None:
                 click.replies.append(text)
             self.note(replica, f"says privately: {_short(text)}")
-        return Answer(200, "ok")
+        return SlackAnswer(200, "ok")
 
     def _show(self, channel: str, body: dict[str, Any]) -> str:
         ts = f"{next(self._count)}.000000"
-        self.cards[channel, ts] = Shown(channel, ts, self.loop.seconds, [body])
+        self.cards[channel, ts] = PostedMessage(channel, ts, self.loop.seconds, [body])
         return ts
 
     # What people do
 
-    def happen(self, event: Event) -> None:
+    def apply_event(self, event: Event) -> None:
         """Let an event of the plan happen."""
         details = event.details
         if event.what == "request":
@@ -214,9 +222,9 @@ class World:
             faults: Faults = getattr(self, event.what)
             faults.begin(self.loop.seconds + details["seconds"], details["kind"])
         else:
-            self._befall(self.replicas[details["replica"]], event.what, details)
+            self._apply_to_replica(self.replicas[details["replica"]], event.what, details)
 
-    def _befall(self, replica: Replica, what: str, details: dict[str, Any]) -> None:
+    def _apply_to_replica(self, replica: Replica, what: str, details: dict[str, Any]) -> None:
         if what == "database":
             self.note(replica, f"its database: {details['kind']} for {details['seconds']} s")
             replica.database.begin(self.loop.seconds + details["seconds"], details["kind"])
@@ -240,8 +248,8 @@ class World:
 
     def _request(self, user: str, number: str) -> None:
         self.note(user, f"requests {number[-2:]}")
-        self.asked.append((f"because r{next(self._count):04d}", self._url()))
-        reason, url = self.asked[-1]
+        self.commands.append((f"because r{next(self._count):04d}", self._url()))
+        reason, url = self.commands[-1]
         body = {
             "command": "/unsubscribe-number",
             "text": f"{number} {reason}",
@@ -294,6 +302,7 @@ class World:
         assert replica.bot is not None
         if click is not None:
             click.handled.append((replica.clock.now(), replica.bot.settings))
+            click.by.append(replica)
         replica.spawn(self._answer(replica, replica.bot, body))
 
     async def _answer(self, replica: Replica, bot: Bot, body: dict[str, Any]) -> None:
@@ -303,9 +312,9 @@ class World:
             if not replica.step("ack"):
                 await asyncio.Event().wait()
             if (late := self.loop.seconds - began) > 3:
-                self.violate(f"an ack came after {late:.1f} s")
+                self.report_violation(f"an ack came after {late:.1f} s")
             if answer.status != 200:
-                self.violate(f"an ack had status {answer.status}")
+                self.report_violation(f"an ack had status {answer.status}")
 
         await bot.receive(body, send)
 

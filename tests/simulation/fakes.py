@@ -191,7 +191,7 @@ class SimulatedCellcast(httpx.AsyncBaseTransport):
             await asyncio.sleep(chance.uniform(15, 30) if fault == "late" else chance.uniform(0.05, 3))
         finally:
             if replica.lives(life) and (took := world.loop.seconds - call.at) > CELLCAST_TIMEOUT + 0.5:
-                world.violate(f"{replica} gave a call {took:.1f} s")
+                world.report_violation(f"{replica} gave a call {took:.1f} s")
         if not replica.lives(life):
             await never()
         if fault == "answer lost":
@@ -202,7 +202,7 @@ class SimulatedCellcast(httpx.AsyncBaseTransport):
 
 
 @dataclass
-class Shown:
+class PostedMessage:
     """A message in a channel, with every version of it."""
 
     channel: str
@@ -222,7 +222,7 @@ class Shown:
         return self.texts[-1]
 
 
-class Answer:
+class SlackAnswer:
     """The part of aiohttp's response that slack_sdk reads."""
 
     def __init__(self, status: int, body: str, headers: dict[str, str] | None = None) -> None:
@@ -242,7 +242,7 @@ class _Exchange:
     def __init__(self, session: SimulatedSession, url: str, given: dict[str, Any]) -> None:
         self._session, self._url, self._given = session, url, given
 
-    async def __aenter__(self) -> Answer:
+    async def __aenter__(self) -> SlackAnswer:
         try:
             async with asyncio.timeout(CALL_TIMEOUT):
                 return await self._session.answer(self._url, self._given)
@@ -269,7 +269,7 @@ class SimulatedSession:
         """Close it."""
         self.closed = True
 
-    async def answer(self, url: str, given: dict[str, Any]) -> Answer:
+    async def answer(self, url: str, given: dict[str, Any]) -> SlackAnswer:
         """Do what the request says, unless the faults of now say otherwise."""
         world, replica = self._world, self._replica
         faults, life = world.slack, replica.life
@@ -289,26 +289,28 @@ class SimulatedSession:
         answer = world.apply(replica, method, url, body)
         if fault in ("server error", "answer lost"):
             world.doubts[str(body.get("text"))] += 1
-            return Answer(500, "oops")
+            return SlackAnswer(500, "oops")
         await asyncio.sleep(faults.chance.uniform(0.01, 0.3))
         if not replica.lives(life):
             await never()
         return answer
 
-    def _refuse(self, fault: str, method: str, body: dict[str, Any]) -> Answer | None:
+    def _refuse(self, fault: str, method: str, body: dict[str, Any]) -> SlackAnswer | None:
         """Return the answer of a Slack that does nothing; raise if there is none to reach."""
         chance = self._world.slack.chance
         if fault == "no connection":
             key = ConnectionKey("slack.com", 443, True, True, None, None, None)
             raise aiohttp.ClientConnectorError(key, OSError("refused"))
         if fault == "rate limited":
-            return Answer(429, '{"ok": false, "error": "ratelimited"}', {"Retry-After": str(chance.randint(1, 20))})
+            return SlackAnswer(
+                429, '{"ok": false, "error": "ratelimited"}', {"Retry-After": str(chance.randint(1, 20))}
+            )
         if fault == "rejected" and method == "response_url" and chance.random() < 0.5:
-            return Answer(200, '{"ok": false, "error": "expired_url"}')
+            return SlackAnswer(200, '{"ok": false, "error": "expired_url"}')
         if fault == "rejected" and method == "chat.postMessage" and not body["channel"].startswith("U"):
-            return Answer(200, '{"ok": false, "error": "not_in_channel"}')
+            return SlackAnswer(200, '{"ok": false, "error": "not_in_channel"}')
         if fault == "rejected" and method == "chat.update":
             self._world.cards[body["channel"], body["ts"]].deleted = True
         if fault == "server error" and chance.random() < 0.5:
-            return Answer(500, "oops")
+            return SlackAnswer(500, "oops")
         return None

@@ -1,7 +1,7 @@
 """Bugs on purpose: a net that catches none of them is no net. Each must be found within its number of seeds.
 
-python -m tests.simulation.plants            plant each bug in a copy of the code, and play until it is found
-python -m tests.simulation.plants NAME ...   only these
+python -m tests.simulation.planted_bugs            plant each bug in a copy of the code, and play until it is found
+python -m tests.simulation.planted_bugs NAME ...   only these
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The promises, as they are checked from outside: the calls that Cellcast got, the messages in Slack, and the rows."""
+"""The guarantees, as they are checked from outside: the calls that Cellcast got, the messages in Slack, and the rows."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from bot.domain.status import OutcomeCode, Status
 from bot.views.outcomes import OUTCOME_TEXT
-from tests.simulation.outside import SUCCESS, Call, Shown
+from tests.simulation.fakes import SUCCESS, Call, PostedMessage
 from tests.simulation.world import World
 
 # A card shows its true state at most this long after the last change of its request, when no fault is at work.
@@ -16,7 +16,7 @@ CARD_LIMIT = 60.0
 LOOK_EVERY = 5.0  # how often a run is looked at, in seconds
 # What nobody may read about a click that a call followed.
 NOT_DONE = re.compile("[Nn]othing was (sent|done)")
-ENDS = {"kill", "kill at a step", "stop"}
+STOPS = {"kill", "kill at a step", "stop"}
 NOTHING_SENT = {
     OutcomeCode.DRY_RUN,
     OutcomeCode.NOT_CONNECTED,
@@ -36,17 +36,17 @@ def still_open(world: World) -> list[str]:
     return [f"{row['id'][:6]} {row['status']}" for row in found] + [f"{r['request_id'][:6]} {r['code']}" for r in late]
 
 
-def look_at_confirmed(world: World) -> None:
+def check_confirmed(world: World) -> None:
     """Look for a confirmation that nobody acts on, though its replica runs and no fault is at work."""
-    if any(event.what in ENDS | {"clock"} for event in world.plan.events):
+    if any(event.what in STOPS | {"clock"} for event in world.plan.events):
         return
     world.calm = 0 if any(replica.database.now for replica in world.replicas) else world.calm + 1
     for row in world.rows("SELECT * FROM requests WHERE status = 'confirmed' AND call_started_at IS NULL"):
         if world.calm > 4 and world.replicas[0].clock.now() - row["decided_at"] > 4 * LOOK_EVERY:
-            world.violate(f"{row['id'][:6]} is confirmed, and nobody acts on it")
+            world.report_violation(f"{row['id'][:6]} is confirmed, and nobody acts on it")
 
 
-def look_at_cards(world: World, wrong_since: dict[str, float]) -> None:
+def check_cards(world: World, wrong_since: dict[str, float]) -> None:
     """Look whether each card shows the state of its request; for a while after a change it need not."""
     for row in world.rows("SELECT * FROM requests"):
         state = f"{row['id'][:6]} {row['status']} {row['attempt']} {row['expires_at'] is not None}"
@@ -61,10 +61,10 @@ def look_at_cards(world: World, wrong_since: dict[str, float]) -> None:
         # Clocks that are apart by minutes put off what waits for a Retry-After by as much.
         limit = CARD_LIMIT + max([abs(replica.clock.ahead) for replica in world.replicas])
         if world.loop.seconds - since > limit:
-            world.violate(f"the card {row['card_ts']} of {state} is wrong: {problem}")
+            world.report_violation(f"the card {row['card_ts']} of {state} is wrong: {problem}")
 
 
-def _wrong(world: World, row: dict[str, Any], shown: Shown) -> str | None:
+def _wrong(world: World, row: dict[str, Any], shown: PostedMessage) -> str | None:
     """Return what is wrong with the card of a request, None if it shows the truth."""
     text, first = shown.text, shown.text.splitlines()[0]
     can_click = "can be confirmed until" in text or "click Try Again until" in text
@@ -82,7 +82,7 @@ def _wrong(world: World, row: dict[str, Any], shown: Shown) -> str | None:
     return None if fitting else f"{first!r} for {found[0]['code']}"
 
 
-def look_at_outcomes(world: World) -> None:
+def check_outcomes(world: World) -> None:
     """Look whether each outcome is true, was delivered, and is the only one."""
     calls = {(call.request, call.attempt): call for call in world.calls}
     for row in world.rows(
@@ -91,39 +91,39 @@ def look_at_outcomes(world: World) -> None:
         code, call = OutcomeCode(row["code"]), calls.get((row["request_id"], row["attempt"]))
         about = f"{row['request_id'][:6]}, attempt {row['attempt']}, {code}"
         if call is not None and code in NOTHING_SENT:
-            world.violate(f"{about}: people read that nothing was sent, but Cellcast was called")
+            world.report_violation(f"{about}: people read that nothing was sent, but Cellcast was called")
         if call is None and code not in NOTHING_SENT and code is not OutcomeCode.INTERRUPTED:
-            world.violate(f"{about}: Cellcast was not called")
+            world.report_violation(f"{about}: Cellcast was not called")
         if call is not None and call.answered and not _may_be_lost(call):
             known = {call.answered, "already_gone"} if call.answered == "not_found" else {call.answered}
-            if code not in known:
-                world.violate(f"{about}: Cellcast's answer was {call.answered}")
+            if code not in known and not OutcomeCode(call.answered).status is code.status is Status.UNKNOWN:
+                world.report_violation(f"{about}: Cellcast's answer was {call.answered}")
         if row["delivered_at"] is not None:
-            _look_at_message(world, row, code, about)
-    if world.plan.replicas == 1 and not any(event.what in ENDS | {"clock"} for event in world.plan.events):
+            _check_message(world, row, code, about)
+    if world.plan.replicas == 1 and not any(event.what in STOPS | {"clock"} for event in world.plan.events):
         for row in world.rows("SELECT * FROM outcomes WHERE code = 'interrupted' OR correction"):
-            world.violate(f"{row['request_id'][:6]} was settled as interrupted, but nothing was")
-    _look_at_requests(world)
-    _look_at_messages(world)
-    _look_at_replies(world, calls)
+            world.report_violation(f"{row['request_id'][:6]} was settled as interrupted, but nothing was")
+    _check_requests(world)
+    _check_messages(world)
+    _check_replies(world, calls)
 
 
-def _look_at_requests(world: World) -> None:
+def _check_requests(world: World) -> None:
     """Look whether each request has one outcome for each attempt, and no more."""
     for request in world.rows("SELECT * FROM requests"):
         outcomes = world.rows("SELECT attempt FROM outcomes WHERE request_id = ? ORDER BY attempt", request["id"])
         attempts = [row["attempt"] for row in outcomes]
         expected = list(range(1, request["attempt"] + 1)) or [0]
         if request["status"] not in (Status.PENDING, Status.CONFIRMED) and attempts != expected:
-            world.violate(f"{request['id'][:6]} has outcomes of the attempts {attempts}, not {expected}")
+            world.report_violation(f"{request['id'][:6]} has outcomes of the attempts {attempts}, not {expected}")
 
 
-def _look_at_replies(world: World, calls: dict[tuple[str, int], Call]) -> None:
+def _check_replies(world: World, calls: dict[tuple[str, int], Call]) -> None:
     """Look whether somebody read that nothing was sent for a click that a call followed."""
     for click in world.clicks:
         call = next((calls[key] for key in calls if click.value == f"{key[0]}:{key[1] - 1}"), None)
         if call is not None and any(NOT_DONE.search(said) for said in click.replies):
-            world.violate(f"{click.user} read {click.replies}, but the click was followed by a call")
+            world.report_violation(f"{click.user} read {click.replies}, but the click was followed by a call")
 
 
 def _may_be_lost(call: Call) -> bool:
@@ -131,7 +131,7 @@ def _may_be_lost(call: Call) -> bool:
     return call.replica.life != call.life or bool(call.replica.ended_at and call.replica.ended_at[-1] >= call.at)
 
 
-def _look_at_message(world: World, row: dict[str, Any], code: OutcomeCode, about: str) -> None:
+def _check_message(world: World, row: dict[str, Any], code: OutcomeCode, about: str) -> None:
     """Look for the words of a delivered outcome in Slack."""
     card = world.cards.get((row["channel"], row["card_ts"]))
     on_card = row["attempt"] == 0 and card is not None
@@ -143,13 +143,13 @@ def _look_at_message(world: World, row: dict[str, Any], code: OutcomeCode, about
         if on_card or shown.ts != row["card_ts"]
     ]
     if not found:
-        world.violate(f"{about}: delivered, but nothing in Slack says so")
+        world.report_violation(f"{about}: delivered, but nothing in Slack says so")
     if row["attempt"] == 0 or _may_repeat(world, [shown.at for shown in found]):
         return
     same = world.rows("SELECT * FROM outcomes WHERE request_id = ? AND code = ?", row["request_id"], code)
     allowed = len(same) + sum({shown.text: world.doubts[shown.text] for shown in found}.values())
     if len(found) > allowed:
-        world.violate(f"{about}: its message was posted {len(found)} times, {allowed} had a reason")
+        world.report_violation(f"{about}: its message was posted {len(found)} times, {allowed} had a reason")
 
 
 def _may_repeat(world: World, posted: list[float]) -> bool:
@@ -162,7 +162,7 @@ def _may_repeat(world: World, posted: list[float]) -> bool:
     return any(begin <= max(posted) and end >= min(posted) for begin, end in times)
 
 
-def _look_at_messages(world: World) -> None:
+def _check_messages(world: World) -> None:
     """Look whether each message tells of an outcome that is stored, and each request has one card."""
     stored = world.rows("SELECT o.*, r.reason, r.card_ts FROM outcomes o JOIN requests r ON r.id = o.request_id")
     live: Counter[str] = Counter()
@@ -172,21 +172,21 @@ def _look_at_messages(world: World) -> None:
             live[values] += 1
             continue
         rows = [row for row in stored if row["reason"] in first]
-        if rows and not any(_tells(first, row) for row in rows):
-            world.violate(f"a message tells of an outcome that is not stored: {first!r}")
+        if rows and not any(_matches(first, row) for row in rows):
+            world.report_violation(f"a message tells of an outcome that is not stored: {first!r}")
     for value, count in live.items():
         if count > 1:
-            world.violate(f"{count} cards with live buttons for {value}")
-    for reason, url in world.asked:
+            world.report_violation(f"{count} cards with live buttons for {value}")
+    for reason, url in world.commands:
         said = [text for found, text in world.replies if found == url]
         called = world.rows("SELECT id FROM requests WHERE reason = ?", reason)
         if any("Nothing was sent" in text for text in said):
             for call in world.calls:
                 if called and call.request == called[0]["id"]:
-                    world.violate(f"somebody read {said}, but Cellcast was called for {reason}")
+                    world.report_violation(f"somebody read {said}, but Cellcast was called for {reason}")
 
 
-def _live(shown: Shown) -> str | None:
+def _live(shown: PostedMessage) -> str | None:
     """Return which request a message was posted with live buttons for, None if with none."""
     for block in shown.versions[0].get("blocks", []):
         if block["type"] == "actions":
@@ -194,7 +194,7 @@ def _live(shown: Shown) -> str | None:
     return None
 
 
-def _tells(text: str, row: dict[str, Any]) -> bool:
+def _matches(text: str, row: dict[str, Any]) -> bool:
     code = OutcomeCode(row["code"])
     words = [OUTCOME_TEXT[code].headline.split("{number}")[0].strip(), "Outcome still unknown"]
     if code is OutcomeCode.SUCCEEDED:

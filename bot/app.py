@@ -44,19 +44,19 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("bot.app")
 
-# What closing takes at most after the drain, in seconds: cancelling what is left, and the limits of the parts.
-CLOSE_TIMEOUT = 2.5
+# Seconds kept after the drain for ending the parts: tasks 0.5, the web server 0.5, the database's threads 1.0.
+DRAIN_MARGIN = 2.5
 
 
 @dataclass(frozen=True)
 class Outside:
-    """What the bot reaches the world through. The simulation in tests/ passes a world with virtual time."""
+    """The bot's connections to the outside world. The simulation in tests/ passes others, with virtual time."""
 
     clock: Clock = field(default_factory=Clock)
     start_threads: Callable[[int], Threads] = Threads  # for the database
     open_session: Callable[[], aiohttp.ClientSession] = open_session  # to Slack
     cellcast: httpx.AsyncBaseTransport | None = None  # None: over the network
-    server: Callable[[], http.Server] = http.Server
+    make_server: Callable[[], http.WebServer] = http.WebServer
 
 
 class Bot:
@@ -73,7 +73,7 @@ class Bot:
         self._socket: Socket | None = None
         self._greetings = 0
         self.cellcast: Cellcast
-        self._server = self.outside.server()
+        self._server = self.outside.make_server()
         self.metrics = Metrics()
         self._account = ""  # the name of the Cellcast account, when it is known
         self.sweep: asyncio.Task[None]
@@ -207,8 +207,8 @@ class Bot:
             return
         self.health.stopping = True
         log.info("stopping")
-        deadline = self.clock.monotonic() + self.stop_limit - CLOSE_TIMEOUT
-        # The doors first: what arrives from here on another replica can take, or Slack tells the person that it failed.
+        deadline = self.clock.monotonic() + self.stop_limit - DRAIN_MARGIN
+        # Stop accepting requests first: another replica can take new ones, or Slack shows the person an error.
         await self._server.stop_listening()
         if self._socket is not None:
             await self._socket.close()
@@ -235,10 +235,11 @@ def _spare_the_collector() -> None:
     gc.set_threshold(10_000, 20, 20)
 
 
-async def run(settings: Settings, end_process_after: Callable[[float], None]) -> int:
+async def run(settings: Settings, force_stop_after: Callable[[float], None]) -> int:
     """Run the bot until SIGTERM or Ctrl-C, then the exit code is 0. Raise BotStoppedError if it cannot go on.
 
-    When it stops, it passes `end_process_after` the seconds that stopping may take, whatever hangs.
+    When stopping begins, call `force_stop_after` with the seconds after which the process must end, even if something
+    hangs.
     """
     bot = Bot(settings)
     stop = asyncio.Event()
@@ -248,7 +249,7 @@ async def run(settings: Settings, end_process_after: Callable[[float], None]) ->
     stopped, starting = asyncio.create_task(stop.wait()), asyncio.create_task(bot.start())
     await asyncio.wait([stopped, starting], return_when=asyncio.FIRST_COMPLETED)
     if not starting.done():
-        end_process_after(bot.stop_limit)
+        force_stop_after(bot.stop_limit)
         starting.cancel()
         await asyncio.wait([starting])
         return 0
@@ -256,7 +257,7 @@ async def run(settings: Settings, end_process_after: Callable[[float], None]) ->
     _spare_the_collector()
     await asyncio.wait([stopped, bot.sweep, bot.watch], return_when=asyncio.FIRST_COMPLETED)
     given_up = bot.watch.exception() if bot.watch.done() else None
-    end_process_after(bot.stop_limit)
+    force_stop_after(bot.stop_limit)
     await bot.stop()
     if stopped.done():
         return 0

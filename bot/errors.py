@@ -45,7 +45,7 @@ class LedgerError(BotError):
 
     def __init__(
         self,
-        # Not "nothing was done": Slack may have delivered the same click before.
+        # Not "nothing was done": an earlier delivery of the same click may have been stored.
         sentence: str = "The bot can't reach its database right now, so this was not recorded. Please try again in a "
         "moment.",
     ) -> None:

@@ -40,8 +40,8 @@ def register(app: AsyncApp, services: Services) -> None:
     async def answer_error(error: Exception, body: dict[str, Any], context: AsyncBoltContext) -> BoltResponse:
         """Answer the person, in the ack where a command has one."""
         sentence = sentence_of(error)
-        answer, in_private = error_ack(kind_of(body), sentence)
-        if in_private:
+        answer, needs_reply = error_ack(kind_of(body), sentence)
+        if needs_reply:
             reply_privately(services, context, blocks.private(sentence))
         return answer
 

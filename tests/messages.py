@@ -241,6 +241,7 @@ def _refusals() -> Iterator[Row]:
             "the person who requested or clicked",
             LedgerError(COMMIT_UNKNOWN),
         ),
+        ("the bot could not answer Slack in time", "the person who requested or clicked", replies.TOO_SLOW),
         ("the database cannot store the reason", "the requester", LedgerDataError()),
         ("an unexpected error", "the person who requested or clicked", errors.unexpected("1a2b3c4d")),
     ]

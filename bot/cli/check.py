@@ -12,7 +12,7 @@ from bot.clients.slack import Slack
 from bot.errors import BotError, SlackError
 from bot.ledger.schema import SCHEMA_VERSION
 from bot.ledger.store import Ledger
-from bot.service.startup import identify, open_socket, unreachable, usable
+from bot.service.startup import identify, open_socket, or_start_error, unreachable
 from bot.settings import APP_PAGE, MANIFEST, Settings
 
 
@@ -85,7 +85,7 @@ async def prove_key(cellcast: Cellcast) -> str:
 
 async def prove_database(ledger: Ledger) -> str:
     """Return what the bot will find at its start. Raise BotError if it cannot use the database. Nothing is changed."""
-    found = await usable(ledger.rehearse_start())
+    found = await or_start_error(ledger.rehearse_start())
     if found is None:
         return "not there yet: the bot creates it when it starts"
     if found < SCHEMA_VERSION:

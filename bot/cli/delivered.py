@@ -6,7 +6,7 @@ import time
 
 from bot.errors import BotError
 from bot.ledger.store import Ledger
-from bot.service.startup import usable
+from bot.service.startup import or_start_error
 from bot.settings import Settings
 
 
@@ -17,7 +17,7 @@ async def delivered(settings: Settings, request_id: str) -> None:
     """
     ledger = Ledger(settings.database_url, create=False)
     try:
-        await usable(ledger.require_current())
+        await or_start_error(ledger.require_current())
         request = await ledger.get(request_id)
         if request is None:
             raise BotError(

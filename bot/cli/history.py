@@ -10,7 +10,7 @@ from typing import Any
 
 from bot.domain.models import Outcome, Request
 from bot.ledger.store import Ledger
-from bot.service.startup import usable
+from bot.service.startup import or_start_error
 from bot.settings import Settings
 
 # Anyone with a response_url can write into the channel for 30 minutes; the rest is the bot's own bookkeeping.
@@ -24,7 +24,7 @@ async def history(settings: Settings, *, since: float, as_json: bool) -> None:
     """
     ledger = Ledger(settings.database_url, create=False)
     try:
-        await usable(ledger.require_current())
+        await or_start_error(ledger.require_current())
         async for request, outcomes in ledger.whole_history(since):
             print(json.dumps(_row(request, outcomes)) if as_json else _lines(request, outcomes))
         sys.stdout.flush()

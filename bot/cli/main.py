@@ -80,10 +80,10 @@ def _run(_given: argparse.Namespace) -> int:
         gc.enable()
     logging.configure(found)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(app.run(found, _end_process_after))
+        return runner.run(app.run(found, _force_stop_after))
 
 
-def _end_process_after(seconds: float) -> None:
+def _force_stop_after(seconds: float) -> None:
     """End the process if it has not ended by then: something hangs that nothing here can interrupt."""
 
     def end() -> None:

@@ -19,7 +19,7 @@ log = structlog.get_logger("bot.access")
 GROUP_CACHE_SECONDS = 10.0
 # Without an answer from Slack the last known members count for this long; then nobody gets in through a group.
 GROUP_STALE_SECONDS = 600.0
-# After a failure Slack is asked again in this time at the earliest; a click meanwhile does not wait for it.
+# Seconds after a failed read before Slack is asked again; clicks in between do not wait.
 GROUP_RETRY_SECONDS = 5.0
 # Slack's answer for a group that was deleted: it has no members, and the other groups count as before.
 # https://docs.slack.dev/reference/methods/usergroups.users.list
@@ -51,8 +51,8 @@ class UserGroups:
     async def contain(self, user_id: str, within: float = GROUP_TIMEOUT) -> bool | None:
         """Return whether one of the groups has this member now; None if a group has been unknown for too long.
 
-        Everyone who asks meanwhile shares the read of a group. After a failed one the last known members do, and nobody
-        waits for a few seconds.
+        Concurrent callers share one read of a group. For a few seconds after a failed read, the last known members
+        count and no caller waits.
         """
         due = {name: group for name, group in self._groups.items() if self._is_due(group)}
         if due:

@@ -35,7 +35,9 @@ class _UndoneError(Exception):
 
 
 class Database:
-    """One database, for one event loop. SQLAlchemy's errors become LedgerError; then nothing was changed.
+    """One database, for one event loop.
+
+    SQLAlchemy's errors become LedgerError. Nothing was changed, unless its text is COMMIT_UNKNOWN.
 
     `file` is SQLite's file, if the URL names it as a path. Without `create` the file must exist already, because
     SQLite creates it with the first connection.

@@ -106,7 +106,7 @@ class GroupCommit:
 
 def _finish(jobs: list[Job[Any]], results: list[Any]) -> None:
     """Wake the event loop once for all of them."""
-    with contextlib.suppress(RuntimeError):  # the loop is closed: the bot has stopped without waiting for this any more
+    with contextlib.suppress(RuntimeError):  # the loop is closed: the bot stopped without waiting for this job
         jobs[0].done.get_loop().call_soon_threadsafe(_set_results, jobs, results)
 
 

@@ -198,7 +198,7 @@ def version_of(db: sa.Connection) -> int | None:
     return found
 
 
-def create_or_write(db: sa.Connection) -> None:
+def rehearse_create_or_migrate(db: sa.Connection) -> None:
     """Create the tables, or write the version that is there: a rehearsal of `create_or_migrate` that takes no time."""
     if version_of(db) is None:
         METADATA.create_all(db)

@@ -20,8 +20,8 @@ _at: sa.BindParameter[float] = sa.bindparam("at")
 _until: sa.BindParameter[float] = sa.bindparam("due", type_=sa.Double)
 _limit: sa.BindParameter[int] = sa.bindparam("limit")
 BATCH = 20  # how much one sweep claims of each kind
-# A moment further ahead than the bot sets one, and a minute more for clocks that are apart, was stored by a clock that
-# has been set back since. Seconds.
+# Seconds. A stored time further ahead than these was written by a clock that has since been set back: the longest wait
+# that the bot sets, plus a minute because clocks differ.
 CLOCKS_APART = 60.0
 LONGEST_LEASE = 15.0 + CLOCKS_APART
 LONGEST_CALL = 305.0 + CLOCKS_APART  # the highest CELLCAST_TIMEOUT_SECONDS, and its grace
@@ -126,7 +126,7 @@ _is_fresh = outcomes.c.delivery_attempts == 0
 _is_deliverable = sa.and_(_is_undelivered, outcomes.c.deliver_after <= _at)
 _undelivered = outcomes.update().where(_is_undelivered).values(deliver_after=_at)
 # What was stored by a clock that has been set back since becomes due now.
-BRING_BACK = [
+MAKE_DUE_NOW = [
     requests.update().where(requests.c.card_update_due > _at + LONGEST_LEASE).values(card_update_due=_at),
     requests.update().where(_is_confirmed, requests.c.call_deadline > _at + LONGEST_CALL).values(call_deadline=_at),
     _undelivered.where(_is_fresh, outcomes.c.deliver_after > _at + LONGEST_LEASE),

@@ -33,7 +33,8 @@ RETRY_EVERY = 1.0
 CHECK_CONTENT = "x" * 20_000
 # A migration that was given up would begin again with each start: a million requests take it half a minute.
 MIGRATION_TIMEOUT = 600.0
-# So many transactions of a sweep close what is overdue: 500 requests, in about half of the second until the next sweep.
+# A sweep closes overdue requests in at most this many transactions: 500 requests, in about half of the second until the
+# next sweep.
 CLOSINGS = 25
 HISTORY_PAGE = 500
 
@@ -102,7 +103,7 @@ class Ledger:
         elif found == schema.SCHEMA_VERSION:
             await self.check()
         else:
-            await self.database.rehearse(schema.create_or_write)
+            await self.database.rehearse(schema.rehearse_create_or_migrate)
         return found
 
     async def check(self) -> None:

@@ -25,7 +25,8 @@ from bot.ledger import queries, statements
 
 # A replica that delivers an outcome, or posts or updates a card, has this many seconds before another one does.
 LEASE = 15.0
-# So many overdue requests are closed in one transaction: about 10 ms, in which an ack waits for SQLite's only thread.
+# At most this many overdue requests are closed in one transaction: about 10 ms, in which an ack waits for SQLite's only
+# thread.
 CLOSED_AT_ONCE = 20
 
 
@@ -170,7 +171,7 @@ def close_overdue(db: sa.Connection, now: float, retry_for: float, running: froz
 
     `running` are this replica's own calls. Return whether more may be overdue than the batch that this closed.
     """
-    for statement in statements.BRING_BACK:
+    for statement in statements.MAKE_DUE_NOW:
         db.execute(statement, {"at": now})
     # This replica's own calls stay as they are, so they must not take the place of others in the batch.
     of_calls = {"at": now, "limit": CLOSED_AT_ONCE + len(running)}

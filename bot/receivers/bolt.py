@@ -24,7 +24,8 @@ from bot.views import blocks, replies
 
 log = structlog.get_logger("bot.bolt")
 
-# All steps of an answer together have this many seconds: Slack takes no ack after 3.
+# Seconds for everything the bot does before an ack: Slack takes none after 3 (ACK_LIMIT), and one database job gets
+# ACK_TIMEOUT of them.
 # https://docs.slack.dev/interactivity/handling-user-interaction#acknowledgment_response
 ACK_BUDGET = 2.7
 
@@ -78,8 +79,8 @@ class Dispatcher:
         except TimeoutError:
             kind = payloads.kind_of(body)
             log.error("ack_budget_spent", request=kind, seconds=ACK_BUDGET)
-            answer, in_private = payloads.error_ack(kind, replies.TOO_SLOW)
-            if in_private:
+            answer, needs_reply = payloads.error_ack(kind, replies.TOO_SLOW)
+            if needs_reply:
                 reply = blocks.private(replies.TOO_SLOW)
                 after_ack.append(self._notifier.send_private(payload.response_url, reply, payload.trigger_id))
             return answer

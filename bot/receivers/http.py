@@ -32,7 +32,7 @@ MAX_REQUEST_AGE = 300
 CLOSE_TIMEOUT = 0.5
 
 
-class Server:
+class WebServer:
     """The listening web server."""
 
     def __init__(self) -> None:
@@ -55,7 +55,7 @@ class Server:
         return int(self._runner.addresses[0][1])
 
     async def stop_listening(self) -> None:
-        """Take no new connection; those that are there are answered on."""
+        """Take no new connection; open connections are still served."""
         await self._site.stop()
 
     async def close(self) -> None:

@@ -232,7 +232,8 @@ def kind_of(body: dict[str, Any]) -> str:
 def error_ack(kind: str, sentence: str) -> tuple[BoltResponse, bool]:
     """Return the ack that goes with an error, and whether its sentence must be sent privately.
 
-    A command has it in the ack. A menu can show none, and asks with each letter that is typed: the choice will tell.
+    A command has it in the ack. A menu cannot show a sentence and asks after every keystroke, so it gets no options:
+    the person reads the error after choosing.
     """
     if kind == "command":
         return private_ack(sentence), False
@@ -245,6 +246,6 @@ def _unreadable(body: dict[str, Any], error: ValidationError) -> InvalidPayloadE
     """Acknowledge what cannot be read: without an ack Slack delivers a payload of the socket again."""
     kind = kind_of(body)
     fields = sorted({".".join(map(str, fault["loc"])) for fault in error.errors()})[:MAX_FIELDS]
-    answer, in_private = error_ack(kind, replies.UNREADABLE_PAYLOAD)
-    ways = ReadableWays.model_validate(body, strict=True) if in_private else ReadableWays()
+    answer, needs_reply = error_ack(kind, replies.UNREADABLE_PAYLOAD)
+    ways = ReadableWays.model_validate(body, strict=True) if needs_reply else ReadableWays()
     return InvalidPayloadError(answer, kind, fields, ways)

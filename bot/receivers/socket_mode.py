@@ -22,7 +22,7 @@ from bot.receivers.bolt import Receive
 log = structlog.get_logger("bot.socket_mode")
 
 CONNECT_TIMEOUT = 15.0
-CLOSE_TIMEOUT = 1.0
+CLOSE_TIMEOUT = 1.0  # seconds
 ACK_LIMIT = 3.0  # seconds: Slack takes no ack later (https://docs.slack.dev/apis/events-api/using-socket-mode)
 
 
@@ -52,7 +52,7 @@ class Socket:
         if self._answering:
             await asyncio.wait(self._answering, timeout=ACK_LIMIT)
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(CLOSE_TIMEOUT):  # a deaf socket does not say goodbye
+            async with asyncio.timeout(CLOSE_TIMEOUT):  # a stalled socket never answers the close frame
                 await self.client.disconnect()  # type: ignore[no-untyped-call]  # as above
         await self.client.close()  # type: ignore[no-untyped-call]  # as above
 

@@ -19,10 +19,10 @@ T = TypeVar("T")
 
 async def open_ledger(ledger: Ledger) -> None:
     """Open the ledger. Raise StartError if the database cannot be used, NewerLedgerError if a newer bot wrote it."""
-    await usable(ledger.open())
+    await or_start_error(ledger.open())
 
 
-async def usable(work: Awaitable[T]) -> T:
+async def or_start_error(work: Awaitable[T]) -> T:
     """Return the result of the first work on a ledger. Raise StartError if the database cannot be used."""
     try:
         return await work

@@ -52,7 +52,7 @@ def main() -> int:
     parser.add_argument("--stop", action="store_true", help="stop at the first failing seed")
     given = parser.parse_args()
     if given.seed is not None:
-        result = replay(given.seed, [int(i) for i in given.only.split(",")] if given.only else None)
+        result = replay(given.seed, None if given.only is None else [int(i) for i in given.only.split(",") if i])
         print("\n".join(result.trace))
         print("\n".join(result.violations) or "Every guarantee held.")
         return 1 if result.violations else 0

@@ -109,12 +109,13 @@ class SimulatedThreads(Threads):
         if not self._replica.step("database"):
             return
         world = self._world
-        world.transaction_fault, world.transaction_of = fault, self._replica
+        world.transaction_fault = fault
         world.loop.answer_delay = self._replica.database.chance.uniform(1, 40) if fault == "late answer" else 0.0
         try:
             work()
         finally:
-            world.transaction_fault, world.transaction_of, world.loop.answer_delay = "", None, 0.0
+            world.transaction_fault, world.loop.answer_delay = "", 0.0
+        world.check_own_calls(self._replica)
 
 
 def break_transactions(world: World) -> Callable[[], None]:

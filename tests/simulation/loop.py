@@ -1,7 +1,6 @@
 """An event loop with virtual time: waiting costs nothing, and a seed chooses who goes first.
 
-A run needs no thread and no socket, so one seed is one exact run. `detangle` from PyPI does this too, with a network, a
-linearizability checker and its own way of shrinking on top; this needs the loop only.
+A run needs no thread and no socket, so one seed always produces the same run.
 """
 
 from __future__ import annotations

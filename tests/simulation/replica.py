@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 CURRENT: ContextVar[Replica | None] = ContextVar("CURRENT", default=None)
 
 
-class _Server(http.Server):
+class _Server(http.WebServer):
     """The web server of a replica: people reach `Bot.receive` directly."""
 
     async def listen(self, _app: object, _host: str, port: int) -> int:
@@ -86,7 +86,7 @@ class Replica:
                 start_threads=lambda _count: SimulatedThreads(self.world, self),
                 open_session=lambda: cast("aiohttp.ClientSession", SimulatedSession(self.world, self)),
                 cellcast=SimulatedCellcast(self.world, self),
-                server=_Server,
+                make_server=_Server,
             ),
         )
         self.world.note(self, f"starts with {settings or 'the usual settings'}")

@@ -13,7 +13,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
-from typing import Any, cast
+from typing import Any
 
 from slack_bolt.response import BoltResponse
 
@@ -71,7 +71,7 @@ class World:
         self.slack = Faults(Random(f"slack {plan.seed}"), SLACK_FAULTS)
         self.cellcast = Faults(Random(f"cellcast {plan.seed}"), CELLCAST_FAULTS)
         self.people = Random(f"people {plan.seed}")
-        self.transaction_fault, self.transaction_of = "", cast("Replica | None", None)
+        self.transaction_fault = ""
         self.trace: list[tuple[float, str, str]] = []
         self.violations: list[str] = []
         self.calm = 0  # for how many looks no database had a fault
@@ -81,6 +81,7 @@ class World:
         self.commands: list[tuple[str, str]] = []  # the reason of each command, and its response_url
         self.replies: list[tuple[str, str]] = []  # private ones, each with its response_url
         self.calls: list[Call] = []
+        self.running: list[Call] = []  # those without an outcome
         self.clicks: list[Click] = []
         self.urls: dict[str, tuple[str | None, Click | None, int]] = {}  # the card's ts, the click, uses
         self._count = itertools.count(1)
@@ -136,6 +137,7 @@ class World:
         if any((c.request, c.attempt) == (call.request, call.attempt) for c in self.calls):
             self.report_violation(f"{replica} made a second call for attempt {call.attempt} of {call.request}")
         self.calls.append(call)
+        self.running.append(call)
         self.note(replica, f"calls Cellcast for {call.request[:6]}, attempt {call.attempt}")
         self._check_confirmed_by_click(call, found[0])
         return call
@@ -153,6 +155,17 @@ class World:
                 if second and permitted and deadline is not None and now <= deadline + 1:
                     return
         self.report_violation(f"nobody's click allowed the call for {row['id']}, attempt {row['attempt']}")
+
+    def check_own_calls(self, replica: Replica) -> None:
+        """Look whether this replica has just taken a call for interrupted that it holds itself."""
+        for call in list(self.running):
+            found = self.rows(
+                "SELECT code FROM outcomes WHERE request_id = ? AND attempt = ?", call.request, call.attempt
+            )
+            if found:
+                self.running.remove(call)
+                if found[0]["code"] == "interrupted" and call.replica is replica and replica.lives(call.life):
+                    self.report_violation(f"{replica} took its own call for interrupted")
 
     def check_stop(self, replica: Replica) -> None:
         """Look whether a replica that stopped in good order has left a confirmation behind that it alone had got."""

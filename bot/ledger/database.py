@@ -118,7 +118,12 @@ class Database:
     def _connect(self, *, writes: bool) -> Iterator[sa.Connection]:
         with self.engine.connect().execution_options(writes=writes) as db:
             db.begin()
-            yield db
+            try:
+                yield db
+            except SQLAlchemyError:
+                if not db.in_transaction():  # the commit failed: SQLAlchemy would not roll back, and use it again
+                    db.invalidate()
+                raise
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:

@@ -33,6 +33,7 @@ class Job(Generic[T]):
     def __init__(self, work: Work[T], *, writes: bool) -> None:
         self.work, self.writes = work, writes
         self.done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self.done.add_done_callback(_heed)
         self.began = False
         self.committing = False
         self.abandoned = False  # its caller's time is over: it must no longer be committed
@@ -102,6 +103,12 @@ class GroupCommit:
                 _finish(jobs, [error] * len(jobs))
         else:
             _finish(jobs, results)
+
+
+def _heed(done: asyncio.Future[Any]) -> None:
+    """Look at the error of a job: a caller that was cancelled does not, and asyncio would log it."""
+    if not done.cancelled():
+        done.exception()
 
 
 def _finish(jobs: list[Job[Any]], results: list[Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import threading
 from collections.abc import AsyncIterator, Callable
 
@@ -214,3 +215,19 @@ async def test_connection_that_breaks_leaves_it_open(found: Database) -> None:
         await found.write(work)
     assert str(error.value) == COMMIT_UNKNOWN
     assert await found.write(write("next")) == "next"
+
+
+@SQLITE
+async def test_connection_whose_commit_failed_is_not_used_again(found: Database) -> None:
+    """After a COMMIT that failed, the next change begins a transaction of its own, and nothing of the first is there."""
+
+    def fail(_db: sa.Connection) -> None:
+        raise sa.exc.OperationalError("COMMIT", {}, sqlite3.OperationalError("disk I/O error"))
+
+    sa.event.listen(found.engine, "commit", fail)
+    with pytest.raises(LedgerError) as error:
+        await found.write(write("lost"))
+    assert str(error.value) == COMMIT_UNKNOWN
+    sa.event.remove(found.engine, "commit", fail)
+    await found.write(write("next"))
+    assert words(found) == ["next"]

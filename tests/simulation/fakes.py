@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tests.simulation.replica import Replica
     from tests.simulation.world import World
 
-CELLCAST_TIMEOUT = 20.0
+CELLCAST_TIMEOUT = 10.0
 EPOCH = 1_795_000_000.0  # the moment at which a run begins
 WEBHOOK = "https://hooks.slack.com/actions/"
 # What the executor's calls are answered with: status, body, and the outcome that follows from it.
@@ -189,7 +189,7 @@ class SimulatedCellcast(httpx.AsyncBaseTransport):
         try:
             if fault == "hang":
                 await never()
-            await asyncio.sleep(chance.uniform(15, 30) if fault == "late" else chance.uniform(0.05, 3))
+            await asyncio.sleep(chance.uniform(7, 15) if fault == "late" else chance.uniform(0.05, 3))
         finally:
             if replica.lives(life) and (took := world.loop.seconds - call.at) > CELLCAST_TIMEOUT + 0.5:
                 world.report_violation(f"{replica} gave a call {took:.1f} s")

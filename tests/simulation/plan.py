@@ -8,8 +8,8 @@ from random import Random
 from typing import Any
 
 # The faults stop after this many seconds of virtual time.
-FAULTS_END = 120.0
-CONFIRM_WITHIN = 60
+FAULTS_END = 90.0
+CONFIRM_WITHIN = 40
 ANA, BEN, CEM, GIL = "U0ANA", "U0BEN", "U0CEM", "U0GIL"  # Gil has no permission
 NUMBERS = ["66ea98514f0c1a121c76ec17", "66ea98514f0c1a121c76ec18"]
 
@@ -79,7 +79,7 @@ def make(seed: int) -> Plan:
         # Most clicks follow their card, within the time in which it can be confirmed.
         for _ in range(chance.choice([0, 1, 1, 2, 3])):
             after = chance.choice(
-                [chance.uniform(0.4, 2), chance.uniform(2, 20), chance.uniform(2, 75), CONFIRM_WITHIN + 2]
+                [chance.uniform(0.4, 2), chance.uniform(2, 20), chance.uniform(2, 50), CONFIRM_WITHIN + 2]
             )
             clicks.append(_time(at + after))
             events += _clicks(chance, clicks[-1])
@@ -104,7 +104,7 @@ def _faults(chance: Random, moment: Callable[[], float], replicas: int) -> list[
     events: list[Event] = []
     for _ in range(chance.choice([0, 1, 1, 2, 3])):
         for name, kinds in _chosen(chance):
-            length = _time(chance.choice([2.0, 10.0, 40.0]) * chance.uniform(0.5, 1.5))
+            length = _time(chance.choice([2.0, 10.0, 30.0]) * chance.uniform(0.5, 1.5))
             details: dict[str, Any] = {"kind": chance.choice(kinds), "seconds": length}
             if name == "database":
                 details["replica"] = chance.randrange(replicas)
@@ -122,8 +122,8 @@ def _long_call(chance: Random, at: float, replicas: int) -> list[Event]:
     replica = chance.randrange(replicas)
     events = [Event(_time(at - 0.5), "cellcast", {"kind": chance.choice(["hang", "late"]), "seconds": 5.0})]
     if chance.random() < 0.6:
-        details = {"kind": chance.choice(DATABASE_FAULTS), "seconds": _time(chance.uniform(15, 40)), "replica": replica}
-        return [*events, Event(_time(at + chance.uniform(5, 22)), "database", details)]
+        details = {"kind": chance.choice(DATABASE_FAULTS), "seconds": _time(chance.uniform(10, 30)), "replica": replica}
+        return [*events, Event(_time(at + chance.uniform(3, 12)), "database", details)]
     slow = {"kind": "slow", "seconds": 3.0, "replica": replica}
     jump = {"replica": replica, "seconds": chance.choice([-900.0, -60.0])}
     return [*events, Event(_time(at - 0.1), "database", slow), Event(_time(at + chance.uniform(0, 2)), "clock", jump)]

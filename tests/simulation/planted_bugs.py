@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
-MAX_SEEDS = 400
+MAX_SEEDS = 600
 
 
 @dataclass(frozen=True)

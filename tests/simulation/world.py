@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 import itertools
 import json
@@ -71,6 +70,8 @@ class World:
         self.slack = Faults(Random(f"slack {plan.seed}"), SLACK_FAULTS)
         self.cellcast = Faults(Random(f"cellcast {plan.seed}"), CELLCAST_FAULTS)
         self.people = Random(f"people {plan.seed}")
+        self.reader = sqlite3.connect(self.file)
+        self.reader.row_factory = sqlite3.Row
         self.transaction_fault = ""
         self.trace: list[tuple[float, str, str]] = []
         self.violations: list[str] = []
@@ -114,9 +115,7 @@ class World:
 
     def rows(self, sql: str, *values: object) -> list[dict[str, Any]]:
         """Read the database from outside."""
-        with contextlib.closing(sqlite3.connect(self.file)) as db:
-            db.row_factory = sqlite3.Row
-            return [dict(row) for row in db.execute(sql, values)]
+        return [dict(row) for row in self.reader.execute(sql, values)]
 
     # What Cellcast and Slack do
 
@@ -137,7 +136,8 @@ class World:
         if any((c.request, c.attempt) == (call.request, call.attempt) for c in self.calls):
             self.report_violation(f"{replica} made a second call for attempt {call.attempt} of {call.request}")
         self.calls.append(call)
-        self.running.append(call)
+        if found[0]["status"] == "confirmed":
+            self.running.append(call)
         self.note(replica, f"calls Cellcast for {call.request[:6]}, attempt {call.attempt}")
         self._check_confirmed_by_click(call, found[0])
         return call

@@ -151,15 +151,23 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 SCHEMAS = itertools.count()
-# For a test whose subject does not depend on the sort of the database.
-SQLITE = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
-POSTGRESQL = pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+# For a test, or all of a module, whose subject is the database. A test's own mark wins; without one it runs on SQLite.
+SQLITE = pytest.mark.databases("sqlite")
+POSTGRESQL = pytest.mark.databases("postgresql")
+BOTH = pytest.mark.databases("sqlite", "postgresql")
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test on the databases that the mark nearest to it names."""
+    mark = metafunc.definition.get_closest_marker("databases")
+    if mark is not None and "database" in metafunc.fixturenames:
+        metafunc.parametrize("database", mark.args, indirect=True)
+
+
+@pytest.fixture
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """An empty database of each sort: a file, and a schema of its own on the server."""
-    if request.param == "sqlite":
+    """An empty database: a file, or a schema of its own on the server."""
+    if getattr(request, "param", "sqlite") == "sqlite":
         yield f"sqlite:///{tmp_path}/ledger.db"
         return
     url = make_url(request.getfixturevalue("postgres"))

@@ -24,12 +24,6 @@ from tests.conftest import ANA, BEN, GIL, KEY, NUMBER, NUMBERS, TOKEN, ask, curr
 from tests.process import run_bot, spawn
 
 
-@pytest.fixture
-def database(tmp_path: Path) -> str:
-    """Nothing here depends on the sort of the database."""
-    return f"sqlite:///{tmp_path}/ledger.db"
-
-
 async def test_once(tmp_path: Path) -> None:
     """`demo --once` plays the round with nothing in the environment, prints it, and exits with 0."""
     (tmp_path / ".env").write_text("SLACK_BOT_TOKEN=xoxb-of-a-real-workspace\nHTTP_PROXY=http://127.0.0.1:9")

@@ -27,13 +27,6 @@ from tests.conftest import (
 )
 from tests.process import ROOT, run_bot
 
-
-@pytest.fixture
-def database(tmp_path: Path) -> str:
-    """Nothing here depends on the sort of the database."""
-    return f"sqlite:///{tmp_path}/ledger.db"
-
-
 SYMPTOMS = re.findall(r"^\| `([^`]+)`", (ROOT / "docs" / "troubleshooting.md").read_text(), re.MULTILINE)
 
 

@@ -22,12 +22,6 @@ from tests.conftest import ANA, APP_TOKEN, BEN, KEY, NUMBER, NUMBERS, SECRETS, a
 from tests.process import ROOT, clean_environment, run_bot, running, spawn
 
 
-@pytest.fixture
-def database(tmp_path: Path) -> str:
-    """Nothing here depends on the sort of the database."""
-    return f"sqlite:///{tmp_path}/ledger.db"
-
-
 async def test_faulty_settings_are_reported_together(tmp_path: Path) -> None:
     """One message lists every missing variable with what it should be and where to get it; exit code 2."""
     code, out, err = await run_bot(settings={"CELLCAST_TIMEOUT_SECONDS": "soon"}, cwd=tmp_path)

@@ -20,11 +20,11 @@ from sandbox.fake_slack import Channel, Workspace
 from tests.conftest import (
     ANA,
     BEN,
+    BOTH,
     NUMBER,
     NUMBERS,
     QUIET,
     SECRET,
-    SQLITE,
     Record,
     Start,
     TestClock,
@@ -305,6 +305,7 @@ async def test_outcome_that_can_never_be_delivered(bot: Bot, workspace: Workspac
     workspace.broken_rules.clear()
 
 
+@BOTH
 async def test_outcome_closed_by_an_operator(
     start: Start,
     workspace: Workspace,
@@ -391,6 +392,7 @@ async def test_response_url_fails_for_a_while(
     reliability("Slack", f"no member, response_url: {fault}", calls="one", told="the toast, once")
 
 
+@BOTH
 async def test_delivered_after_a_restart(
     start: Start, workspace: Workspace, cellcast: Cellcast, clock: TestClock
 ) -> None:
@@ -409,6 +411,7 @@ async def test_delivered_after_a_restart(
     assert len(cellcast.calls) == 1
 
 
+@BOTH
 async def test_running_call_is_not_taken_for_an_orphan(
     bot: Bot, workspace: Workspace, cellcast: Cellcast, clock: TestClock
 ) -> None:
@@ -460,7 +463,6 @@ async def test_sweep_runs_by_itself(start: Start, workspace: Workspace, clock: T
         await settled(bot)
 
 
-@SQLITE
 async def test_outcome_of_the_first_attempt_is_delivered_too(
     bot: Bot, workspace: Workspace, cellcast: Cellcast, clock: TestClock
 ) -> None:
@@ -481,7 +483,6 @@ async def test_outcome_of_the_first_attempt_is_delivered_too(
     assert ("attempt 2" in first, "attempt 2" in second) == (False, True)
 
 
-@SQLITE
 async def test_card_that_fails_while_the_toast_is_on_its_way(
     bot: Bot, workspace: Workspace, cellcast: Cellcast, clock: TestClock
 ) -> None:
@@ -514,7 +515,6 @@ async def test_card_that_fails_while_the_toast_is_on_its_way(
     assert not current(workspace, card).buttons
 
 
-@SQLITE
 async def test_toast_comes_once_although_the_card_is_deleted_then(
     bot: Bot, workspace: Workspace, cellcast: Cellcast, clock: TestClock
 ) -> None:
@@ -534,7 +534,6 @@ async def test_toast_comes_once_although_the_card_is_deleted_then(
     assert delivered(bot) == 1
 
 
-@SQLITE
 async def test_delivery_ends_within_its_lease(
     start: Start, workspace: Workspace, clock: TestClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -553,7 +552,6 @@ async def test_delivery_ends_within_its_lease(
         assert len(toasts(workspace)) == 1
 
 
-@SQLITE
 @pytest.mark.parametrize("label", ["Unsubscribe Number", "Keep Number"])
 async def test_sweep_while_an_outcome_is_being_delivered(
     bot: Bot, workspace: Workspace, clock: TestClock, label: str

@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
 import sqlalchemy as sa
 
 from bot.app import Bot
@@ -19,9 +18,11 @@ from sandbox.fake_slack import Channel, Workspace
 from tests.conftest import (
     ANA,
     BEN,
+    BOTH,
     GIL,
     NUMBER,
     NUMBERS,
+    SQLITE,
     Record,
     Start,
     TestClock,
@@ -32,6 +33,8 @@ from tests.conftest import (
     settled,
 )
 from tests.process import running
+
+pytestmark = BOTH
 
 
 @contextlib.contextmanager
@@ -112,7 +115,7 @@ async def test_yes_that_is_recorded_too_late(
     reliability("Database", "a click is recorded too late", calls="none, then one", told="nothing sent; then the toast")
 
 
-@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+@SQLITE
 async def test_request_while_the_database_is_locked(bot: Bot, workspace: Workspace, database: str) -> None:
     """An asking that cannot be recorded is acked at once and then told so, and no card appears."""
     with locked(database):
@@ -160,7 +163,7 @@ async def test_sweep_survives_a_locked_database(
         await settled(bot)
 
 
-@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+@SQLITE
 async def test_bot_whose_sweep_dies_ends(tmp_path: Path, environment: dict[str, str], workspace: Workspace) -> None:
     """Without its sweep the bot would tell nothing again: the process ends with a plain line, to be started anew."""
     async with running(workspace, environment, tmp_path) as process:
@@ -176,7 +179,7 @@ async def test_bot_whose_sweep_dies_ends(tmp_path: Path, environment: dict[str, 
     assert "ValueError: 'nonsense'" in said.decode()
 
 
-@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+@SQLITE
 async def test_stray_variables_of_bolt(
     tmp_path: Path, environment: dict[str, str], workspace: Workspace, cellcast: Cellcast
 ) -> None:
@@ -192,6 +195,7 @@ async def test_stray_variables_of_bolt(
     assert len(cellcast.calls) == 1
 
 
+@SQLITE
 async def test_click_without_a_response_url(bot: Bot, workspace: Workspace) -> None:
     """A click that brings no response_url cannot be answered privately, and is refused all the same."""
     card = await ask(workspace)
@@ -202,6 +206,7 @@ async def test_click_without_a_response_url(bot: Bot, workspace: Workspace) -> N
     assert private(workspace, GIL) == []
 
 
+@SQLITE
 async def test_round_without_any_response_url(bot: Bot, workspace: Workspace, cellcast: Cellcast) -> None:
     """Where Slack gave no response_url at all and the channel is gone, who confirmed gets the toast directly."""
     await ask(workspace)
@@ -221,7 +226,7 @@ async def test_round_without_any_response_url(bot: Bot, workspace: Workspace, ce
     assert len(cellcast.calls) == 1
 
 
-@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+@SQLITE
 async def test_slow_statements_share_the_time_of_an_ack(
     start: Start, workspace: Workspace, cellcast: Cellcast, reliability: Record
 ) -> None:

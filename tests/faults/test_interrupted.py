@@ -20,8 +20,10 @@ from sandbox.fake_slack import Note, Workspace
 from tests.conftest import (
     ANA,
     BEN,
+    BOTH,
     NUMBER,
     NUMBERS,
+    POSTGRESQL,
     SQLITE,
     Record,
     Start,
@@ -34,6 +36,8 @@ from tests.conftest import (
     settled,
 )
 from tests.proxy import Proxy
+
+pytestmark = BOTH
 
 
 def toasts(workspace: Workspace) -> list[str]:
@@ -383,7 +387,7 @@ async def cutter(database: str) -> AsyncIterator[CommitCutter]:
     await found.stop()
 
 
-@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+@POSTGRESQL
 async def test_commit_whose_answer_is_lost(
     start: Start, workspace: Workspace, cellcast: Cellcast, cutter: CommitCutter, reliability: Record
 ) -> None:

@@ -21,11 +21,11 @@ from bot.ledger.database import COMMIT_UNKNOWN
 from bot.ledger.store import Ledger
 from sandbox.fake_cellcast import SUCCESS, Cellcast
 from sandbox.fake_slack import Note, Workspace
-from tests.conftest import ANA, BEN, NUMBER, NUMBERS, Record, Start, ask, current, private, public, settled
+from tests.conftest import ANA, BEN, NUMBER, NUMBERS, POSTGRESQL, Record, Start, ask, current, private, public, settled
 from tests.process import free_port, healthy, running, spawn
 from tests.proxy import Proxy
 
-pytestmark = pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+pytestmark = POSTGRESQL
 COPIES = 3
 
 

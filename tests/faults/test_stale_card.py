@@ -12,7 +12,7 @@ from bot.domain.models import Click
 from bot.ledger.transitions import LEASE
 from sandbox.fake_cellcast import SUCCESS, Answer, Cellcast
 from sandbox.fake_slack import Workspace
-from tests.conftest import ANA, BEN, SQLITE, Start, TestClock, advance, ask, current, private, settled
+from tests.conftest import ANA, BEN, BOTH, Start, TestClock, advance, ask, current, private, settled
 
 UPDATE = "chat.update"
 
@@ -43,6 +43,7 @@ class Updates:
             self.landed += 1
 
 
+@BOTH
 async def test_double_click(bot: Bot, workspace: Workspace, cellcast: Cellcast) -> None:
     """A second click while the first is being drawn: the updates of one bot land one after another, the last one last."""
     cellcast.hold = asyncio.Event()
@@ -66,6 +67,7 @@ async def test_double_click(bot: Bot, workspace: Workspace, cellcast: Cellcast) 
     assert len(cellcast.calls) == 1
 
 
+@BOTH
 async def test_updates_of_two_replicas(
     start: Start, workspace: Workspace, cellcast: Cellcast, clock: TestClock
 ) -> None:
@@ -184,6 +186,7 @@ async def test_click_between_an_update_and_its_late_landing(
     assert current(workspace, card).text.startswith("*Unsubscribed: ")
 
 
+@BOTH
 async def test_replica_that_comes_too_late(
     bot: Bot, workspace: Workspace, cellcast: Cellcast, clock: TestClock
 ) -> None:
@@ -254,7 +257,6 @@ async def test_click_in_vain_is_shown(
     assert cellcast.calls == []
 
 
-@SQLITE
 async def test_no_lock_is_kept(bot: Bot, workspace: Workspace) -> None:
     """The lock of a card goes when nobody updates the card any more: a bot that runs for months keeps none."""
     card = await ask(workspace)

@@ -16,12 +16,12 @@ from sandbox.fake_slack import Channel, Workspace
 from tests.conftest import (
     ANA,
     BEN,
+    BOTH,
     GIL,
     NUMBER,
     NUMBERS,
     OTHER,
     QUIET,
-    SQLITE,
     Start,
     TestClock,
     advance,
@@ -127,6 +127,7 @@ async def test_card_that_cannot_be_changed_expires_with_a_message(
     assert cellcast.calls == []
 
 
+@BOTH
 async def test_ten_clicks_at_once(bot: Bot, workspace: Workspace, cellcast: Cellcast) -> None:
     """Of many clicks at the same moment one makes the call; the others learn who did."""
     card = await ask(workspace)
@@ -139,6 +140,7 @@ async def test_ten_clicks_at_once(bot: Bot, workspace: Workspace, cellcast: Cell
     assert "Unsubscribed:" in current(workspace, card).text
 
 
+@BOTH
 async def test_keep_and_unsubscribe_at_once(bot: Bot, workspace: Workspace, cellcast: Cellcast) -> None:
     """Of a yes and a no at the same moment one counts, and the card tells which."""
     card = await ask(workspace)
@@ -148,6 +150,7 @@ async def test_keep_and_unsubscribe_at_once(bot: Bot, workspace: Workspace, cell
     assert len(cellcast.calls) == (0 if kept else 1)
 
 
+@BOTH
 async def test_the_same_click_delivered_again(bot: Bot, workspace: Workspace, cellcast: Cellcast) -> None:
     """A payload that Slack sends again, or that somebody replays later, makes no second call."""
     cellcast.next.append(ANSWERS["server error"])
@@ -291,7 +294,6 @@ async def test_things_the_bot_does_not_know(bot: Bot, workspace: Workspace, cell
     assert cellcast.calls == []
 
 
-@SQLITE
 async def test_keep_after_the_deadline(bot: Bot, workspace: Workspace, cellcast: Cellcast, clock: TestClock) -> None:
     """Keep Number after the deadline keeps nothing: the card expires, and the person reads so."""
     card = await ask(workspace)
@@ -303,7 +305,6 @@ async def test_keep_after_the_deadline(bot: Bot, workspace: Workspace, cellcast:
     assert "Nobody confirmed before the deadline" in private(workspace, BEN)[0]
 
 
-@SQLITE
 @pytest.mark.parametrize("label", ["Unsubscribe Number", "Keep Number"])
 async def test_decision_has_its_time(bot: Bot, workspace: Workspace, clock: TestClock, label: str) -> None:
     """Card and toast say when somebody clicked, not when the outcome came."""
@@ -319,7 +320,6 @@ async def test_decision_has_its_time(bot: Bot, workspace: Workspace, clock: Test
         assert 0 <= int(said[1]) - int(now) < 10
 
 
-@SQLITE
 async def test_second_person_clicks_in_vain(start: Start, workspace: Workspace, clock: TestClock) -> None:
     """With REQUIRE_SECOND_PERSON only the requester reads that someone else must confirm, whoever else is too late."""
     async with start(require_second_person="true") as bot:
@@ -335,7 +335,6 @@ async def test_second_person_clicks_in_vain(start: Start, workspace: Workspace, 
     assert "Nobody confirmed before the deadline" in too_late
 
 
-@SQLITE
 async def test_outcome_comes_where_it_was_confirmed(bot: Bot, workspace: Workspace, cellcast: Cellcast) -> None:
     """A click names where its card is: after a channel got another id, the card is changed and the toast comes there."""
     card = await ask(workspace)

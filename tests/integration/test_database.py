@@ -13,7 +13,9 @@ from sqlalchemy.engine import make_url
 
 from bot.errors import LedgerDataError, LedgerError
 from bot.ledger.database import ACK_TIMEOUT, BACKGROUND_TIMEOUT, COMMIT_UNKNOWN, Database
-from tests.conftest import POSTGRESQL, SQLITE
+from tests.conftest import BOTH, POSTGRESQL, SQLITE
+
+pytestmark = BOTH
 
 
 @pytest.fixture
@@ -169,7 +171,7 @@ async def test_what_an_ack_waits_for_goes_first(found: Database) -> None:
     assert order == ["held", "urgent", "p0", "p1", "p2"]
 
 
-@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+@POSTGRESQL
 async def test_commit_is_durable_whatever_the_server_says(database: str) -> None:
     """A commit on PostgreSQL is on the disk before it returns, also if the URL, the role or the server says otherwise."""
     url = make_url(database)

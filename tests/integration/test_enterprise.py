@@ -43,12 +43,6 @@ STRANGER = "Only members of the workspaces that use this bot"
 UNKNOWN = "cannot read from Slack which workspace you belong to"
 
 
-@pytest.fixture
-def database(tmp_path: Path) -> str:
-    """Nothing here depends on the database."""
-    return f"sqlite:///{tmp_path}/ledger.db"
-
-
 @pytest.fixture(autouse=True)
 def _listed(tmp_path: Path, environment: dict[str, str]) -> None:
     """Give the bot a list of numbers, so that it has a menu, and let everyone of its workspace use it."""

@@ -7,10 +7,8 @@ import json
 import string
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
@@ -27,12 +25,6 @@ usual = settings(max_examples=150, deadline=None, suppress_health_check=list(Hea
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=30)
 VALUES = st.recursive(SCALARS, lambda v: st.lists(v, max_size=3) | st.dictionaries(st.text(max_size=8), v, max_size=3))
 NEAR_IDS = st.text(alphabet="0123456789abcdefABCDEF \u00a0`'\"\u200b<>|", min_size=20, max_size=60)
-
-
-@pytest.fixture
-def database(tmp_path: Path) -> str:
-    """Nothing here depends on the sort of the database."""
-    return f"sqlite:///{tmp_path}/ledger.db"
 
 
 @given(text=st.text(max_size=300) | NEAR_IDS | st.text().map(lambda t: f"payload {t}"))

@@ -15,7 +15,6 @@ from tests.conftest import (
     GIL,
     NUMBER,
     NUMBERS,
-    SQLITE,
     Start,
     TestClock,
     ask,
@@ -146,7 +145,6 @@ async def test_deleted_group(start: Start, workspace: Workspace, cellcast: Cellc
     assert len(cellcast.calls) == 1
 
 
-@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 async def test_check_explains_the_scope(tmp_path: Path, environment: dict[str, str], workspace: Workspace) -> None:
     """`check` counts the members of each group, and says what to do where the scope or the group is missing."""
     workspace.groups[GROUP] = [ANA, BEN]
@@ -169,7 +167,6 @@ async def test_nobody_is_asked_for_groups_where_there_are_none(start: Start, wor
     assert "usergroups.users.list" not in workspace.api_calls
 
 
-@SQLITE
 async def test_members_are_remembered_for_ten_seconds(start: Start, workspace: Workspace, clock: TestClock) -> None:
     """Clicks and commands one after another ask Slack once; after ten seconds it is asked again."""
     workspace.groups[GROUP] = [ANA]
@@ -182,7 +179,6 @@ async def test_members_are_remembered_for_ten_seconds(start: Start, workspace: W
         assert workspace.api_calls.count("usergroups.users.list") == 2
 
 
-@SQLITE
 @pytest.mark.parametrize(("later", "asked"), [(590, True), (610, False)])
 async def test_last_known_members_hold_for_ten_minutes(
     start: Start, workspace: Workspace, clock: TestClock, later: float, asked: bool

@@ -24,13 +24,13 @@ from bot.ledger.statements import BATCH
 from bot.ledger.store import CLOSINGS, HISTORY_PAGE, Ledger
 from bot.ledger.transitions import CLOSED_AT_ONCE, LEASE
 from sandbox.fake_slack import Workspace
-from tests.conftest import ANA, BEN, NUMBER, Start, ask, settled
+from tests.conftest import ANA, BEN, BOTH, NUMBER, POSTGRESQL, SQLITE, Start, ask, settled
 from tests.messages import said_by
 from tests.process import spawn
 
+pytestmark = BOTH
+
 NOW, WITHIN = 1_700_000_000.0, 900.0
-SQLITE = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
-POSTGRESQL = pytest.mark.parametrize("database", ["postgresql"], indirect=True)
 
 
 @pytest.fixture

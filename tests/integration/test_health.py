@@ -41,12 +41,6 @@ from tests.process import ROOT
 T = TypeVar("T")
 
 
-@pytest.fixture
-def database(tmp_path: Path) -> str:
-    """Nothing here depends on the sort of the database."""
-    return f"sqlite:///{tmp_path}/ledger.db"
-
-
 async def fetch(workspace: Workspace, path: str) -> tuple[int, str]:
     """Ask the bot's web server."""
     async with aiohttp.ClientSession() as client, client.get(workspace.bot_url + path) as answer:

@@ -6,11 +6,9 @@ import json
 import re
 from pathlib import Path
 
-import pytest
-
 from sandbox.fake_cellcast import ANSWERS, SUCCESS, Cellcast
 from sandbox.fake_slack import Workspace
-from tests.conftest import ANA, BEN, GIL, KEY, NUMBER, NUMBERS, Start, TestClock, ask, private, public, settled
+from tests.conftest import ANA, BEN, BOTH, GIL, KEY, NUMBER, NUMBERS, Start, TestClock, ask, private, public, settled
 from tests.process import ROOT, run_bot
 
 
@@ -23,6 +21,7 @@ async def test_history_is_for_permitted_people(start: Start, workspace: Workspac
     assert private(workspace, ANA) == ["Nobody has requested to unsubscribe a number yet."]
 
 
+@BOTH
 async def test_history_shows_the_last_ten(
     start: Start,
     workspace: Workspace,
@@ -77,7 +76,6 @@ async def test_history_shows_the_last_ten(
     assert err.splitlines()[-1].endswith("argument --since: expected a date such as 2026-01-31, not 'yesterday'")
 
 
-@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 async def test_history_of_a_dry_run(
     start: Start, workspace: Workspace, tmp_path: Path, environment: dict[str, str]
 ) -> None:

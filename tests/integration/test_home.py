@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,12 +13,6 @@ from sandbox.fake_cellcast import ANSWERS, Cellcast
 from sandbox.fake_slack import Workspace
 from tests.conftest import ANA, BEN, GIL, NUMBER, NUMBERS, OTHER, Start, TestClock, ask, private, public, settled
 from tests.messages import said_by
-
-
-@pytest.fixture
-def database(tmp_path: Path) -> str:
-    """Nothing here depends on the sort of the database."""
-    return f"sqlite:///{tmp_path}/ledger.db"
 
 
 def said(workspace: Workspace, user: str) -> str:

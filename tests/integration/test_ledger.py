@@ -23,7 +23,9 @@ from bot.ledger.schema import SCHEMA_VERSION
 from bot.ledger.statements import BATCH
 from bot.ledger.store import Ledger
 from bot.ledger.transitions import LEASE
-from tests.conftest import POSTGRESQL, SQLITE
+from tests.conftest import BOTH, POSTGRESQL, SQLITE
+
+pytestmark = BOTH
 
 WITHIN, CALL = 100.0, 10.0
 NUMBERS = ["a" * 24, "b" * 24, "c" * 24]
@@ -99,7 +101,7 @@ async def test_rehearsal_without_the_folder(tmp_path: Path) -> None:
     found.close()
 
 
-@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+@SQLITE
 async def test_every_write_is_durable(ledger: Ledger) -> None:
     """SQLite runs with a write-ahead log, and a commit is on the disk before it returns."""
     with ledger.database.transaction() as db:

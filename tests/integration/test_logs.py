@@ -153,7 +153,6 @@ async def test_drain_does_not_wait_without_end() -> None:
     assert await tasks.drain(1) == 0
 
 
-@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 async def test_one_grep_shows_a_request(
     start: Start, workspace: Workspace, cellcast: Cellcast, capsys: pytest.CaptureFixture[str]
 ) -> None:

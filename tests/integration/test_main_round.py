@@ -5,7 +5,9 @@ from __future__ import annotations
 from bot.app import Bot
 from sandbox.fake_cellcast import SUCCESS, Cellcast
 from sandbox.fake_slack import Workspace
-from tests.conftest import BEN, KEY, NUMBER, ask, public, settled
+from tests.conftest import BEN, BOTH, KEY, NUMBER, ask, public, settled
+
+pytestmark = BOTH
 
 
 async def test_toast_stands_in_the_channel(bot: Bot, workspace: Workspace, cellcast: Cellcast) -> None:

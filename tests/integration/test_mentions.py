@@ -18,12 +18,6 @@ LOUD = f"{LABEL} <!channel>"
 SHOWN = LABEL + " &lt;!channel&gt;"
 
 
-@pytest.fixture
-def database(tmp_path: Path) -> str:
-    """Return a file: nothing here depends on the sort of the database."""
-    return f"sqlite:///{tmp_path}/ledger.db"
-
-
 @pytest.mark.parametrize("channel", [NUMBERS, QUIET])
 @pytest.mark.parametrize(("status", "kind"), [(200, "succeeded"), (400, "rejected")])
 async def test_only_the_people_named_are_alerted(

@@ -17,6 +17,9 @@ import sqlalchemy as sa
 from bot.domain.models import Click
 from bot.domain.status import CallResult, OutcomeCode, Status
 from bot.ledger.store import Ledger
+from tests.conftest import BOTH, POSTGRESQL
+
+pytestmark = BOTH
 
 FILES = Path(__file__).parents[1] / "ledgers"
 WITHIN = 900.0
@@ -119,7 +122,7 @@ async def test_unknown_outcome_is_remembered(ledger: Ledger) -> None:
 
 
 @pytest.mark.parametrize("version", [4])
-@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+@POSTGRESQL
 async def test_long_migration(ledger: Ledger) -> None:
     """A migration may take longer than a statement of the running bot, as it does with a million rows."""
     with ledger.database.transaction() as db:

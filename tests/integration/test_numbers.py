@@ -29,12 +29,6 @@ LIST = f"""id,number,label
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> str:
-    """Nothing here depends on the sort of the database."""
-    return f"sqlite:///{tmp_path}/ledger.db"
-
-
-@pytest.fixture
 def listed(tmp_path: Path, environment: dict[str, str]) -> Path:
     """The list of numbers that the bot is given."""
     path = tmp_path / "numbers.csv"

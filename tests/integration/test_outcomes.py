@@ -15,6 +15,7 @@ from sandbox.fake_slack import Note, Workspace
 from tests.conftest import (
     ANA,
     BEN,
+    BOTH,
     KEY,
     NUMBER,
     NUMBERS,
@@ -145,7 +146,6 @@ async def test_toast_is_word_for_word(
     assert "<!" not in toast.text.split("\n")[0]
 
 
-@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("encoded_database", ["LATIN1"], indirect=True)
 @pytest.mark.parametrize(
     ("answer", "headline", "said"),
@@ -183,7 +183,6 @@ async def test_message_that_the_database_cannot_store(
     assert len(cellcast.calls) == 2
 
 
-@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("encoded_database", ["LATIN1"], indirect=True)
 async def test_reason_that_the_database_cannot_store(
     start: Start, workspace: Workspace, cellcast: Cellcast, encoded_database: str
@@ -207,7 +206,6 @@ async def test_cellcast_is_not_there(start: Start, workspace: Workspace, seconds
     assert "Try Again" in card.buttons
 
 
-@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 async def test_proxy_that_refuses_the_way_to_cellcast(
     start: Start, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -244,6 +242,7 @@ async def test_call_that_comes_too_late_is_not_made(
     assert cellcast.calls == []
 
 
+@BOTH
 async def test_try_again(bot: Bot, workspace: Workspace, cellcast: Cellcast) -> None:
     """Try Again is a new yes under the same rules: one call more, told as its own attempt."""
     cellcast.next += [ANSWERS["server error"], ANSWERS["fine"]]

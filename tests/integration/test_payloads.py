@@ -28,12 +28,6 @@ FILES = sorted((Path(__file__).parents[1] / "payloads").glob("*.json"))
 ORG, SALES, HOME = "E0ORG", "T0SALES", "T0HOME"
 
 
-@pytest.fixture
-def database(tmp_path: Path) -> str:
-    """Nothing here depends on the database."""
-    return f"sqlite:///{tmp_path}/ledger.db"
-
-
 @pytest.fixture(params=["http", "socket"], autouse=True)
 def mode(request: pytest.FixtureRequest, environment: dict[str, str], tmp_path: Path) -> str:
     """Slack sends its requests over HTTP and over the socket; the bot has a list of numbers for its menu."""

@@ -175,7 +175,6 @@ LATIN, CYRILLIC = (
 )
 
 
-@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("label", [pytest.param(LATIN, id="latin"), pytest.param(CYRILLIC, id="cyrillic")])
 async def test_picker_fits_in_a_frame(start: Start, workspace: Workspace, tmp_path: Path, label: str) -> None:
     """The picker offers as many long names as fit in a frame and says so; typing more leads to each of the others."""
@@ -200,7 +199,6 @@ async def test_picker_fits_in_a_frame(start: Start, workspace: Workspace, tmp_pa
         assert workspace.opened == 1
 
 
-@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("socket_mode", [True, False])
 @pytest.mark.parametrize("letter", ["&", "😀"])
 async def test_history_that_does_not_fit_in_a_frame(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
 import pytest
 from slack_sdk.signature import SignatureVerifier
@@ -11,12 +10,6 @@ from slack_sdk.signature import SignatureVerifier
 from bot.app import Bot
 from bot.receivers.http import unsigned
 from sandbox.fake_slack import Workspace
-
-
-@pytest.fixture
-def database(tmp_path: Path) -> str:
-    """Nothing here depends on the sort of the database."""
-    return f"sqlite:///{tmp_path}/ledger.db"
 
 
 @pytest.mark.parametrize(

@@ -305,7 +305,6 @@ async def test_outcome_that_can_never_be_delivered(bot: Bot, workspace: Workspac
     workspace.broken_rules.clear()
 
 
-@BOTH
 async def test_outcome_closed_by_an_operator(
     start: Start,
     workspace: Workspace,

@@ -1,4 +1,8 @@
-"""SIGKILL at every moment between command and toast: one call for a yes at the most, and one outcome that is told."""
+"""SIGKILL of a real process at the moments that matter: one call per confirmation at the most, one outcome delivered.
+
+The simulation kills the bot at any step of thousands of runs. What only a real process shows is tried here: a file that
+the system keeps, sockets that it closes, and the start after it.
+"""
 
 from __future__ import annotations
 
@@ -10,24 +14,13 @@ from tests.conftest import Record
 from tests.process import running
 from tests.rounds import Round
 
-AT_ONCE = 15
-# What can be seen from outside between command and toast, in the order of a calm round.
+# In the order of a calm round: what the ledger does not know yet, or must know by then.
 MOMENTS = [
-    "before the command",
-    "before chat.postMessage",
     "after chat.postMessage",
-    "the card is posted",
-    "before the click",
     "the click is acked",
-    "before chat.update",
-    "after chat.update",
     "before the call",
     "after the call",
-    "before chat.update 2",
-    "after chat.update 2",
-    "before chat.postMessage 2",
     "after chat.postMessage 2",
-    "the toast is posted",
 ]
 
 
@@ -62,15 +55,14 @@ class Killed(Round):
             await self.told()
 
 
-async def test_kill_at_every_moment(tmp_path: Path, reliability: Record) -> None:
+async def test_kill_at_the_moments_that_matter(tmp_path: Path, reliability: Record) -> None:
     """Whenever the bot dies, a confirmation makes at most one call, and its one outcome is delivered in the end."""
-    gate = asyncio.Semaphore(AT_ONCE)
 
     async def one(moment: str) -> None:
         folder = tmp_path / moment.replace(" ", "_")
         folder.mkdir()
         played = Killed(moment, folder)
-        async with gate, played.fakes():
+        async with played.fakes():
             try:
                 await played.play()
             except TimeoutError as error:

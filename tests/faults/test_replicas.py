@@ -27,6 +27,7 @@ from tests.proxy import Proxy
 
 pytestmark = POSTGRESQL
 COPIES = 3
+CLICKS = 60
 
 
 class Copy:
@@ -108,26 +109,25 @@ async def click_at_each(workspace: Workspace, copies: list[Copy], asked: dict[st
 async def test_same_click_at_every_replica(
     workspace: Workspace, cellcast: Cellcast, copies: list[Copy], database: str, reliability: Record
 ) -> None:
-    """200 times the same click reaches three copies at once: one call and one toast for each."""
-    numbers = [f"{n:024x}" for n in range(200)]
-    for start in range(0, 200, 20):
+    """Sixty times the same click reaches three copies at once: one call and one toast for each."""
+    numbers = [f"{n:024x}" for n in range(CLICKS)]
+    for start in range(0, CLICKS, 20):
         found = await cards(workspace, copies, numbers[start : start + 20])
         await click_at_each(workspace, copies, dict(zip(numbers[start : start + 20], found, strict=True)))
     assert Counter(call.number_id for call in cellcast.calls) == Counter(numbers)
     texts = [n.text for n in public(workspace) if n.text.startswith(SUCCESS)]
-    assert len(texts) == len(set(texts)) == 200
+    assert len(texts) == len(set(texts)) == CLICKS
     async with asyncio.timeout(20):  # the mark that it is told comes after the message
         while rows(database, "SELECT 1 FROM outcomes WHERE delivered_at IS NULL"):  # noqa: ASYNC110 - in another process
             await asyncio.sleep(0.05)
     counts = "SELECT count(*), count(DISTINCT request_id), min(attempt), max(attempt) FROM outcomes"
     (ended, of_requests, first, last) = rows(database, counts)[0]
-    again = ended - 200  # a further attempt follows only from a click that was told as not recorded
-    assert (of_requests, first) == (200, 1)
+    again = ended - CLICKS  # a further attempt follows only from a click that was told as not recorded
+    assert (of_requests, first) == (CLICKS, 1)
     assert last - 1 <= again <= not_recorded(workspace)
-    assert rows(database, "SELECT count(*) FROM outcomes WHERE code = 'succeeded'") == [(200,)]
-    reliability(
-        "Replicas", "the same click at three replicas at once, 200 times", calls="one for each", told="once each"
-    )
+    assert rows(database, "SELECT count(*) FROM outcomes WHERE code = 'succeeded'") == [(CLICKS,)]
+    fault = f"the same click at three replicas at once, {CLICKS} times"
+    reliability("Replicas", fault, calls="one for each", told="once each")
 
 
 async def test_replicas_that_die_at_random(
@@ -135,11 +135,11 @@ async def test_replicas_that_die_at_random(
 ) -> None:
     """While copies are killed at random: one call for a yes at the most, one outcome for each, and all of them told."""
     chance = random.Random(20_26)  # noqa: S311 - the same chances in each run
-    numbers = [f"{n:024x}" for n in range(40)]
+    numbers = [f"{n:024x}" for n in range(20)]
     found = await cards(workspace, copies, numbers)
 
     async def killing() -> None:
-        for _ in range(5):
+        for _ in range(2):
             copy = chance.choice(copies)
             await copy.kill()
             await copy.start()
@@ -168,7 +168,7 @@ async def test_replicas_that_die_at_random(
         told = {n.text for n in public(workspace) if number in n.text and not n.edited}
         assert len(told) == 1
     reliability(
-        "Replicas", "three replicas, five of them killed at random during 40 clicks", calls="at most one", told="each"
+        "Replicas", "three replicas, two of them killed at random during 20 clicks", calls="at most one", told="each"
     )
 
 

@@ -21,7 +21,7 @@ from sandbox.fake_slack import TEAM, Workspace
 from tests.conftest import ANA, BEN, GIL, NUMBER, NUMBERS, ask, private, public, settled
 
 # The fixtures (one bot for all examples of a test) are meant to live through the examples.
-usual = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+usual = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=30)
 VALUES = st.recursive(SCALARS, lambda v: st.lists(v, max_size=3) | st.dictionaries(st.text(max_size=8), v, max_size=3))
 NEAR_IDS = st.text(alphabet="0123456789abcdefABCDEF \u00a0`'\"\u200b<>|", min_size=20, max_size=60)
@@ -118,7 +118,7 @@ KINDS = st.sampled_from(["command", "click", "click in the home", "typing", "cho
 
 
 @given(data=st.data(), who=st.sampled_from([GIL, BEN]), kind=KINDS, faults=st.integers(1, 4))
-@settings(usual, max_examples=400)
+@settings(usual, max_examples=150)
 async def test_whole_payloads(
     bot: Bot, workspace: Workspace, cellcast: Cellcast, data: st.DataObject, who: str, kind: str, faults: int
 ) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sandbox.fake_cellcast import ANSWERS, SUCCESS, Cellcast
 from sandbox.fake_slack import Workspace
-from tests.conftest import ANA, BEN, BOTH, GIL, KEY, NUMBER, NUMBERS, Start, TestClock, ask, private, public, settled
+from tests.conftest import ANA, BEN, GIL, KEY, NUMBER, NUMBERS, Start, TestClock, ask, private, public, settled
 from tests.process import ROOT, run_bot
 
 
@@ -21,7 +21,6 @@ async def test_history_is_for_permitted_people(start: Start, workspace: Workspac
     assert private(workspace, ANA) == ["Nobody has requested to unsubscribe a number yet."]
 
 
-@BOTH
 async def test_history_shows_the_last_ten(
     start: Start,
     workspace: Workspace,

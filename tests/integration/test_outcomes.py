@@ -120,7 +120,7 @@ async def test_answer(
     everything = json.dumps([n.text for n in workspace.notes]) + json.dumps([n.blocks for n in workspace.notes])
     assert STACK not in everything
     assert not [secret for secret in SECRETS if secret in everything]
-    case = request.node.callspec.id.partition("-")[2]
+    case = request.node.callspec.id
     reliability("Cellcast", f"answers: {case}", calls="one", told=toast.text.split(":")[0].strip("*").lower())
 
 

@@ -221,6 +221,12 @@ def encoded_database(request: pytest.FixtureRequest, postgres: str) -> Iterator[
 
 
 @pytest.fixture
+def short_slack_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the bot wait one second for Slack instead of five, in a test in which Slack never answers in time."""
+    monkeypatch.setattr("bot.clients.slack.CALL_TIMEOUT", 1.0)
+
+
+@pytest.fixture
 def environment(workspace: Workspace, cellcast: Cellcast, database: str) -> dict[str, str]:
     """The settings of the bot under test, as its environment would hold them."""
     return {

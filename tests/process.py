@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import itertools
 import os
 import signal
@@ -11,9 +12,11 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from unittest import mock
 
 import aiohttp
 
+from bot.cli.main import main
 from sandbox.fake_slack import Workspace
 
 ROOT = Path(__file__).parent.parent
@@ -41,6 +44,25 @@ def clean_environment(settings: dict[str, str]) -> dict[str, str]:
     """What a process needs of this machine, and the bot's settings."""
     kept = {k: v for k, v in os.environ.items() if k in ("PATH", "HOME") or k.startswith("COVERAGE")}
     return kept | {"PYTHONPATH": str(ROOT)} | settings
+
+
+async def run_command(*arguments: str, settings: dict[str, str], cwd: Path) -> tuple[int, str, str]:
+    """Run `check`, `history` or `delivered` as `run_bot` does, but in this process: exit code, stdout, stderr.
+
+    Starting Python and loading the packages takes a process longer than all that such a command does.
+    """
+    out, err = io.StringIO(), io.StringIO()
+
+    def run() -> int:
+        try:
+            return main(list(arguments))
+        except SystemExit as error:  # argparse
+            return int(error.code or 0)
+
+    environment = mock.patch.dict(os.environ, clean_environment(settings), clear=True)
+    with environment, contextlib.chdir(cwd), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = await asyncio.to_thread(run)
+    return code, out.getvalue(), err.getvalue()
 
 
 async def run_bot(*arguments: str, settings: dict[str, str], cwd: Path) -> tuple[int, str, str]:

@@ -71,8 +71,10 @@ async def test_start_that_fails(
     assert not [secret for secret in SECRETS if secret in err]
 
 
-@pytest.mark.parametrize("variable", ["ALL_PROXY", "https_proxy"])
-@pytest.mark.parametrize("command", ["run", "check", "setup"])
+@pytest.mark.parametrize(
+    ("command", "variable"),
+    [("run", "ALL_PROXY"), ("run", "https_proxy"), ("check", "ALL_PROXY"), ("setup", "ALL_PROXY")],
+)
 async def test_proxy_that_the_bot_cannot_use(
     tmp_path: Path, environment: dict[str, str], command: str, variable: str
 ) -> None:
@@ -86,8 +88,9 @@ async def test_proxy_that_the_bot_cannot_use(
     )
 
 
-@pytest.mark.parametrize("mode", ["http", "socket"])
-@pytest.mark.parametrize("name", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    ("name", "mode"), [(signal.SIGTERM, "http"), (signal.SIGTERM, "socket"), (signal.SIGINT, "http")]
+)
 async def test_stop_lets_the_running_call_end(
     tmp_path: Path, environment: dict[str, str], workspace: Workspace, cellcast: Cellcast, name: int, mode: str
 ) -> None:

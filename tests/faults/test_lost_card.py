@@ -46,6 +46,7 @@ def cards(workspace: Workspace) -> list[Note]:
 
 
 @pytest.mark.parametrize("fault", ["drop_after", "hang", "500", "garbage", "internal_error"])
+@pytest.mark.usefixtures("short_slack_timeout")
 async def test_new_request_has_its_own_card(
     bot: Bot, workspace: Workspace, cellcast: Cellcast, fault: str, reliability: Record
 ) -> None:

@@ -97,6 +97,7 @@ async def test_updates_of_two_replicas(
             assert workspace.api_calls.count(UPDATE) == before  # and then it is not updated any more
 
 
+@pytest.mark.usefixtures("short_slack_timeout")
 async def test_update_that_slack_applies_late(
     bot: Bot, workspace: Workspace, cellcast: Cellcast, clock: TestClock
 ) -> None:
@@ -107,7 +108,7 @@ async def test_update_that_slack_applies_late(
     updates = Updates(workspace)
     late = updates.hold(1)
     await workspace.click(BEN, card, "Unsubscribe Number")
-    await workspace.until(lambda: updates.landed == 1)  # the bot has given the first one up after five seconds
+    await workspace.until(lambda: updates.landed == 1)  # the bot has given the first one up after its timeout
     await settled(bot)
     assert current(workspace, card).text.startswith("*Unsubscribed: ")
     late.set()
@@ -163,6 +164,7 @@ async def unknown_in_home(workspace: Workspace) -> None:
             await workspace.until(lambda: BEN in workspace.homes)
 
 
+@pytest.mark.usefixtures("short_slack_timeout")
 async def test_click_between_an_update_and_its_late_landing(
     bot: Bot, workspace: Workspace, cellcast: Cellcast, clock: TestClock
 ) -> None:

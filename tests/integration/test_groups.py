@@ -23,7 +23,7 @@ from tests.conftest import (
     public,
     settled,
 )
-from tests.process import run_bot
+from tests.process import run_command
 
 GROUP = "S0ADMINS"
 
@@ -156,7 +156,7 @@ async def test_check_explains_the_scope(tmp_path: Path, environment: dict[str, s
         ("500", "FAIL  Slack user groups: Slack cannot be reached: no usable answer ("),
     ):
         workspace.faults["usergroups.users.list"].append(fault)
-        _, out, _ = await run_bot("check", settings=settings, cwd=tmp_path)
+        _, out, _ = await run_command("check", settings=settings, cwd=tmp_path)
         assert says in out
 
 

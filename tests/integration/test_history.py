@@ -9,7 +9,7 @@ from pathlib import Path
 from sandbox.fake_cellcast import ANSWERS, SUCCESS, Cellcast
 from sandbox.fake_slack import Workspace
 from tests.conftest import ANA, BEN, GIL, KEY, NUMBER, NUMBERS, Start, TestClock, ask, private, public, settled
-from tests.process import ROOT, run_bot
+from tests.process import ROOT, run_command
 
 
 async def test_history_is_for_permitted_people(start: Start, workspace: Workspace) -> None:
@@ -56,21 +56,21 @@ async def test_history_shows_the_last_ten(
     assert len(others) == 8
     assert all(f"was kept: requested by <@{ANA}>" in other for other in others)
 
-    code, out, _ = await run_bot("history", settings=environment, cwd=tmp_path)
+    code, out, _ = await run_command("history", settings=environment, cwd=tmp_path)
     assert code == 0
     assert len(re.findall(r"^20", out, re.MULTILINE)) == 11
     assert f"{NUMBER}  succeeded  requested by {ANA} in {NUMBERS}" in out
     assert "    attempt 1: server_error" in out
     assert re.search(rf"    attempt 2: succeeded 20.*, decided by {BEN} .*, delivered 20.*, Cellcast: '{SUCCESS}'", out)
-    code, out, _ = await run_bot("history", "--json", "--since", "2026-01-01", settings=environment, cwd=tmp_path)
+    code, out, _ = await run_command("history", "--json", "--since", "2026-01-01", settings=environment, cwd=tmp_path)
     rows = [json.loads(line) for line in out.splitlines()]
     assert len(rows) == 11
     assert [outcome["code"] for outcome in rows[9]["outcomes"]] == ["server_error", "succeeded"]
     assert "/response/" not in out
     assert KEY not in out
-    code, out, _ = await run_bot("history", "--since", "2999-01-01", settings=environment, cwd=tmp_path)
+    code, out, _ = await run_command("history", "--since", "2999-01-01", settings=environment, cwd=tmp_path)
     assert (code, out) == (0, "")
-    code, _, err = await run_bot("history", "--since", "yesterday", settings=environment, cwd=tmp_path)
+    code, _, err = await run_command("history", "--since", "yesterday", settings=environment, cwd=tmp_path)
     assert code == 2
     assert err.splitlines()[-1].endswith("argument --since: expected a date such as 2026-01-31, not 'yesterday'")
 
@@ -84,7 +84,7 @@ async def test_history_of_a_dry_run(
         await settled(bot)
         await workspace.command(BEN, NUMBERS, "history")
     assert "is waiting for confirmation, dry run" in private(workspace, BEN)[0]
-    _, out, _ = await run_bot("history", settings=environment, cwd=tmp_path)
+    _, out, _ = await run_command("history", settings=environment, cwd=tmp_path)
     assert "(dry run)  pending" in out
 
 

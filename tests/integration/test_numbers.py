@@ -12,7 +12,7 @@ from bot.clients.numbers_file import read
 from sandbox.fake_cellcast import Cellcast
 from sandbox.fake_slack import Note, Workspace
 from tests.conftest import ANA, BEN, GIL, NUMBER, NUMBERS, OTHER, Start, advance, ask, private, public, settled, text_of
-from tests.process import run_bot
+from tests.process import run_command
 
 US = "66ea98514f0c1a121c76ec20"
 NAMELESS = "66ea98514f0c1a121c76ec21"
@@ -154,10 +154,10 @@ def test_file_that_is_no_text(tmp_path: Path) -> None:
 
 async def test_check_proves_the_list(tmp_path: Path, environment: dict[str, str], listed: Path) -> None:
     """`check` counts the numbers, and names each fault up to twenty."""
-    _, out, _ = await run_bot("check", settings=environment, cwd=tmp_path)
+    _, out, _ = await run_command("check", settings=environment, cwd=tmp_path)
     assert f"ok    List of numbers: 7 numbers in {listed}" in out
     listed.write_text("id,number,label\n" + "x,,\n" * 22)
-    code, out, _ = await run_bot("check", settings=environment, cwd=tmp_path)
+    code, out, _ = await run_command("check", settings=environment, cwd=tmp_path)
     assert code == 1
     assert f"FAIL  List of numbers: {listed}: line 2: the id does not have 24" in out
     assert "line 21: the id does not have 24 hexadecimal digits; and 2 more." in out

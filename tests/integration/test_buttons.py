@@ -197,6 +197,7 @@ async def test_click_while_the_call_runs(bot: Bot, workspace: Workspace, cellcas
     assert len(cellcast.calls) == 1
 
 
+@BOTH
 @pytest.mark.parametrize("value", ["", "0" * 32 + ":0", "nonsense", "0" * 32 + ":99999999", None])
 async def test_forged_button(bot: Bot, workspace: Workspace, cellcast: Cellcast, value: str | None) -> None:
     """A button value that the bot never made is answered, and does nothing."""

@@ -124,6 +124,7 @@ async def test_answer(
     reliability("Cellcast", f"answers: {case}", calls="one", told=toast.text.split(":")[0].strip("*").lower())
 
 
+@BOTH
 @pytest.mark.parametrize(
     ("message", "shown"),
     [

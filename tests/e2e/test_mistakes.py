@@ -25,7 +25,7 @@ from tests.conftest import (
     public,
     settled,
 )
-from tests.process import ROOT, run_bot
+from tests.process import ROOT, run_bot, run_command
 
 SYMPTOMS = re.findall(r"^\| `([^`]+)`", (ROOT / "docs" / "troubleshooting.md").read_text(), re.MULTILINE)
 
@@ -71,14 +71,14 @@ async def test_app_token_without_its_scope(environment: dict[str, str], tmp_path
 async def test_missing_scope(environment: dict[str, str], tmp_path: Path, workspace: Workspace) -> None:
     """An app that was made by hand and lacks a scope."""
     workspace.scopes = "commands,chat:write"
-    code, out, _ = await run_bot("check", settings=environment, cwd=tmp_path)
+    code, out, _ = await run_command("check", settings=environment, cwd=tmp_path)
     assert code == 1
     in_table(out)
 
 
 async def test_wrong_cellcast_key(environment: dict[str, str], tmp_path: Path) -> None:
     """A key that Cellcast does not take."""
-    code, out, _ = await run_bot("check", settings=environment | {"CELLCAST_API_KEY": "no-such-key"}, cwd=tmp_path)
+    code, out, _ = await run_command("check", settings=environment | {"CELLCAST_API_KEY": "no-such-key"}, cwd=tmp_path)
     assert code == 1
     in_table(out)
 

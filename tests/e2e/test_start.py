@@ -19,7 +19,7 @@ from bot.cli.main import main
 from sandbox.fake_cellcast import SUCCESS, Answer, Cellcast
 from sandbox.fake_slack import Workspace
 from tests.conftest import ANA, APP_TOKEN, BEN, KEY, NUMBER, NUMBERS, SECRETS, ask, public
-from tests.process import ROOT, clean_environment, run_bot, running, spawn
+from tests.process import ROOT, clean_environment, run_bot, run_command, running, spawn
 
 
 async def test_faulty_settings_are_reported_together(tmp_path: Path) -> None:
@@ -41,7 +41,9 @@ async def test_dotenv_is_read(tmp_path: Path, environment: dict[str, str]) -> No
     code, out, _ = await run_bot("check", settings={}, cwd=tmp_path)
     assert code == 1
     assert "FAIL  Slack bot token: Slack does not accept SLACK_BOT_TOKEN (invalid_auth)." in out
-    code, out, _ = await run_bot("check", settings={"SLACK_BOT_TOKEN": environment["SLACK_BOT_TOKEN"]}, cwd=tmp_path)
+    code, out, _ = await run_command(
+        "check", settings={"SLACK_BOT_TOKEN": environment["SLACK_BOT_TOKEN"]}, cwd=tmp_path
+    )
     assert code == 0
 
 
@@ -207,7 +209,7 @@ async def test_check_changes_nothing(tmp_path: Path, environment: dict[str, str]
     elif schema is not None:
         shutil.copy(ROOT / "tests" / "ledgers" / f"schema_{schema}.sqlite", file)
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
-    code, out, _ = await run_bot("check", settings=environment, cwd=tmp_path)
+    code, out, _ = await run_command("check", settings=environment, cwd=tmp_path)
     assert code == 0
     says = (
         f"can be written: the bot migrates it from schema {schema} to"
@@ -221,7 +223,7 @@ async def test_check_changes_nothing(tmp_path: Path, environment: dict[str, str]
 async def test_check_of_a_running_bot(tmp_path: Path, environment: dict[str, str], workspace: Workspace) -> None:
     """`check` writes to the database of a running bot, and leaves nothing there."""
     async with running(workspace, environment, tmp_path):
-        code, out, _ = await run_bot("check", settings=environment, cwd=tmp_path)
+        code, out, _ = await run_command("check", settings=environment, cwd=tmp_path)
     assert code == 0
     assert "ok    Database: can be read and written" in out
     with contextlib.closing(sqlite3.connect(tmp_path / "ledger.db")) as db:
@@ -246,7 +248,7 @@ async def test_history_changes_nothing(
     elif schema is not None:
         shutil.copy(ROOT / "tests" / "ledgers" / f"schema_{schema}.sqlite", file)
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
-    code, out, err = await run_bot("history", settings=environment, cwd=tmp_path)
+    code, out, err = await run_command("history", settings=environment, cwd=tmp_path)
     assert (code, out) == (1, "")
     (line,) = err.splitlines()
     assert says in line
@@ -256,13 +258,13 @@ async def test_history_changes_nothing(
 async def test_check_reports_every_fault(tmp_path: Path, environment: dict[str, str], cellcast: Cellcast) -> None:
     """`check` goes on after a fault, names each with the cure, and exits with 1."""
     wrong = {"SLACK_BOT_TOKEN": "xoxb-other", "CELLCAST_API_KEY": "other-key", "DATABASE_URL": "sqlite:////no/x.db"}
-    code, out, _ = await run_bot("check", settings=environment | wrong, cwd=tmp_path)
+    code, out, _ = await run_command("check", settings=environment | wrong, cwd=tmp_path)
     assert code == 1
     lines = out.splitlines()
     assert [line[:4] for line in lines] == ["FAIL", "ok  ", "ok  ", "FAIL", "FAIL", "FAIL", "ok  "]
     assert "Cellcast does not accept CELLCAST_API_KEY (Token expired)" in lines[3]
     assert "other-key" not in out
-    code, out, _ = await run_bot(
+    code, out, _ = await run_command(
         "check", settings=environment | {"CELLCAST_BASE_URL": "http://127.0.0.1:9"}, cwd=tmp_path
     )
     assert code == 1

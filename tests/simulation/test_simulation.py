@@ -27,7 +27,7 @@ def test_seeds_of_every_run(reliability: Record) -> None:
     """The first seeds break no guarantee; CI plays many more of them."""
     total = play_seeds(range(25))
     assert total.failed == ()
-    assert total.calls > 20
+    assert total.calls > 5
     plans = [plan.make(seed) for seed in range(SEEDS)]
     counts = {
         what: sum(event.what in kinds for found in plans for event in found.events) for what, kinds in KINDS.items()

@@ -192,3 +192,20 @@ async def test_last_known_members_hold_for_ten_minutes(
         await workspace.command(ANA, NUMBERS, NUMBER)
         await settled(bot)
     assert bool(public(workspace)) is asked
+
+
+async def test_command_that_cannot_be_checked_in_time(
+    start: Start, workspace: Workspace, cellcast: Cellcast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If the check takes longer than an ack may, the ack itself says so, and there is no card."""
+    monkeypatch.setattr("bot.receivers.bolt.ACK_BUDGET", 0.1)
+    workspace.groups[GROUP] = [ANA]
+    workspace.faults["usergroups.users.list"].append("hang")
+    async with start(allowed_users=GROUP) as bot:
+        ack = await workspace.command(ANA, NUMBERS, NUMBER)
+        await settled(bot)
+    assert ack.status == 200
+    (line,) = private(workspace, ANA)
+    assert "did not answer the bot in time" in line
+    assert public(workspace) == []
+    assert cellcast.calls == []

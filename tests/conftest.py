@@ -375,6 +375,7 @@ def _reliability() -> str:
         "",
         "The test run writes this page when you pass `--write-reliability`.",
         "Each row is a fault that a passing test tried against the bot as it is shipped, over real sockets.",
+        "The row of the simulation is the exception: it uses virtual time and no sockets.",
         "A row disappears if its test fails.",
         "*Calls* says how often Cellcast was reached for one confirmation.",
         "*In Slack* says what people read in the end.",

@@ -121,12 +121,14 @@ def _long_call(chance: Random, at: float, replicas: int) -> list[Event]:
     """A call that takes all of its time, with a database or a clock that goes wrong at its beginning or its end."""
     replica = chance.randrange(replicas)
     events = [Event(_time(at - 0.5), "cellcast", {"kind": chance.choice(["hang", "late"]), "seconds": 5.0})]
-    if chance.random() < 0.6:
+    if chance.random() < 0.5:
         details = {"kind": chance.choice(DATABASE_FAULTS), "seconds": _time(chance.uniform(10, 30)), "replica": replica}
         return [*events, Event(_time(at + chance.uniform(3, 12)), "database", details)]
-    slow = {"kind": "slow", "seconds": 3.0, "replica": replica}
     jump = {"replica": replica, "seconds": chance.choice([-900.0, -60.0])}
-    return [*events, Event(_time(at - 0.1), "database", slow), Event(_time(at + chance.uniform(0, 2)), "clock", jump)]
+    events.append(Event(_time(at + chance.uniform(0.1, 1)), "clock", jump))
+    # Every replica: whichever gets the click is still storing it when the clock is set.
+    slow = [{"kind": "slow", "seconds": 3.0, "replica": i} for i in range(replicas)]
+    return [*events, *(Event(_time(at - 0.1), "database", details) for details in slow)]
 
 
 def _time(seconds: float) -> float:

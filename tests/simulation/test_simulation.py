@@ -35,11 +35,11 @@ def test_seeds_of_every_run(reliability: Record) -> None:
     hours = SEEDS * plan.FAULTS_END / 3600
     reliability(
         "Simulation",
-        f"{SEEDS:,} seeds, over {hours:.0f} hours of virtual time: {counts['requests']:,} requests, "
+        f"CI plays {SEEDS:,} seeds, over {hours:.0f} hours of virtual time: {counts['requests']:,} requests, "
         f"{counts['clicks']:,} clicks, {counts['ends']:,} kills and stops, {counts['faults']:,} times of Slack's, "
         f"Cellcast's or the database's faults, {counts['clocks']:,} set clocks",
         calls="at most one for each confirmation",
-        told="what happened, and nothing false: no violation",
+        told="what happened; no violation",
     )
 
 

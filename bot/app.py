@@ -44,8 +44,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("bot.app")
 
-# Seconds kept after the drain for ending the parts: tasks 0.5, the web server 0.5, the database's threads 1.0.
-DRAIN_MARGIN = 2.5
+# Seconds kept after the drain for ending the parts: tasks 0.5, the web server 2 times 0.5, the database's threads 1.0.
+DRAIN_MARGIN = 3.0
 
 
 @dataclass(frozen=True)

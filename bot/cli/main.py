@@ -83,11 +83,18 @@ def _run(_given: argparse.Namespace) -> int:
         return runner.run(app.run(found, _force_stop_after))
 
 
+def _say_stop_forced(seconds: float) -> None:
+    structlog.get_logger("bot").error("stop_forced", seconds=seconds, why="something hangs")
+
+
 def _force_stop_after(seconds: float) -> None:
     """End the process if it has not ended by then: something hangs that nothing here can interrupt."""
 
     def end() -> None:
-        structlog.get_logger("bot").error("stop_forced", seconds=seconds, why="something hangs")
+        # On a thread of its own: if nobody reads the log, another thread may hold the lock of its handler for ever.
+        saying = threading.Thread(target=_say_stop_forced, args=(seconds,), daemon=True)
+        saying.start()
+        saying.join(0.5)
         os._exit(1)
 
     timer = threading.Timer(seconds, end)

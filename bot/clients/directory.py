@@ -66,7 +66,7 @@ class UserGroups:
         return self._monotonic() - group.read_at <= GROUP_STALE_SECONDS
 
     def _is_due(self, group: _Group) -> bool:
-        return group.reading is not None or self._monotonic() >= group.read_again_at or not self._is_known(group)
+        return group.reading is not None or self._monotonic() >= group.read_again_at
 
     def _read(self, name: str, group: _Group) -> asyncio.Task[None]:
         if group.reading is None:
@@ -79,8 +79,9 @@ class UserGroups:
                 group.members = await self._slack.group_members(name)
         except (SlackError, TimeoutError) as error:
             log.warning("user_group_unavailable", group=name, error=str(error) or type(error).__name__)
+            asked = error.retry_after if isinstance(error, SlackError) else 0.0
             if not (isinstance(error, SlackError) and error.code == GROUP_GONE):
-                group.read_again_at = self._monotonic() + GROUP_RETRY_SECONDS
+                group.read_again_at = self._monotonic() + max(GROUP_RETRY_SECONDS, asked)
                 return
             group.members = frozenset()
         finally:

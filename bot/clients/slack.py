@@ -156,10 +156,15 @@ class Slack:
         )
 
     async def group_members(self, group: str) -> frozenset[str]:
-        """Who is in a user group now (https://docs.slack.dev/reference/methods/usergroups.users.list)."""
-        return frozenset(
-            (await self._call("usergroups.users.list", self.client.usergroups_users_list(usergroup=group)))["users"]
-        )
+        """Who is in a user group now (https://docs.slack.dev/reference/methods/usergroups.users.list).
+
+        Raise SlackUnavailableError if the answer has no list.
+        """
+        listing = self.client.usergroups_users_list(usergroup=group)
+        users = (await self._call("usergroups.users.list", listing)).get("users")
+        if not isinstance(users, list):
+            raise SlackUnavailableError("no members", sent=True)
+        return frozenset(users)
 
     async def membership(self, user: str) -> Membership:
         """Read where a person belongs (https://docs.slack.dev/reference/methods/users.info).

@@ -209,10 +209,11 @@ def rehearse_create_or_migrate(db: sa.Connection) -> None:
 def create_or_migrate(db: sa.Connection) -> None:
     """Create the tables, or migrate those of an earlier version. Raise NewerLedgerError if a newer bot wrote them."""
     on_sqlite = db.dialect.name == "sqlite"
-    if not on_sqlite:  # several replicas may start at once
-        db.execute(sa.select(sa.func.pg_advisory_xact_lock(7_263_549)))
-        # To migrate a million rows takes longer than any statement of the running bot may.
+    if not on_sqlite:
+        # To migrate a million rows, or to wait for another replica that does, takes longer than the running bot waits.
         db.exec_driver_sql("SET LOCAL statement_timeout = 0")
+        db.exec_driver_sql("SET LOCAL lock_timeout = 0")
+        db.execute(sa.select(sa.func.pg_advisory_xact_lock(7_263_549)))  # several replicas may start at once
     found = version_of(db)
     if found is None:
         METADATA.create_all(db)

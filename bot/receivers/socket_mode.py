@@ -48,9 +48,11 @@ class Socket:
             ) from None
 
     async def close(self) -> None:
-        """Close the connection when what has arrived is answered; after ACK_LIMIT nobody waits for an answer."""
-        if self._answering:
-            await asyncio.wait(self._answering, timeout=ACK_LIMIT)
+        """Close the connection as soon as everything that has arrived is answered, or after ACK_LIMIT."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(ACK_LIMIT):
+                while self._answering:  # what arrives meanwhile is answered too
+                    await asyncio.wait(self._answering)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_TIMEOUT):  # a stalled socket never answers the close frame
                 await self.client.disconnect()  # type: ignore[no-untyped-call]  # as above
@@ -78,8 +80,8 @@ class Socket:
             try:
                 async with asyncio.timeout(ACK_LIMIT):
                     await client.send_message(ack)
-            except TimeoutError:
-                log.warning("ack_not_sent", type=request.type, why="the socket was reconnecting")
+            except (TimeoutError, ConnectionError):
+                log.warning("ack_not_sent", type=request.type, why="the socket was reconnecting or closed")
 
         answering = asyncio.create_task(self._receive(request.payload, send))
         self._answering.add(answering)

@@ -28,9 +28,9 @@ FIRST_WAIT, MAX_WAIT, MAX_WAIT_IF_REJECTED = 1.0, 60.0, 4 * 3600.0
 T = TypeVar("T")
 
 
-def backoff(attempts: int, longest: float = MAX_WAIT) -> float:
+def backoff(attempts: int) -> float:
     """Return the seconds from a failed delivery, the last of `attempts`, to the next: 1, then doubling."""
-    return float(min(FIRST_WAIT * 2 ** min(attempts - 1, 20), longest))
+    return float(min(FIRST_WAIT * 2 ** min(attempts - 1, 20), MAX_WAIT))
 
 
 async def first_accepted(*ways: Callable[[], Awaitable[T]]) -> T:
@@ -137,7 +137,8 @@ class Notifier:
         except (SlackError, TimeoutError) as error:
             since = outcome.undeliverable_since
             if isinstance(error, SlackRejectedError):
-                wait = backoff(outcome.delivery_attempts, MAX_WAIT_IF_REJECTED)
+                # Doubles from the first rejection on: an outage before it does not count.
+                wait = min(max(MAX_WAIT, self.now() - (since or self.now())), MAX_WAIT_IF_REJECTED)
                 if since is None:
                     since = self.now()
                     close = f"python -m bot delivered {outcome.request_id}"

@@ -167,6 +167,20 @@ async def test_stop_with_work_that_nothing_can_interrupt(
         assert b"stop_forced" in err
 
 
+def test_forced_end_does_not_wait_for_the_reader_of_the_log() -> None:
+    """A process whose log nobody reads any more still ends in time."""
+    code = (
+        "import logging, sys, time\n"
+        "from bot.cli.main import _force_stop_after\n"
+        "logging.basicConfig(stream=sys.stderr)\n"
+        "_force_stop_after(0.5)\n"
+        "while True:\n    logging.error('x' * 10_000)\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], env=clean_environment({}), stderr=subprocess.PIPE)  # noqa: S603 - the bot itself
+    assert process.wait(10) == 1
+    process.communicate()
+
+
 async def test_stop_during_the_start(tmp_path: Path, environment: dict[str, str], workspace: Workspace) -> None:
     """A bot that is stopped while it waits for Slack exits at once, with code 0."""
     asked = asyncio.Event()

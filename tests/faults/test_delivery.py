@@ -49,11 +49,9 @@ def delivered(bot: Bot) -> float:
 
 
 async def test_waits_double_up_to_a_minute() -> None:
-    """A failed delivery is repeated after a second, then doubling up to a minute, or to four hours if it was rejected."""
+    """A failed delivery is repeated after a second, then doubling up to a minute."""
     assert [backoff(n) for n in range(1, 9)] == [1, 2, 4, 8, 16, 32, 60, 60]
-    assert [backoff(n, MAX_WAIT_IF_REJECTED) for n in range(12, 17)] == [2048, 4096, 8192, 14_400, 14_400]
     assert backoff(10_000) == 60
-    assert backoff(10_000, MAX_WAIT_IF_REJECTED) == 14_400
 
 
 @pytest.mark.parametrize("fault", ["429", "500", "drop_before", "garbage", "token_revoked", "internal_error"])
@@ -296,7 +294,7 @@ async def test_outcome_that_can_never_be_delivered(bot: Bot, workspace: Workspac
         clock.advance(180)
         await bot.scheduler.sweep()
         await settled(bot)
-    assert 20 <= workspace.api_calls.count("chat.postMessage") // 2 <= 30
+    assert 15 <= workspace.api_calls.count("chat.postMessage") // 2 <= 30
     assert len(workspace.api_calls) - before < 60
     assert (await bot.ledger.gauges(clock.now()))[1] > 2 * 24 * 3600
     workspace.channels[SECRET] = Channel(SECRET, "secret", private=True)
@@ -317,7 +315,7 @@ async def test_outcome_closed_by_an_operator(
     """One error asks for `delivered REQUEST`; what that closes is not tried again, and raises no alert."""
     async with start() as bot:
         request_id = await undeliverable(bot, workspace, clock)
-        for wait in (1.1, 2.1, 4.1):
+        for wait in (61, 62, 125):
             await advance(bot, clock, wait)
         code, out, err = await run_command("delivered", request_id, settings=environment, cwd=tmp_path)
         assert (code, err) == (0, "")

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from bot.domain.models import NewRequest
 from bot.errors import LedgerError
 from bot.ledger import schema
-from bot.ledger.database import COMMIT_UNKNOWN
+from bot.ledger.database import COMMIT_UNKNOWN, LOCK_TIMEOUT
 from bot.ledger.store import Ledger
 from sandbox.fake_cellcast import SUCCESS, Cellcast
 from sandbox.fake_slack import Note, Workspace
@@ -255,6 +255,19 @@ async def test_stop_with_a_silent_database(
         assert process.returncode == 0
     proxy.restore()
     assert cellcast.calls == []
+
+
+async def test_replica_that_waits_for_a_long_migration(database: str) -> None:
+    """A replica that starts while another one migrates waits for longer than a statement of the bot may take."""
+    one, other = Ledger(database), Ledger(database)
+    with one.database.transaction() as db:
+        schema.create_or_migrate(db)
+        opening = asyncio.create_task(other.open())
+        await asyncio.sleep(LOCK_TIMEOUT + 0.3)
+        assert not opening.done()
+    await opening
+    for ledger in (one, other):
+        ledger.close()
 
 
 async def test_replicas_that_start_at_once(database: str) -> None:

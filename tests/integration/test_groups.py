@@ -90,6 +90,7 @@ async def test_slack_does_not_list_the_members(
         assert "cannot read from Slack who is in the user group" in private(workspace, ANA)[0]
         assert cellcast.calls == []
         workspace.faults["usergroups.users.list"].clear()
+        clock.advance(31)
         await workspace.click(ANA, card, "Keep Number")
         await settled(bot)
         clock.advance(60)
@@ -127,6 +128,27 @@ async def test_slow_group_holds_up_nobody(
         assert [ack.status for ack in acks] == [200] * 6
         assert (await workspace.click(BEN, card, "Unsubscribe Number")).seconds < 1
         assert workspace.api_calls.count("usergroups.users.list") == reads + 1
+        await settled(bot)
+    assert len(cellcast.calls) == 1
+
+
+@pytest.mark.parametrize("fault", ["429", "hang", "garbage"])
+async def test_failed_read_is_remembered(
+    start: Start, workspace: Workspace, cellcast: Cellcast, clock: TestClock, fault: str
+) -> None:
+    """A group that Slack could not list is not read at each click: people read so at once, until some seconds later."""
+    workspace.groups[GROUP] = [BEN]
+    async with start(allowed_users=f"{GROUP},{ANA}") as bot:
+        card = await ask(workspace, ANA)
+        workspace.faults["usergroups.users.list"] += [fault] * 2
+        for _ in range(3):
+            await workspace.click(BEN, card, "Unsubscribe Number")
+        await settled(bot)
+        assert workspace.api_calls.count("usergroups.users.list") == 1
+        assert "cannot read from Slack who is in the user group" in private(workspace, BEN)[-1]
+        workspace.faults["usergroups.users.list"].clear()
+        clock.advance(31)
+        await workspace.click(BEN, card, "Unsubscribe Number")
         await settled(bot)
     assert len(cellcast.calls) == 1
 

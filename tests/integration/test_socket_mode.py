@@ -23,6 +23,7 @@ from tests.conftest import (
     GIL,
     NUMBER,
     NUMBERS,
+    OTHER,
     Record,
     Start,
     ask,
@@ -69,7 +70,7 @@ async def test_socket_closes_before_the_drain(start: Start, workspace: Workspace
 async def test_click_under_way_is_acked_before_the_socket_closes(
     start: Start, workspace: Workspace, cellcast: Cellcast
 ) -> None:
-    """A click that the bot was answering when it was stopped still gets its ack, and its call is made."""
+    """Clicks that the bot was answering when it was stopped, or that came then, get their acks, and their calls are made."""
     reading, go_on = asyncio.Event(), asyncio.Event()
 
     async def wait(step: str) -> None:
@@ -80,16 +81,18 @@ async def test_click_under_way_is_acked_before_the_socket_closes(
     workspace.groups["S0ADMINS"] = [BEN]
     async with start(slack_app_token=APP_TOKEN, allowed_users=f"S0ADMINS,{ANA}") as bot:
         await workspace.until(lambda: workspace.connected)
-        card = await ask(workspace)
+        cards = [await ask(workspace, text=number) for number in (NUMBER, OTHER)]
         workspace.on_step = wait
-        clicking = asyncio.create_task(workspace.click(BEN, card, "Unsubscribe Number"))
+        clicking = [asyncio.create_task(workspace.click(BEN, cards[0], "Unsubscribe Number"))]
         await reading.wait()
         stopping = asyncio.create_task(bot.stop())
         await asyncio.sleep(0)
+        clicking.append(asyncio.create_task(workspace.click(BEN, cards[1], "Unsubscribe Number")))
+        await asyncio.sleep(0.2)  # now it has reached the bot
         go_on.set()
-        assert (await clicking).status == 200
+        assert [ack.status for ack in await asyncio.gather(*clicking)] == [200, 200]
         await stopping
-    assert len(cellcast.calls) == 1
+    assert len(cellcast.calls) == 2
     assert public(workspace)[-1].text.startswith(SUCCESS)
 
 

@@ -160,6 +160,7 @@ class Call:
     attempt: int
     replica: Replica
     life: int
+    answered_at: float = 0.0
     answered: str = ""  # the outcome that follows from the answer, once the replica has it
 
 
@@ -198,7 +199,7 @@ class SimulatedCellcast(httpx.AsyncBaseTransport):
         if fault == "answer lost":
             raise httpx.ReadError("lost")
         status, body, outcome = ANSWERS[chance.choice(list(ANSWERS)) if fault == "late" else fault]
-        call.answered = outcome
+        call.answered, call.answered_at = outcome, world.loop.seconds
         return httpx.Response(status, stream=_Body(json.dumps(body).encode()), headers={"Retry-After": "3"})
 
 

@@ -13,6 +13,8 @@ from tests.simulation.world import World
 
 # A card shows its true state at most this long after the last change of its request, when no fault is at work.
 CARD_LIMIT = 60.0
+# A process that ends this many seconds after an answer may not have stored it.
+SOON = 10.0
 LOOK_EVERY = 5.0  # how often a run is looked at, in seconds
 # What nobody may read about a click that a call followed.
 NOT_DONE = re.compile("[Nn]othing was (sent|done)")
@@ -94,7 +96,7 @@ def check_outcomes(world: World) -> None:
             world.report_violation(f"{about}: people read that nothing was sent, but Cellcast was called")
         if call is None and code not in NOTHING_SENT and code is not OutcomeCode.INTERRUPTED:
             world.report_violation(f"{about}: Cellcast was not called")
-        if call is not None and call.answered and not _may_be_lost(call):
+        if call is not None and call.answered and not _may_be_lost(world, call):
             known = {call.answered, "already_gone"} if call.answered == "not_found" else {call.answered}
             if code not in known and not OutcomeCode(call.answered).status is code.status is Status.UNKNOWN:
                 world.report_violation(f"{about}: Cellcast's answer was {call.answered}")
@@ -123,9 +125,12 @@ def _check_replies(world: World, calls: dict[tuple[str, int], Call]) -> None:
             world.report_violation(f"{click.user} read {click.replies}, but the click was followed by a call")
 
 
-def _may_be_lost(call: Call) -> bool:
+def _may_be_lost(world: World, call: Call) -> bool:
     """Return whether the process that had the answer ended soon after it: then it may never have stored it."""
-    return call.replica.life != call.life or bool(call.replica.ended_at and call.replica.ended_at[-1] >= call.at)
+    return any(call.at <= ended <= call.answered_at + SOON for ended in call.replica.ended_at) or any(
+        fault.what == "database" and fault.at <= call.answered_at + SOON and call.replica.ended_at
+        for fault in world.plan.events
+    )
 
 
 def _check_message(world: World, row: dict[str, Any], code: OutcomeCode, about: str) -> None:

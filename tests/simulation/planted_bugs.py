@@ -129,6 +129,10 @@ BUGS = [
         (EXECUTOR, "if request.dry_run or self.settings.dry_run:", "if self.settings.dry_run:"),
     ),
     bug(
+        "a dry run of the settings is forgotten",
+        (EXECUTOR, "if request.dry_run or self.settings.dry_run:", "if request.dry_run:"),
+    ),
+    bug(
         "an outcome is settled without a claim",
         (
             TRANSITIONS,
@@ -218,7 +222,7 @@ def hunt(found: Bug) -> int | None:
             shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
         apply(found, folder)
         command = [sys.executable, "-m", "tests.simulation", "--seeds", str(MAX_SEEDS), "--stop", "--explain", "0"]
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)  # noqa: S603 - ours
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=900)  # noqa: S603 - ours
         if (match := re.search(r"first: seed (\d+)", done.stdout)) is None:
             print(done.stdout[-500:], done.stderr[-1500:])
             return None

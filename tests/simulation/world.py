@@ -139,6 +139,9 @@ class World:
         if found[0]["status"] == "confirmed":
             self.running.append(call)
         self.note(replica, f"calls Cellcast for {call.request[:6]}, attempt {call.attempt}")
+        assert replica.bot is not None
+        if replica.bot.settings.dry_run:
+            self.report_violation(f"{replica} called Cellcast, but its setting is a dry run")
         self._check_confirmed_by_click(call, found[0])
         return call
 

@@ -102,9 +102,27 @@ def check_outcomes(world: World) -> None:
                 world.report_violation(f"{about}: Cellcast's answer was {call.answered}")
         if row["delivered_at"] is not None:
             _check_message(world, row, code, about)
+    _check_decisions(world)
     _check_requests(world)
     _check_messages(world)
     _check_replies(world, calls)
+
+
+def _check_decisions(world: World) -> None:
+    """Look whether each outcome names somebody who clicked for it in time, and knows of an unknown one before it."""
+    unknown: set[str] = set()  # numbers
+    for row in world.rows("SELECT * FROM outcomes ORDER BY rowid"):
+        about = f"{row['request_id'][:6]}, attempt {row['attempt']}, {row['code']}"
+        kept, status = row["code"] == OutcomeCode.KEPT, OutcomeCode(row["code"]).status
+        if row["decided_by"] is not None:
+            value = f"{row['request_id']}:{0 if kept else row['attempt'] - 1}"
+            clicks = [click for click in world.clicks if click.value == value and click.confirms is not kept]
+            if not any(click.user == row["decided_by"] and click.in_time() for click in clicks):
+                world.report_violation(f"{about}: {row['decided_by']} did not click for it in time")
+        if row["number_id"] in unknown and not row["after_unknown"]:
+            world.report_violation(f"{about}: it forgets an outcome before it that is unknown")
+        if status is Status.UNKNOWN:
+            unknown.add(row["number_id"])
 
 
 def _check_requests(world: World) -> None:

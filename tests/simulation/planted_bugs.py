@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
-MAX_SEEDS = 600
+MAX_SEEDS = 1000
 
 
 @dataclass(frozen=True)
@@ -139,6 +139,18 @@ BUGS = [
             "    return _settle(db, statements.SETTLE, guard | values, result, now, claim=True)",
             "    return _settle(db, statements.SETTLE, guard | values, result, now, claim=False)",
         ),
+    ),
+    bug(
+        "a number is kept after the deadline",
+        (STATEMENTS, "KEEP = _close.where(requests.c.expires_at > _at).values", "KEEP = _close.values"),
+    ),
+    bug(
+        "an outcome names the requester as the one who decided",
+        (TRANSITIONS, 'decided_by=row["decided_by"],', 'decided_by=row["decided_by"] and row["requested_by"],'),
+    ),
+    bug(
+        "an unknown outcome before is forgotten",
+        (TRANSITIONS, "    after_unknown = bool(", "    after_unknown = False and bool("),
     ),
     bug(
         "a delivery that failed is not tried again",

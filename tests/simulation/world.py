@@ -53,7 +53,12 @@ class Click:
     said: str
     replies: list[str] = field(default_factory=list)
     handled: list[tuple[float, Settings]] = field(default_factory=list)  # the replica's moment, and its settings
-    by: list[Replica] = field(default_factory=list)  # the replicas that got it
+    by: list[tuple[Replica, int]] = field(default_factory=list)  # the replicas that got it, in which of their lives
+
+    def in_time(self) -> bool:
+        """Return whether a replica got it before the deadline that the card said, by its own clock."""
+        deadline = _deadline_of(self.said)
+        return deadline is not None and any(now <= deadline + 1 for now, _ in self.handled)
 
 
 class World:
@@ -174,7 +179,7 @@ class World:
         """Look whether a replica that stopped in good order has left a confirmation behind that it alone had got."""
         for row in self.rows("SELECT * FROM requests WHERE status = 'confirmed'"):
             clicks = [click for click in self.clicks if click.value == f"{row['id']}:{row['attempt'] - 1}"]
-            if {other for click in clicks for other in click.by} == {replica}:
+            if {got for click in clicks for got in click.by} == {(replica, replica.life)}:
                 self.report_violation(f"{replica} stopped, and left {row['id'][:6]} confirmed")
 
     def apply(self, replica: Replica, method: str, url: str, body: dict[str, Any]) -> SlackAnswer:
@@ -318,7 +323,7 @@ class World:
         assert replica.bot is not None
         if click is not None:
             click.handled.append((replica.clock.now(), replica.bot.settings))
-            click.by.append(replica)
+            click.by.append((replica, replica.life))
         replica.spawn(self._answer(replica, replica.bot, body))
 
     async def _answer(self, replica: Replica, bot: Bot, body: dict[str, Any]) -> None:

@@ -153,6 +153,16 @@ async def test_failed_read_is_remembered(
     assert len(cellcast.calls) == 1
 
 
+async def test_answer_without_members(start: Start, workspace: Workspace) -> None:
+    """An answer of Slack that lists no members is a failed read, and no group without members."""
+    workspace.groups[GROUP] = "odd"  # type: ignore[assignment]  # what Slack never documented
+    async with start(allowed_users=f"{GROUP},{ANA}") as bot:
+        card = await ask(workspace, ANA)
+        await workspace.click(BEN, card, "Unsubscribe Number")
+        await settled(bot)
+        assert "cannot read from Slack who is in the user group" in private(workspace, BEN)[-1]
+
+
 async def test_deleted_group(start: Start, workspace: Workspace, cellcast: Cellcast, clock: TestClock) -> None:
     """A group that was deleted has no members, and the members of another group still get in."""
     workspace.groups["S0SALES"] = [BEN]

@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from bot.errors import StartError
 from bot.settings import Settings
@@ -24,13 +24,51 @@ FROM requests ORDER BY requested_at DESC LIMIT 20"""
 UNDELIVERED = "SELECT count(*) FROM outcomes WHERE delivered_at IS NULL AND request_id = ?"
 
 
-class Shipped:
-    """`python -m bot` with these settings and no others. Its database outlives the process."""
+class BotProcess(Protocol):
+    """What is used of asyncio.subprocess.Process."""
 
-    def __init__(self, workspace: Workspace, settings: dict[str, str], folder: Path) -> None:
+    @property
+    def returncode(self) -> int | None: ...  # noqa: D102 - as in asyncio
+    @property
+    def stderr(self) -> asyncio.StreamReader | None: ...  # noqa: D102
+    async def wait(self) -> int: ...  # noqa: D102
+    async def communicate(self) -> tuple[bytes, bytes]: ...  # noqa: D102
+    def send_signal(self, signal: int, /) -> None: ...  # noqa: D102
+    def terminate(self) -> None: ...  # noqa: D102
+    def kill(self) -> None: ...  # noqa: D102
+
+
+class Start(Protocol):
+    """A way to start a bot with an environment and a working directory."""
+
+    async def __call__(self, *, settings: dict[str, str], cwd: Path) -> BotProcess: ...  # noqa: D102
+
+
+async def start_python(*arguments: str, settings: dict[str, str], cwd: Path) -> asyncio.subprocess.Process:
+    """Start `python -m bot`."""
+    pipe = asyncio.subprocess.PIPE
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "bot",
+        *arguments,
+        env=settings,
+        cwd=cwd,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=pipe,
+        stderr=pipe,
+    )
+
+
+class Shipped:
+    """The bot with these settings and no others. Its database outlives the process."""
+
+    def __init__(
+        self, workspace: Workspace, settings: dict[str, str], folder: Path, start: Start = start_python
+    ) -> None:
         self.settings = settings
-        self._workspace, self._folder = workspace, folder
-        self._process: asyncio.subprocess.Process | None = None
+        self._workspace, self._folder, self._start = workspace, folder, start
+        self._process: BotProcess | None = None
         self._listening: asyncio.Task[None] | None = None
 
     @property
@@ -46,9 +84,7 @@ class Shipped:
         environment |= {"PORT": "0", "DATABASE_URL": f"sqlite:///{self._folder}/demo.db", "LOG_FORMAT": "json"}
         environment |= {"PYTHONPATH": str(Path(__file__).parents[1])} | self.settings
         self._workspace.bot_url = ""
-        self._process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "bot", env=environment, cwd=self._folder, stderr=asyncio.subprocess.PIPE
-        )
+        self._process = await self._start(settings=environment, cwd=self._folder)
         self._listening = asyncio.create_task(self._listen(self._process))
         deadline = time.monotonic() + START_SECONDS
         while self._process.returncode is None and time.monotonic() < deadline:
@@ -57,7 +93,7 @@ class Shipped:
             await asyncio.sleep(0.02)
         raise StartError("The bot of the demo did not start: see its log above.")
 
-    async def _listen(self, process: asyncio.subprocess.Process) -> None:
+    async def _listen(self, process: BotProcess) -> None:
         """Read the port from the bot's log, and print its errors."""
         assert process.stderr is not None  # noqa: S101 - stderr=PIPE above
         async for line in process.stderr:
@@ -87,10 +123,12 @@ class Shipped:
 
 
 @contextlib.asynccontextmanager
-async def shipped(workspace: Workspace, settings: dict[str, str]) -> AsyncIterator[Shipped]:
+async def shipped(
+    workspace: Workspace, settings: dict[str, str], start: Start = start_python
+) -> AsyncIterator[Shipped]:
     """Start a bot, stop it at the end, and delete its database."""
     with tempfile.TemporaryDirectory() as folder:
-        bot = Shipped(workspace, settings, Path(folder))
+        bot = Shipped(workspace, settings, Path(folder), start)
         try:
             await bot.start()
             yield bot

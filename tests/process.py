@@ -7,9 +7,7 @@ import contextlib
 import io
 import itertools
 import os
-import signal
 import socket
-import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from unittest import mock
@@ -17,7 +15,9 @@ from unittest import mock
 import aiohttp
 
 from bot.cli.main import main
+from sandbox.bot_process import BotProcess, Start, start_python
 from sandbox.fake_slack import Workspace
+from tests.forked import fork_bot
 
 ROOT = Path(__file__).parent.parent
 
@@ -66,46 +66,31 @@ async def run_command(*arguments: str, settings: dict[str, str], cwd: Path) -> t
 
 
 async def run_bot(*arguments: str, settings: dict[str, str], cwd: Path) -> tuple[int, str, str]:
-    """Run `python -m bot` to its end; exit code, stdout, stderr."""
-    process = await spawn(*arguments, settings=settings, cwd=cwd)
+    """Run the bot to its end; exit code, stdout, stderr."""
+    process = await fork_bot(*arguments, settings=clean_environment(settings), cwd=cwd)
     out, err = await asyncio.wait_for(process.communicate(), 60)
     return process.returncode or 0, out.decode(), err.decode()
 
 
-async def spawn(*arguments: str, settings: dict[str, str], cwd: Path) -> asyncio.subprocess.Process:
-    """Start `python -m bot`."""
-    pipe = asyncio.subprocess.PIPE
-    return await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "bot",
-        *arguments,
-        env=clean_environment(settings),
-        cwd=cwd,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=pipe,
-        stderr=pipe,
-    )
-
-
 @contextlib.asynccontextmanager
 async def running(
-    workspace: Workspace, settings: dict[str, str], cwd: Path
-) -> AsyncIterator[asyncio.subprocess.Process]:
-    """A bot process that is ready; killed at the end if it still runs."""
+    workspace: Workspace, settings: dict[str, str], cwd: Path, *, python: bool = False
+) -> AsyncIterator[BotProcess]:
+    """A bot process that is ready, forked or (with `python`) by `python -m bot`; killed at the end if it still runs."""
     port = free_port()
-    process = await spawn(settings=settings | {"PORT": str(port)}, cwd=cwd)
+    start: Start = start_python if python else fork_bot
+    process = await start(settings=clean_environment(settings) | {"PORT": str(port)}, cwd=cwd)
     workspace.bot_url = f"http://127.0.0.1:{port}"
     try:
         await healthy(process, workspace.bot_url)
         yield process
     finally:
         if process.returncode is None:
-            process.send_signal(signal.SIGKILL)
+            process.kill()
         await process.communicate()
 
 
-async def healthy(process: asyncio.subprocess.Process, url: str) -> None:
+async def healthy(process: BotProcess, url: str) -> None:
     """Wait until /healthz is fine."""
     async with aiohttp.ClientSession() as client, asyncio.timeout(60):
         while process.returncode is None:

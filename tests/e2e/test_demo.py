@@ -18,10 +18,11 @@ from bot.errors import StartError
 from sandbox import block_kit as blocks
 from sandbox import bot_process as shipped
 from sandbox import demo as play
+from sandbox.bot_process import start_python
 from sandbox.fake_cellcast import SUCCESS, Cellcast
 from sandbox.fake_slack import NotThereError, Workspace
 from tests.conftest import ANA, BEN, GIL, KEY, NUMBER, NUMBERS, TOKEN, ask, current, private, settled
-from tests.process import run_bot, spawn
+from tests.process import clean_environment, run_bot
 
 
 async def test_once(tmp_path: Path) -> None:
@@ -71,7 +72,7 @@ async def test_fake_cellcast_refuses(cellcast: Cellcast) -> None:
 
 async def test_goes_on_until_it_is_stopped(tmp_path: Path) -> None:
     """The demo serves its page after the round, until Ctrl-C."""
-    process = await spawn("demo", "--port", "0", "--no-browser", settings={}, cwd=tmp_path)
+    process = await start_python("demo", "--port", "0", "--no-browser", settings=clean_environment({}), cwd=tmp_path)
     assert process.stdout is not None
     async with asyncio.timeout(30):
         while not (found := re.search(rb"http://127\.0\.0\.1:\d+/", await process.stdout.readline())):

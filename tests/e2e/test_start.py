@@ -16,10 +16,11 @@ import aiohttp
 import pytest
 
 from bot.cli.main import main
+from sandbox.bot_process import start_python
 from sandbox.fake_cellcast import SUCCESS, Answer, Cellcast
 from sandbox.fake_slack import Workspace
 from tests.conftest import ANA, APP_TOKEN, BEN, KEY, NUMBER, NUMBERS, SECRETS, ask, public
-from tests.process import ROOT, clean_environment, run_bot, run_command, running, spawn
+from tests.process import ROOT, clean_environment, run_bot, run_command, running
 
 
 async def test_faulty_settings_are_reported_together(tmp_path: Path) -> None:
@@ -101,7 +102,7 @@ async def test_stop_lets_the_running_call_end(
     settings = environment | {"CELLCAST_TIMEOUT_SECONDS": "10"} | app_token
     reached = asyncio.Event()
     cellcast.hold, cellcast.wire.on_change = asyncio.Event(), reached.set
-    async with running(workspace, settings, tmp_path) as process:
+    async with running(workspace, settings, tmp_path, python=True) as process:
         card = await ask(workspace)
         await workspace.click(BEN, card, "Unsubscribe Number")
         await reached.wait()
@@ -125,7 +126,7 @@ async def test_stop_does_not_wait_without_end(
     cellcast.next.append(Answer(fault="hang"))
     reached = asyncio.Event()
     cellcast.wire.on_change = reached.set
-    async with running(workspace, environment, tmp_path) as process:
+    async with running(workspace, environment, tmp_path, python=True) as process:
         card = await ask(workspace)
         await workspace.click(BEN, card, "Unsubscribe Number")
         await reached.wait()
@@ -139,7 +140,7 @@ async def test_stop_does_not_wait_for_half_a_request(
     tmp_path: Path, environment: dict[str, str], workspace: Workspace
 ) -> None:
     """A request whose body never ends does not hold up the exit."""
-    async with running(workspace, environment, tmp_path) as process:
+    async with running(workspace, environment, tmp_path, python=True) as process:
         _, writer = await asyncio.open_connection("127.0.0.1", int(workspace.bot_url.rsplit(":", 1)[1]))
         writer.write(b"POST /slack/events HTTP/1.1\r\nHost: bot\r\nContent-Length: 100\r\n\r\npayload=")
         await writer.drain()
@@ -157,7 +158,7 @@ async def test_stop_with_work_that_nothing_can_interrupt(
     listed = tmp_path / "numbers.csv"
     listed.write_text("id,number,label\n")
     settings = environment | {"NUMBERS_FILE": str(listed), "CELLCAST_TIMEOUT_SECONDS": "1"}
-    async with running(workspace, settings, tmp_path) as process:
+    async with running(workspace, settings, tmp_path, python=True) as process:
         listed.unlink()
         os.mkfifo(listed)  # reading it waits for somebody who writes
         await workspace.command(ANA, NUMBERS, NUMBER)
@@ -190,7 +191,7 @@ async def test_stop_during_the_start(tmp_path: Path, environment: dict[str, str]
         await asyncio.Event().wait()
 
     workspace.on_step = wait
-    process = await spawn(settings=environment, cwd=tmp_path)
+    process = await start_python(settings=clean_environment(environment), cwd=tmp_path)
     await asked.wait()
     process.terminate()
     _, err = await asyncio.wait_for(process.communicate(), 4)

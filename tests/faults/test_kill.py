@@ -10,6 +10,7 @@ import asyncio
 import signal
 from pathlib import Path
 
+from sandbox.bot_process import BotProcess
 from tests.conftest import Record
 from tests.process import running
 from tests.rounds import Round
@@ -31,7 +32,7 @@ class Killed(Round):
         super().__init__(folder, lease=16)
         self.moment = moment
         self.killed = asyncio.Event()
-        self.process: asyncio.subprocess.Process | None = None
+        self.process: BotProcess | None = None
         self._count: dict[str, int] = {}
 
     async def step(self, name: str) -> None:

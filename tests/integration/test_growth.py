@@ -23,10 +23,11 @@ from bot.ledger.schema import outcomes, requests
 from bot.ledger.statements import BATCH
 from bot.ledger.store import CLOSINGS, HISTORY_PAGE, Ledger
 from bot.ledger.transitions import CLOSED_AT_ONCE, LEASE
+from sandbox.bot_process import start_python
 from sandbox.fake_slack import Workspace
 from tests.conftest import ANA, BEN, BOTH, NUMBER, POSTGRESQL, SQLITE, Start, ask, settled
 from tests.messages import said_by
-from tests.process import spawn
+from tests.process import clean_environment
 
 pytestmark = BOTH
 
@@ -274,7 +275,7 @@ async def test_reader_that_stops(
 ) -> None:
     """A reader that closes the pipe, as `head` does, ends the export without an error."""
     await copies(ledger, 1_200)
-    process = await spawn("history", *arguments, settings=environment, cwd=tmp_path)
+    process = await start_python("history", *arguments, settings=clean_environment(environment), cwd=tmp_path)
     assert process.stdout is not None
     assert process.stderr is not None
     assert await process.stdout.readline()

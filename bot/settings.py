@@ -222,6 +222,8 @@ class Settings(BaseSettings):
         if url.drivername == "sqlite":
             if url.database in (None, "", ":memory:"):
                 raise ValueError("it names no file, and a database in memory would be lost with the process")
+            if url.database.startswith("file:"):
+                raise ValueError("SQLite's own addresses (file:...) are not supported: use sqlite:///FILE")
         elif url.drivername != "postgresql+psycopg":
             raise ValueError
         elif importlib.util.find_spec("psycopg") is None:

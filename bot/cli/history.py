@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import sys
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,17 +18,13 @@ PRIVATE = {"response_url", "response_url_replaces", "posting_lease_until", "acti
 async def history(settings: Settings, *, since: float, as_json: bool) -> None:
     """Print every request since `since` (seconds since the epoch), oldest first, as JSON lines or readable lines.
 
-    Stop quietly if the reader of a pipe stops. Raise StartError or LedgerError if the database cannot be read.
+    Raise StartError or LedgerError if the database cannot be read.
     """
     ledger = Ledger(settings.database_url, create=False)
     try:
         await or_start_error(ledger.require_current())
         async for request, outcomes in ledger.whole_history(since):
             print(json.dumps(_row(request, outcomes)) if as_json else _lines(request, outcomes))
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # Python flushes once more when it exits: https://docs.python.org/3/library/signal.html#note-on-sigpipe
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     finally:
         ledger.close()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import errno
 import gc
 import os
 import sys
@@ -20,13 +21,25 @@ def main(arguments: list[str] | None = None) -> int:
     """Run a command and return its exit code: 0 for success, 1 for failure, 2 for invalid settings or arguments."""
     given = _parser().parse_args(arguments)
     try:
-        return COMMANDS[given.do](given)
+        code = COMMANDS[given.do](given)
+        sys.stdout.flush()
     except SettingsError as error:
         print(error, file=sys.stderr)
         return 2
     except BotError as error:
         print(error, file=sys.stderr)
         return 1
+    except OSError as error:
+        if error.errno not in (errno.EPIPE, errno.ENOSPC):
+            raise
+        # What a command prints is not taken. Python flushes once more when it exits:
+        # https://docs.python.org/3/library/signal.html#note-on-sigpipe
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if error.errno == errno.EPIPE:  # its reader wants no more, as `head` does
+            return 0
+        print("There is no room left for the output. Free some space, or write it elsewhere.", file=sys.stderr)
+        return 1
+    return code
 
 
 def _parser() -> argparse.ArgumentParser:

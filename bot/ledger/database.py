@@ -39,14 +39,14 @@ class Database:
 
     SQLAlchemy's errors become LedgerError. Nothing was changed, unless its text is COMMIT_UNKNOWN.
 
-    `file` is SQLite's file, if the URL names it as a path. Without `create` the file must exist already, because
+    `file` is SQLite's file. Without `create` the file must exist already, because
     SQLite creates it with the first connection.
     """
 
     def __init__(self, url: str, start_threads: Callable[[int], Threads] = Threads, *, create: bool = True) -> None:
         is_sqlite = url.startswith("sqlite")
         name = make_url(url).database or ""
-        self.file = Path(name) if is_sqlite and not name.startswith("file:") else None
+        self.file = Path(name) if is_sqlite else None
         threads, group = SQLITE if is_sqlite else POSTGRESQL
         # An error's text goes to the log: without the parameters, which hold people's words and response_urls.
         options: dict[str, Any] = {"pool_size": threads, "pool_timeout": LOCK_TIMEOUT, "hide_parameters": True}

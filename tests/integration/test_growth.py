@@ -6,6 +6,8 @@ Each ledger is filled as the benchmark fills it: every tenth request is about on
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
@@ -282,6 +284,28 @@ async def test_reader_that_stops(
     process.stdout._transport.close()  # type: ignore[attr-defined]  # asyncio offers no other way to close it
     assert (await process.stderr.read()).decode() == ""
     assert await process.wait() == 0
+
+
+@SQLITE
+@pytest.mark.parametrize(("device", "code"), [("pipe", 0), ("/dev/full", 1)])
+async def test_output_that_nobody_takes(
+    environment: dict[str, str], tmp_path: Path, workspace: Workspace, device: str, code: int
+) -> None:
+    """A command whose output is not taken ends without a traceback: in peace after `head`, with a line if the disk is full."""
+    reader, writer = os.pipe() if device == "pipe" else (os.open(os.devnull, os.O_RDONLY), os.open(device, os.O_WRONLY))
+    os.close(reader)
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "bot", "check"),
+        env=clean_environment(environment),
+        cwd=tmp_path,
+        stdout=writer,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    os.close(writer)
+    _, err = await process.communicate()
+    assert process.returncode == code
+    full = "There is no room left for the output. Free some space, or write it elsewhere.\n"
+    assert err.decode() == (full if code else "")
 
 
 @SQLITE

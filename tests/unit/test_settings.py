@@ -57,6 +57,11 @@ def test_defaults() -> None:
             "sqlite:///:memory:",
             "it names no file, and a database in memory would be lost with the process",
         ),
+        (
+            "database_url",
+            "sqlite:///file:x.db?uri=true",
+            "SQLite's own addresses (file:...) are not supported: use sqlite:///FILE",
+        ),
         ("database_url", "mysql://x/y", "expected sqlite:///FILE or postgresql+psycopg://USER:PASSWORD@HOST/NAME"),
         ("dry_run", "maybe", "expected true or false"),
         ("port", "70000", "expected a whole number from 0 to 65535"),

@@ -41,7 +41,7 @@ class BotProcess(Protocol):
 class Start(Protocol):
     """A way to start a bot with an environment and a working directory."""
 
-    async def __call__(self, *, settings: dict[str, str], cwd: Path) -> BotProcess: ...  # noqa: D102
+    async def __call__(self, *arguments: str, settings: dict[str, str], cwd: Path) -> BotProcess: ...  # noqa: D102
 
 
 async def start_python(*arguments: str, settings: dict[str, str], cwd: Path) -> asyncio.subprocess.Process:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import errno
 import gc
 import os
 import sys
@@ -29,16 +28,11 @@ def main(arguments: list[str] | None = None) -> int:
     except BotError as error:
         print(error, file=sys.stderr)
         return 1
-    except OSError as error:
-        if error.errno not in (errno.EPIPE, errno.ENOSPC):
-            raise
-        # What a command prints is not taken. Python flushes once more when it exits:
+    except BrokenPipeError:
+        # The reader of the output wants no more, as `head` does. Python flushes once more when it exits:
         # https://docs.python.org/3/library/signal.html#note-on-sigpipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if error.errno == errno.EPIPE:  # its reader wants no more, as `head` does
-            return 0
-        print("There is no room left for the output. Free some space, or write it elsewhere.", file=sys.stderr)
-        return 1
+        return 0
     return code
 
 

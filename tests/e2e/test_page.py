@@ -25,8 +25,7 @@ from sandbox.fake_cellcast import SUCCESS, Cellcast
 from sandbox.fake_slack import Workspace
 from sandbox.page import Page
 from tests.conftest import ANA, BEN, KEY, NUMBERS, SIGNING_SECRET, TOKEN, TestClock, open_cellcast, open_workspace
-from tests.forked import fork_bot
-from tests.process import free_port
+from tests.process import free_port, start_bot
 from tools.screenshot import CHROMIUM, FLAGS
 
 SUPPORT = "+61 480 000 000"
@@ -89,7 +88,7 @@ async def stage(workspace: Workspace, cellcast: Cellcast, tmp_path: Path) -> Asy
         "CELLCAST_BASE_URL": cellcast.url,
     }
     cellcast.wire = workspace.wire
-    async with shipped(workspace, settings, fork_bot) as bot:
+    async with shipped(workspace, settings, start_bot) as bot:
         page = Page(workspace, cellcast, bot, NUMBERS, [ANA, BEN])
         await page.start(0)
         try:

@@ -22,8 +22,7 @@ from bot.ledger.store import Ledger
 from sandbox.fake_cellcast import SUCCESS, Cellcast
 from sandbox.fake_slack import Note, Workspace
 from tests.conftest import ANA, BEN, NUMBER, NUMBERS, POSTGRESQL, Record, Start, ask, current, private, public, settled
-from tests.forked import fork_bot
-from tests.process import clean_environment, free_port, healthy, running
+from tests.process import clean_environment, free_port, healthy, running, start_bot
 from tests.proxy import Proxy
 
 pytestmark = POSTGRESQL
@@ -41,7 +40,7 @@ class Copy:
 
     async def start(self) -> None:
         """Start it and wait until it is healthy."""
-        self._process = await fork_bot(settings=clean_environment(self._settings), cwd=self._folder)
+        self._process = await start_bot(settings=clean_environment(self._settings), cwd=self._folder)
         await healthy(self._process, self.url)
 
     async def kill(self) -> None:

@@ -287,12 +287,9 @@ async def test_reader_that_stops(
 
 
 @SQLITE
-@pytest.mark.parametrize(("device", "code"), [("pipe", 0), ("/dev/full", 1)])
-async def test_output_that_nobody_takes(
-    environment: dict[str, str], tmp_path: Path, workspace: Workspace, device: str, code: int
-) -> None:
-    """A command whose output is not taken ends without a traceback: in peace after `head`, with a line if the disk is full."""
-    reader, writer = os.pipe() if device == "pipe" else (os.open(os.devnull, os.O_RDONLY), os.open(device, os.O_WRONLY))
+async def test_output_that_nobody_reads(environment: dict[str, str], tmp_path: Path, workspace: Workspace) -> None:
+    """A command whose reader has gone ends without a traceback."""
+    reader, writer = os.pipe()
     os.close(reader)
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "bot", "check"),
@@ -303,9 +300,7 @@ async def test_output_that_nobody_takes(
     )
     os.close(writer)
     _, err = await process.communicate()
-    assert process.returncode == code
-    full = "There is no room left for the output. Free some space, or write it elsewhere.\n"
-    assert err.decode() == (full if code else "")
+    assert (process.returncode, err.decode()) == (0, "")
 
 
 @SQLITE

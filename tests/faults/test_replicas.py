@@ -163,8 +163,9 @@ async def test_replicas_that_die_at_random(
     called = {call.number_id for call in cellcast.calls}
     for number, code, attempt in outcomes:
         assert attempt == 1
-        assert code in ("succeeded", "interrupted")
-        assert code == "interrupted" or number in called
+        # Not started: the confirmation was stored too late for its ack, so that nobody made the call.
+        assert code in ("succeeded", "interrupted", "not_started")
+        assert code == "interrupted" or (number in called) is (code == "succeeded")
         told = {n.text for n in public(workspace) if number in n.text and not n.edited}
         assert len(told) == 1
     reliability(

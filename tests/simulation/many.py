@@ -13,7 +13,7 @@ from tests.simulation import plan
 from tests.simulation.run import simulation
 
 SEEDS = 2000  # what CI plays
-CHUNK = 20  # seeds that a process plays before it reports
+CHUNK = 50  # seeds that a process plays before it reports
 
 
 @dataclass(frozen=True)

@@ -92,8 +92,9 @@ def _shared_engines() -> Callable[[], AbstractContextManager[None]]:
             yield
         finally:
             sa.create_engine = real
-            for engine in engines.values():  # the next run has another file of the same name
-                engine.dispose()
+            for engine in engines.values():
+                engine.pool.dispatch.connect.listeners.clear()  # each bot adds its own: they would become many
+                engine.dispose()  # the next run has another file of the same name
 
     return shared
 

@@ -34,7 +34,7 @@ from bot.service.home_publisher import HomePublisher
 from bot.service.notifier import Notifier
 from bot.service.scheduler import SWEEP_EVERY, Scheduler
 from bot.service.startup import identify, open_ledger, open_socket
-from bot.settings import Settings
+from bot.settings import Settings, signing_secret_doubt
 from bot.tasks import Tasks
 from bot.views.cards import Rules
 from handlers.context import Services
@@ -72,6 +72,7 @@ class Bot:
         self._closing = contextlib.AsyncExitStack()
         self._socket: Socket | None = None
         self._greetings = 0
+        self._saw_others = False
         self.cellcast: Cellcast
         self._server = self.outside.make_server()
         self.metrics = Metrics()
@@ -154,6 +155,8 @@ class Bot:
 
     async def _serve(self) -> None:
         secret = None if self.settings.socket_mode else self.settings.slack_signing_secret
+        if secret is not None and (doubt := signing_secret_doubt(secret.get_secret_value())):
+            log.warning("signing_secret_unusual", why=doubt)
         verifier = None if secret is None else SignatureVerifier(secret.get_secret_value())
         app = http.make(verifier, self.receive, self.health.state, self._scraped)
         self.port = await self._server.listen(app, self.settings.host, self.settings.port)
@@ -175,15 +178,17 @@ class Bot:
         self._closing.push_async_callback(self._socket.close)
         await self._socket.connect(url)
 
-    def _greeted(self, connections: int) -> None:
-        """Warn if Slack's hello counts other connections of this app: on SQLite they have another database."""
+    def _greeted(self, others: int) -> None:
+        """Warn if two hellos in a row count other connections of this app: on SQLite they have another database.
+
+        One hello can still count a connection that is just closing, such as that of the process before a restart.
+        """
         self._greetings += 1
         if self._greetings > 1:
             self.metrics.socket_reconnects.inc()
-        if connections > 1 and self.settings.database_url.startswith("sqlite"):
-            log.warning(
-                "other_replicas", connections=connections, why="other replicas with these tokens use another database"
-            )
+        if others and self._saw_others and self.settings.database_url.startswith("sqlite"):
+            log.warning("other_replicas", others=others, why="other replicas with these tokens use another database")
+        self._saw_others = others > 0
 
     async def _connected(self) -> str | None:
         return None if self._socket is None else await self._socket.problem()

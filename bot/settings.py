@@ -51,7 +51,7 @@ class Settings(BaseSettings):
         validate_default=True,
         description="The signing secret, required in HTTP mode (if SLACK_APP_TOKEN is unset)",
         json_schema_extra={
-            "expected": "32 hexadecimal digits",
+            "expected": "usually 32 hexadecimal digits",
             "source": f"{APP_PAGE} > Basic Information > App Credentials",
         },
     )
@@ -163,6 +163,12 @@ class Settings(BaseSettings):
     @field_validator("slack_bot_token", "slack_app_token")
     @classmethod
     def _token(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        if info.field_name == "slack_bot_token" and value and value.get_secret_value().startswith("xoxe."):
+            # https://docs.slack.dev/authentication/using-token-rotation
+            raise ValueError(
+                "a token that begins with xoxe. expires after 12 hours, because the app has token rotation. Create the "
+                "app again from bot/manifest.json, where rotation is off, and set its token"
+            )
         prefix = "xoxb-" if info.field_name == "slack_bot_token" else "xapp-"
         if value is not None and not re.fullmatch(rf"{prefix}[A-Za-z0-9-]+", value.get_secret_value()):
             raise ValueError
@@ -174,8 +180,6 @@ class Settings(BaseSettings):
         # If SLACK_APP_TOKEN is invalid, that is reported, and nobody knows yet whether this one is needed.
         if value is None and info.data.get("slack_app_token", value) is None and "slack_app_token" in info.data:
             raise PydanticCustomError("missing", "is missing (or set SLACK_APP_TOKEN for Socket Mode)")
-        if value is not None and not re.fullmatch(r"[0-9a-fA-F]{32}", value.get_secret_value()):
-            raise ValueError
         return value
 
     @field_validator("cellcast_api_key")
@@ -236,6 +240,19 @@ class Settings(BaseSettings):
         if not re.fullmatch(r"https?://[^\s/]+(/\S*)?", value):
             raise ValueError
         return value.rstrip("/") + "/" if info.field_name == "slack_api_url" else value.rstrip("/")
+
+
+def signing_secret_doubt(secret: str) -> str | None:
+    """Return why a signing secret may be wrong; None if it has the usual form.
+
+    Slack documents no form, so the bot starts with another one too.
+    """
+    if re.fullmatch(r"[0-9a-fA-F]{32}", secret):
+        return None
+    return (
+        "SLACK_SIGNING_SECRET is not 32 hexadecimal digits. If people see dispatch_failed, copy it again from "
+        f"{APP_PAGE} > Basic Information > App Credentials"
+    )
 
 
 def describe(name: str) -> str:

@@ -27,6 +27,7 @@ from sandbox.slack_models import (
     COMMAND,
     FRAME_BYTES,
     TEAM,
+    UNREACHABLE,
     URL_USES,
     Ack,
     Channel,
@@ -151,8 +152,10 @@ class Workspace(Payloads, WebApi, SocketMode):
                 status, body = await (
                     self._by_socket(kind, payload) if self.connected else self._by_http(kind, payload, to)
                 )
-        except (TimeoutError, aiohttp.ClientError):
+        except TimeoutError:
             status, body = 0, ""
+        except aiohttp.ClientError:
+            status, body = UNREACHABLE, ""
         ack = Ack(status, body, time.monotonic() - began)
         self.wire.end(step, f"acknowledged {status}" if status else "no answer in time")
         self.acks.append(ack)
@@ -181,9 +184,13 @@ class Workspace(Payloads, WebApi, SocketMode):
             return answer.status, await answer.text()
 
     async def _show_answer(self, ack: Ack, user: str, channel: str) -> None:
-        """Show the message in the ack of a command, or Slack's own words if the command timed out."""
+        """Show the message in the ack of a command, or Slack's own words if the bot did not answer, or refused it.
+
+        https://github.com/slackapi/bolt-python/issues/951 and https://github.com/slackapi/bolt-js/issues/579
+        """
         if ack.status != 200:
-            await self._add(channel, "slackbot", f'{COMMAND} failed with the error "operation_timeout"', to=user)
+            error = "dispatch_failed" if ack.status else "operation_timeout"
+            await self._add(channel, "slackbot", f'{COMMAND} failed with the error "{error}"', to=user)
         elif ack.body:
             answer: dict[str, Any] = json.loads(ack.body) if ack.body.startswith("{") else {"text": ack.body}
             to = None if answer.get("response_type") == "in_channel" else user

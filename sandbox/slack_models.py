@@ -10,6 +10,7 @@ from sandbox import block_kit
 BOT_USER, TEAM, APP = "U0BOT", "T0HOME", "A0APP"
 COMMAND = "/unsubscribe-number"
 ACK_SECONDS = 3.0
+UNREACHABLE = 502  # the status of an ack when the bot could not be connected to, or hung up
 URL_USES, URL_SECONDS = 5, 1800
 # A trigger_id opens one view, soon after the click (https://docs.slack.dev/interactivity/handling-user-interaction).
 TRIGGER_SECONDS = 3
@@ -67,7 +68,7 @@ class Offer:
 
 @dataclass(frozen=True)
 class Ack:
-    """The bot's answer to a request: HTTP status (200 on the socket, 0 if it came too late), body, seconds."""
+    """The bot's answer to a request: HTTP status (200 on the socket, 0 if too late, or UNREACHABLE), body, seconds."""
 
     status: int
     body: str

@@ -24,6 +24,11 @@ class SocketMode(State):
     def __init__(self, **given: Any) -> None:
         super().__init__(**given)
         self.deaf = False
+        self.going = 0  # connections that a hello still counts although they are closing
+        self.next_socket = -1  # the socket that gets the next payload, as an index; Slack may choose any
+        # Slack closes a socket some seconds after it has asked for a refresh, whether there is another one or not.
+        self.refresh_seconds = 0.2
+        self._closing: set[asyncio.Task[bool]] = set()
         self.opened = 0
         self._sockets: list[web.WebSocketResponse] = []
         self._socket_requests: list[web.Request] = []
@@ -41,15 +46,26 @@ class SocketMode(State):
             drop(request)
 
     async def refresh_sockets(self) -> None:
-        """Ask the bot to reconnect, as Slack does every few hours."""
+        """Ask the bot twice to reconnect, as Slack does every few hours, and close its sockets soon after that.
+
+        https://docs.slack.dev/apis/events-api/using-socket-mode
+        """
         for socket in list(self._sockets):
-            await socket.send_json({"type": "disconnect", "reason": "refresh_requested"})
+            for reason in ("warning", "refresh_requested"):
+                await socket.send_json({"type": "disconnect", "reason": reason, "debug_info": {"host": "fake"}})
+            closing = asyncio.create_task(self._close_later(socket))
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
+
+    async def _close_later(self, socket: web.WebSocketResponse) -> bool:
+        await asyncio.sleep(self.refresh_seconds)
+        return await socket.close()
 
     async def _by_socket(self, kind: str, payload: dict[str, Any]) -> tuple[int, str]:
-        """Send a payload through the newest socket, and wait for its ack."""
+        """Send a payload through one socket, and wait for its ack."""
         envelope = secrets.token_hex(8)
         self._envelopes[envelope] = asyncio.get_running_loop().create_future()
-        await self._sockets[-1].send_json(
+        await self._sockets[self.next_socket].send_json(
             {"type": kind, "envelope_id": envelope, "accepts_response_payload": True, "payload": payload}
         )
         answer = await self._envelopes[envelope]
@@ -62,12 +78,13 @@ class SocketMode(State):
         if self.faults["socket"]:
             self.faults["socket"].popleft()
             await hang()
+        await self.on_step("before socket")
         socket = web.WebSocketResponse(autoping=not self.deaf)
         await socket.prepare(request)
         self._sockets.append(socket)
         self._socket_requests.append(request)
         self.opened += 1
-        await socket.send_json({"type": "hello", "num_connections": len(self._sockets)})
+        await socket.send_json({"type": "hello", "num_connections": len(self._sockets) + self.going})
         await self._wake()
         async for message in socket:
             # A deaf socket receives pings too, and does not answer them.

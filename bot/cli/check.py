@@ -13,7 +13,13 @@ from bot.errors import BotError, SlackError
 from bot.ledger.schema import SCHEMA_VERSION
 from bot.ledger.store import Ledger
 from bot.service.startup import identify, open_socket, or_start_error, unreachable
-from bot.settings import APP_PAGE, MANIFEST, Settings
+from bot.settings import APP_PAGE, MANIFEST, Settings, signing_secret_doubt
+
+# What to do about Slack's errors for a user group (https://docs.slack.dev/reference/methods/usergroups.users.list).
+GROUP_STEPS = {
+    "missing_scope": "add the scope usergroups:read to the app and reinstall it",
+    "plan_upgrade_required": "user groups need a paid plan of Slack, so list people's ids in ALLOWED_USERS instead",
+}
 
 
 async def check(settings: Settings) -> bool:
@@ -31,6 +37,11 @@ async def check(settings: Settings) -> bool:
         await open_socket(slack, settings.slack_app_token.get_secret_value())
         return "a socket can be opened"
 
+    async def signing_secret() -> str:
+        if settings.slack_signing_secret is None:
+            return "not set: Socket Mode needs none"
+        return believe_signing_secret(settings.slack_signing_secret.get_secret_value())
+
     async def key() -> str:
         return await prove_key(cellcast)
 
@@ -46,6 +57,7 @@ async def check(settings: Settings) -> bool:
     parts: list[tuple[str, Callable[[], Awaitable[str]]]] = [
         ("Slack bot token", bot_token),
         ("Slack app token", app_token),
+        ("Slack signing secret", signing_secret),
         ("Slack user groups", lambda: _groups(sorted(settings.allowed_groups), slack)),
         ("Cellcast key", key),
         ("Cellcast account", account),
@@ -70,6 +82,12 @@ async def prove_bot_token(slack: Slack, *, groups: bool) -> str:
             "then reinstall the app."
         )
     return f"{me.get('user')} in {me.get('team')} ({me.get('team_id')})"
+
+
+def believe_signing_secret(secret: str) -> str:
+    """Return whether a signing secret looks right: only a request of Slack can prove it."""
+    doubt = signing_secret_doubt(secret)
+    return f"warning: {doubt}" if doubt else "it has the usual form, and only a request of Slack can prove it"
 
 
 async def prove_key(cellcast: Cellcast) -> str:
@@ -103,8 +121,7 @@ async def _groups(groups: list[str], slack: Slack) -> str:
     except SlackError as error:
         if (sentence := unreachable(error)) is not None:
             raise BotError(sentence) from None
-        fix = "add the scope usergroups:read to the app and reinstall it"
-        step = fix if error.code == "missing_scope" else "check the ids of the groups in ALLOWED_USERS"
+        step = GROUP_STEPS.get(error.code, "check the ids of the groups in ALLOWED_USERS")
         raise BotError(f"Slack does not list their members ({error.code}): {step}.") from None
     return ", ".join(counts) or "none in ALLOWED_USERS"
 

@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from dotenv import dotenv_values, set_key
 
-from bot.cli.check import prove_bot_token, prove_key
+from bot.cli.check import believe_signing_secret, prove_bot_token, prove_key
 from bot.clients.cellcast import Cellcast
 from bot.clients.proxies import require_usable_proxies
 from bot.clients.slack import Slack
@@ -139,12 +139,16 @@ async def _prove_key(key: str) -> str:
         await cellcast.close()
 
 
+async def _believe_signing_secret(secret: str) -> str:
+    return believe_signing_secret(secret)
+
+
 async def _believe(_value: str) -> str:
     return "it has the right form"
 
 
 BOT_TOKEN = Question("SLACK_BOT_TOKEN", _prove_bot_token)
 APP_TOKEN = Question("SLACK_APP_TOKEN", _prove_app_token, optional=True)
-SIGNING_SECRET = Question("SLACK_SIGNING_SECRET", _believe)
+SIGNING_SECRET = Question("SLACK_SIGNING_SECRET", _believe_signing_secret)
 KEY = Question("CELLCAST_API_KEY", _prove_key)
 PEOPLE = Question("ALLOWED_USERS", _believe, secret=False)

@@ -25,7 +25,7 @@ RenderMetrics = Callable[[], Awaitable[bytes]]
 # A burst of requests waits here instead of being turned away.
 BACKLOG = 4096
 # One of them is in each form that Slack sends.
-FORM_FIELDS = {"command", "payload", "ssl_check"}
+FORM_FIELDS = {"command", "payload"}
 # Older requests may be replayed ones.
 MAX_REQUEST_AGE = 300
 # How long closing waits for requests that hang, such as one whose body never ends, in seconds.
@@ -85,6 +85,15 @@ def unsigned(verifier: SignatureVerifier, headers: Mapping[str, str], body: byte
     return "" if fine else "signed with another secret: is SLACK_SIGNING_SECRET that of this app?"
 
 
+def is_ssl_check(body: bytes) -> bool:
+    """Return whether Slack only tests the certificate: it does not sign that, and expects status 200.
+
+    https://github.com/slackapi/bolt-js/issues/614
+    """
+    fields = dict(parse_qsl(body.decode("utf-8", "ignore")))
+    return fields.get("ssl_check") == "1" and not fields.keys() & FORM_FIELDS
+
+
 def parse(body: bytes, content_type: str) -> dict[str, Any]:
     """The body as Bolt takes it; raises InvalidBodyError.
 
@@ -131,6 +140,8 @@ def make(
 def _events(verifier: SignatureVerifier, receive: Receive) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     async def events(request: web.Request) -> web.StreamResponse:
         body = await request.read()
+        if is_ssl_check(body):
+            return web.Response()
         if why := unsigned(verifier, request.headers, body):
             log.warning("signature_invalid", remote=request.remote, why=why)
             return web.json_response({"error": "invalid request"}, status=401)

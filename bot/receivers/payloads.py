@@ -161,14 +161,10 @@ class Event(Payload):
 
 
 class Handshake(Payload):
-    """Slack's own questions whether somebody listens: url_verification and ssl_check."""
+    """Slack's own question whether somebody listens (https://docs.slack.dev/reference/events/url_verification)."""
 
-    type: Literal["url_verification", "ssl_check"]
+    type: Literal["url_verification"]
     challenge: Short = ""
-
-    def for_bolt(self) -> dict[str, Any]:
-        """Return the body that Bolt finds the listener by."""
-        return super().for_bolt() | ({"ssl_check": "1"} if self.type == "ssl_check" else {})
 
 
 class ReadableWays(Payload):
@@ -210,8 +206,6 @@ def parse(body: dict[str, Any]) -> Payload:
         model = Command
     elif isinstance(body.get("type"), str) and body["type"] in _SHAPES:
         model = _SHAPES[body["type"]]
-    elif body.get("ssl_check") is not None:
-        body = {"type": "ssl_check"}
     try:
         return model.model_validate(body, strict=True)
     except ValidationError as error:

@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+import aiohttp
 import structlog
 from slack_bolt.response import BoltResponse
 from slack_sdk.socket_mode.aiohttp import SocketModeClient
@@ -15,7 +16,7 @@ from slack_sdk.socket_mode.async_client import AsyncBaseSocketModeClient
 from slack_sdk.socket_mode.request import SocketModeRequest
 
 from bot.clients.slack import FRAME_LIMIT, Slack, frame
-from bot.errors import StartError
+from bot.errors import SlackError, StartError
 from bot.ops import health
 from bot.receivers.bolt import Receive
 
@@ -24,17 +25,55 @@ log = structlog.get_logger("bot.socket_mode")
 CONNECT_TIMEOUT = 15.0
 CLOSE_TIMEOUT = 1.0  # seconds
 ACK_LIMIT = 3.0  # seconds: Slack takes no ack later (https://docs.slack.dev/apis/events-api/using-socket-mode)
+# With these reasons Slack announces that it will close a connection, every few hours. The same page describes them.
+REFRESH = ("warning", "refresh_requested")
+# After a refresh the old connection stays open until Slack closes it, but no longer than this many seconds.
+REFRESH_LIMIT = 30.0
+
+
+class Client(SocketModeClient):
+    """slack_sdk's client, except that it leaves a refresh to `refresh`.
+
+    slack_sdk closes the connection before it opens the next one, and whatever Slack sends in between is lost.
+    """
+
+    def __init__(self, refresh: Callable[[Client], None], app_token: str, slack: Slack) -> None:
+        super().__init__(app_token, web_client=slack.client, ping_interval=health.PING_EVERY)
+        self._refresh = refresh
+        self.closed_by_slack = asyncio.Event()
+        self.on_close_listeners.append(self._note_close)
+
+    async def run_message_listeners(self, message: dict[str, Any], raw_message: str) -> None:
+        """Handle a message of Slack."""
+        if message.get("type") == "disconnect" and message.get("reason") in REFRESH:
+            self._refresh(self)
+        else:
+            await super().run_message_listeners(message, raw_message)
+
+    async def _note_close(self, _frame: aiohttp.WSMessage) -> None:
+        self.closed_by_slack.set()
 
 
 class Socket:
-    """The bot's connection. `receive` answers a request, or leaves it to another replica, `greeted` hears a hello."""
+    """The bot's connection. `receive` answers a request, or leaves it to another replica.
+
+    `greeted` is told at each hello how many connections of the app Slack counts besides those of this bot.
+    """
 
     def __init__(self, slack: Slack, app_token: str, receive: Receive, greeted: Callable[[int], None]) -> None:
+        self._slack, self._app_token = slack, app_token
         self._receive, self._greeted = receive, greeted
         self._answering: set[asyncio.Task[bool]] = set()
-        self.client = SocketModeClient(app_token, web_client=slack.client, ping_interval=health.PING_EVERY)
-        self.client.socket_mode_request_listeners.append(self._hear)
-        self.client.message_listeners.append(self._message)
+        self._refreshing: set[asyncio.Task[None]] = set()
+        self._clients: list[Client] = []  # more than one only during a refresh
+        self.client = self._new_client()
+
+    def _new_client(self) -> Client:
+        client = Client(self._refresh, self._app_token, self._slack)
+        client.socket_mode_request_listeners.append(self._hear)
+        client.message_listeners.append(self._message)
+        self._clients.append(client)
+        return client
 
     async def connect(self, url: str) -> None:
         """Connect to the address that Slack gave. Raises StartError where that is not possible."""
@@ -53,10 +92,42 @@ class Socket:
             async with asyncio.timeout(ACK_LIMIT):
                 while self._answering:  # what arrives meanwhile is answered too
                     await asyncio.wait(self._answering)
+        for refreshing in self._refreshing:
+            refreshing.cancel()
+        await asyncio.gather(*map(self._close, list(self._clients)))
+
+    async def _close(self, client: Client) -> None:
+        self._clients.remove(client)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_TIMEOUT):  # a stalled socket never answers the close frame
-                await self.client.disconnect()  # type: ignore[no-untyped-call]  # as above
-        await self.client.close()  # type: ignore[no-untyped-call]  # as above
+                await client.disconnect()  # type: ignore[no-untyped-call]  # as above
+        await client.close()  # type: ignore[no-untyped-call]  # as above
+
+    def _refresh(self, client: Client) -> None:
+        """Replace a connection that Slack will close soon. Slack can announce that twice."""
+        if client is self.client and client.auto_reconnect_enabled:
+            client.auto_reconnect_enabled = False
+            refreshing = asyncio.create_task(self._replace(client))
+            self._refreshing.add(refreshing)
+            refreshing.add_done_callback(self._refreshing.discard)
+
+    async def _replace(self, old: Client) -> None:
+        new = self._new_client()
+        try:
+            new.wss_uri = await self._slack.open_socket(self._app_token)
+            async with asyncio.timeout(CONNECT_TIMEOUT):
+                await new.connect()  # type: ignore[no-untyped-call]  # as above
+        except (SlackError, TimeoutError) as error:
+            log.warning("socket_refresh_failed", error=str(error) or type(error).__name__)
+            old.auto_reconnect_enabled = True  # slack_sdk reconnects when Slack has closed the connection
+            await self._close(new)
+            return
+        self.client = new
+        # Until Slack closes the old connection, requests can arrive on both.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(REFRESH_LIMIT):
+                await old.closed_by_slack.wait()
+        await self._close(old)
 
     async def problem(self) -> str | None:
         """Return what is wrong with the socket (closed, or no pong for too long); None if it works."""
@@ -64,7 +135,8 @@ class Socket:
 
     async def _message(self, _client: AsyncBaseSocketModeClient, message: dict[str, Any], _raw: str | None) -> None:
         if message.get("type") == "hello":
-            self._greeted(message.get("num_connections", 1))
+            own = sum(c.current_session is not None and not c.current_session.closed for c in self._clients)
+            self._greeted(max(message.get("num_connections", 1) - own, 0))
 
     async def _hear(self, client: AsyncBaseSocketModeClient, request: SocketModeRequest) -> None:
         async def send(answer: BoltResponse) -> None:
@@ -79,7 +151,7 @@ class Socket:
             # such as the call of a confirmation, must not.
             try:
                 async with asyncio.timeout(ACK_LIMIT):
-                    await client.send_message(ack)
+                    await self._send(client, ack)
             except (TimeoutError, ConnectionError):
                 log.warning("ack_not_sent", type=request.type, why="the socket was reconnecting or closed")
 
@@ -87,3 +159,11 @@ class Socket:
         self._answering.add(answering)
         answering.add_done_callback(self._answering.discard)
         await answering
+
+    async def _send(self, client: AsyncBaseSocketModeClient, ack: str) -> None:
+        try:
+            await client.send_message(ack)
+        except ConnectionError:
+            if client is self.client:
+                raise
+            await self.client.send_message(ack)  # after a refresh, as slack_sdk itself does

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 from pathlib import Path
@@ -49,6 +50,7 @@ async def started(environment: dict[str, str], folder: Path, **changes: str) -> 
         pytest.param({"SLACK_SIGNING_SECRET": ""}, id="neither an app-level token nor a signing secret"),
         pytest.param({"SLACK_APP_TOKEN": "xoxb-1"}, id="the bot token in the place of the app-level token"),
         pytest.param({"SLACK_BOT_TOKEN": "xoxb-of-another-app"}, id="a revoked bot token"),
+        pytest.param({"SLACK_BOT_TOKEN": "xoxe.xoxb-1"}, id="a bot token that expires"),
         pytest.param({"SLACK_APP_TOKEN": "xapp-of-another-app"}, id="a wrong app-level token"),
         pytest.param({"ALLOWED_USERS": ""}, id="nobody may"),
         pytest.param({"ALLOWED_USERS": "ana, ben"}, id="names for ids"),
@@ -86,12 +88,57 @@ async def test_wrong_cellcast_key(environment: dict[str, str], tmp_path: Path) -
 async def test_signing_secret_of_another_app(
     start: Start, workspace: Workspace, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The log says that Slack signed with another secret; Slack itself shows that nobody answered."""
+    """The log says that Slack signed with another secret; Slack itself shows that the bot refused the command."""
     async with start(slack_signing_secret="f" * 32):
         await workspace.command(ANA, NUMBERS, NUMBER)
         workspace.broken_rules.clear()
     in_table(capsys.readouterr().out)
-    assert "operation_timeout" in private(workspace, ANA)[0]
+    (shown,) = private(workspace, ANA)
+    assert "dispatch_failed" in shown
+    in_table(shown)
+
+
+@pytest.mark.parametrize("error", ["operation_timeout", "dispatch_failed"])
+async def test_bot_that_does_not_answer(workspace: Workspace, monkeypatch: pytest.MonkeyPatch, error: str) -> None:
+    """Slack shows whether the bot answered too late, or could not be reached at all."""
+    monkeypatch.setattr("sandbox.fake_slack.ACK_SECONDS", 0.2)
+
+    async def listen(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await hang_up.wait()
+        writer.close()
+
+    hang_up = asyncio.Event()
+    async with await asyncio.start_server(listen, "127.0.0.1", 0) as server:
+        workspace.bot_url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        if error == "dispatch_failed":
+            hang_up.set()
+        await workspace.command(ANA, NUMBERS, NUMBER)
+        hang_up.set()
+    (shown,) = private(workspace, ANA)
+    assert error in shown
+    in_table(shown)
+    assert workspace.broken_rules.pop().startswith("slash_commands: acknowledged with status")
+
+
+async def test_signing_secret_of_an_unusual_form(
+    start: Start, workspace: Workspace, environment: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The bot starts and says in its log what looks wrong, and so does `check`."""
+    async with start(slack_signing_secret="the-client-secret"):
+        pass
+    in_table(capsys.readouterr().out)
+    settings = environment | {"SLACK_SIGNING_SECRET": "the-client-secret"}
+    code, out, _ = await run_command("check", settings=settings, cwd=tmp_path)
+    assert code == 0
+    in_table(out)
+
+
+async def test_user_groups_on_a_free_plan(environment: dict[str, str], tmp_path: Path, workspace: Workspace) -> None:
+    """A user group in a workspace without a paid plan."""
+    workspace.faults["usergroups.users.list"].append("plan_upgrade_required")
+    code, out, _ = await run_command("check", settings=environment | {"ALLOWED_USERS": "S0ADMINS"}, cwd=tmp_path)
+    assert code == 1
+    in_table(out)
 
 
 async def test_clock_that_is_off(start: Start, workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
@@ -106,13 +153,16 @@ async def test_clock_that_is_off(start: Start, workspace: Workspace, capsys: pyt
 async def test_two_deployments_on_one_token(
     start: Start, workspace: Workspace, cellcast: Cellcast, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The click reaches a replica with another database: it says so, and calls nobody; its start warned of the other."""
+    """The click reaches a replica with another database: it says so, and calls nobody; its log warns of the other."""
     async with start(slack_app_token=APP_TOKEN):
         card = await ask(workspace)
         async with start(slack_app_token=APP_TOKEN, database_url=f"sqlite:///{tmp_path}/other.db") as other:
+            await workspace.until(lambda: workspace.connected == 2)
             await workspace.click(BEN, card, "Unsubscribe Number")
             await settled(other)
             await workspace.until(lambda: private(workspace, BEN))
+            await workspace.refresh_sockets()  # a second hello counts the other replica again
+            await workspace.until(lambda: workspace.opened == 4 and workspace.connected == 2)
     in_table(private(workspace, BEN)[0])
     in_table(capsys.readouterr().out)
     assert cellcast.calls == []

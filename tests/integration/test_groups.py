@@ -178,12 +178,16 @@ async def test_deleted_group(start: Start, workspace: Workspace, cellcast: Cellc
 
 
 async def test_check_explains_the_scope(tmp_path: Path, environment: dict[str, str], workspace: Workspace) -> None:
-    """`check` counts the members of each group, and says what to do where the scope or the group is missing."""
+    """`check` counts the members of each group, and says what to do without the scope, the paid plan or the group."""
     workspace.groups[GROUP] = [ANA, BEN]
     settings = environment | {"ALLOWED_USERS": GROUP}
     for fault, says in (
         ("", "ok    Slack user groups: S0ADMINS has 2 members"),
         ("missing_scope", "(missing_scope): add the scope usergroups:read to the app and reinstall it."),
+        (
+            "plan_upgrade_required",
+            "(plan_upgrade_required): user groups need a paid plan of Slack, so list people's ids",
+        ),
         ("no_such_subteam", "(no_such_subteam): check the ids of the groups in ALLOWED_USERS."),
         ("500", "FAIL  Slack user groups: Slack cannot be reached: no usable answer ("),
     ):

@@ -136,6 +136,127 @@ async def test_socket_is_opened_anew(
     reliability("Slack", f"the socket is {how}", calls="one", told="the toast")
 
 
+async def test_nothing_is_lost_during_a_refresh(start: Start, workspace: Workspace, cellcast: Cellcast) -> None:
+    """The new socket opens before the old one closes: every click on either is answered, and each makes one call."""
+    opening, go_on = asyncio.Event(), asyncio.Event()
+
+    async def wait(step: str) -> None:
+        if step == "before socket":
+            opening.set()
+            await go_on.wait()
+
+    async with start(slack_app_token=APP_TOKEN) as bot:
+        await workspace.until(lambda: workspace.connected)
+        cards = [await ask(workspace, text=f"{n:024x}") for n in range(4)]
+        workspace.on_step, workspace.refresh_seconds = wait, 1.5
+        await workspace.refresh_sockets()
+        acks = [await workspace.click(BEN, cards[0], "Unsubscribe Number")]
+        await opening.wait()
+        acks.append(await workspace.click(BEN, cards[1], "Unsubscribe Number"))
+        go_on.set()
+        await workspace.until(lambda: workspace.connected == 2)
+        for workspace.next_socket, card in enumerate(cards[2:]):
+            acks.append(await workspace.click(BEN, card, "Unsubscribe Number"))
+        workspace.next_socket = -1
+        await workspace.until(lambda: workspace.connected == 1)
+        acks.append(await workspace.click(BEN, cards[0], "Unsubscribe Number"))  # a second time
+        await settled(bot)
+        assert await bot.health.state() == {"ok": True}
+        assert workspace.opened == 2
+    assert [ack.status for ack in acks] == [200] * 5
+    assert sorted(call.number_id for call in cellcast.calls) == [f"{n:024x}" for n in range(4)]
+
+
+async def test_click_acked_after_the_old_socket_closed(start: Start, workspace: Workspace, cellcast: Cellcast) -> None:
+    """Slack closes the old socket while the bot answers a click from it: the ack goes over the new one."""
+    reading, go_on = asyncio.Event(), asyncio.Event()
+
+    async def wait(step: str) -> None:
+        if step == "before usergroups.users.list" and workspace.notes:
+            reading.set()
+            await go_on.wait()
+
+    workspace.groups["S0ADMINS"] = [BEN]
+    async with start(slack_app_token=APP_TOKEN, allowed_users=f"S0ADMINS,{ANA}") as bot:
+        await workspace.until(lambda: workspace.connected)
+        card = await ask(workspace)
+        workspace.on_step = wait
+        clicking = asyncio.create_task(workspace.click(BEN, card, "Unsubscribe Number"))
+        await reading.wait()
+        await workspace.refresh_sockets()
+        await workspace.until(lambda: workspace.opened == 2 and workspace.connected == 1)
+        go_on.set()
+        assert (await clicking).status == 200
+        await settled(bot)
+    assert len(cellcast.calls) == 1
+
+
+@pytest.mark.parametrize("fault", ["apps.connections.open", "socket"])
+async def test_refresh_that_fails(
+    start: Start,
+    workspace: Workspace,
+    cellcast: Cellcast,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    fault: str,
+) -> None:
+    """If no new socket can be opened, the old one is used until Slack closes it, and then opened anew."""
+    monkeypatch.setattr("bot.ops.health.PING_EVERY", 0.2)
+    monkeypatch.setattr("bot.receivers.socket_mode.CONNECT_TIMEOUT", 0.3)
+    async with start(slack_app_token=APP_TOKEN) as bot:
+        await workspace.until(lambda: workspace.connected)
+        card = await ask(workspace)
+        workspace.refresh_seconds = 1.0
+        workspace.faults[fault].append("500" if fault != "socket" else "hang")
+        await workspace.refresh_sockets()
+        await workspace.click(BEN, card, "Unsubscribe Number")
+        await workspace.until(lambda: workspace.opened == 2 and workspace.connected == 1)
+        other = await ask(workspace, text=OTHER)
+        await workspace.click(BEN, other, "Unsubscribe Number")
+        await settled(bot)
+    assert len(cellcast.calls) == 2
+    assert '"event": "socket_refresh_failed"' in capsys.readouterr().out
+
+
+async def test_stop_during_a_refresh(start: Start, workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bot that is stopped while it has two sockets closes both at once."""
+    async with start(slack_app_token=APP_TOKEN) as bot:
+        await workspace.until(lambda: workspace.connected)
+        workspace.refresh_seconds = 30.0
+        await workspace.refresh_sockets()
+        await workspace.until(lambda: workspace.connected == 2)
+        await asyncio.wait_for(bot.stop(), 3)
+        await workspace.until(lambda: workspace.connected == 0)
+
+
+async def test_old_socket_that_slack_forgets(
+    start: Start, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An old socket that Slack does not close is closed by the bot."""
+    monkeypatch.setattr("bot.receivers.socket_mode.REFRESH_LIMIT", 0.3)
+    async with start(slack_app_token=APP_TOKEN):
+        await workspace.until(lambda: workspace.connected)
+        workspace.refresh_seconds = 30.0
+        await workspace.refresh_sockets()
+        await workspace.until(lambda: workspace.opened == 2 and workspace.connected == 1)
+
+
+@pytest.mark.parametrize(("others", "refreshes", "warns"), [(0, 2, False), (1, 1, False), (1, 2, True)])
+async def test_two_hellos_in_a_row_count_another_replica(
+    start: Start, workspace: Workspace, capsys: pytest.CaptureFixture[str], others: int, refreshes: int, warns: bool
+) -> None:
+    """A refresh does not count the bot's own two sockets, and one hello alone can count one that is just going."""
+    async with start(slack_app_token=APP_TOKEN):
+        await workspace.until(lambda: workspace.connected)
+        workspace.going = others
+        for _ in range(refreshes):
+            await workspace.refresh_sockets()
+            await workspace.until(lambda: workspace.connected == 2)
+            await workspace.until(lambda: workspace.connected == 1)
+        await ask(workspace)  # the hello before it has been read
+    assert ('"event": "other_replicas"' in capsys.readouterr().out) is warns
+
+
 @pytest.mark.parametrize("too_many", [0, 1])
 async def test_fake_closes_the_socket_after_a_large_frame(workspace: Workspace, too_many: int) -> None:
     """A frame of 20,480 bytes closes the socket with 1009 and its ack is lost; a byte less is an ack."""

@@ -29,6 +29,28 @@ async def test_unsigned_request(bot: Bot, workspace: Workspace, headers: dict[st
     assert status == 401
 
 
+UNSIGNED = {"X-Slack-Request-Timestamp": "", "X-Slack-Signature": ""}
+
+
+@pytest.mark.parametrize("headers", [pytest.param({}, id="signed"), pytest.param(UNSIGNED, id="unsigned")])
+async def test_ssl_check(bot: Bot, workspace: Workspace, headers: dict[str, str]) -> None:
+    """Slack's test of the certificate is answered with 200, although Slack does not sign it."""
+    assert await workspace.send_raw(b"ssl_check=1&token=old", **headers) == (200, "")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"ssl_check=1&command=%2Funsubscribe-number&text=history&user_id=U0ANA&team_id=T0HOME&channel_id=C0NUMBERS",
+        b"ssl_check=1&payload=%7B%22type%22%3A%22block_actions%22%7D",
+        b"ssl_check=0",
+    ],
+)
+async def test_unsigned_request_that_looks_like_an_ssl_check(bot: Bot, workspace: Workspace, body: bytes) -> None:
+    """The word ssl_check lets no command and no click in without a signature."""
+    assert (await workspace.send_raw(body, **UNSIGNED))[0] == 401
+
+
 async def test_body_that_is_no_text(bot: Bot, workspace: Workspace) -> None:
     """Bytes that are no UTF-8 are refused."""
     assert (await workspace.send_raw(b"\xff\xfe"))[0] == 401
@@ -42,7 +64,6 @@ async def test_body_that_is_no_text(bot: Bot, workspace: Workspace) -> None:
         (b"{", "application/json", 400),
         (b"[" * 50_000, "application/json", 400),
         (b'{"type": "url_verification", "challenge": "c"}', "application/json", 200),
-        (b"ssl_check=1", "application/x-www-form-urlencoded", 200),
         (b"", "application/x-www-form-urlencoded", 400),
         (b"unknown=1", "application/x-www-form-urlencoded", 400),
         (b'payload={"type": "view_submission"}', "application/x-www-form-urlencoded", 200),

@@ -35,7 +35,16 @@ def test_defaults() -> None:
     [
         ("slack_bot_token", "xoxp-1", "expected a token that begins with xoxb-"),
         ("slack_app_token", "xoxb-1", "expected a token that begins with xapp-"),
-        ("slack_signing_secret", "short", "expected 32 hexadecimal digits"),
+        ("slack_bot_token", "xoxe-1", "expected a token that begins with xoxb-"),
+        (
+            "slack_bot_token",
+            "xoxe.xoxb-1-a",
+            (
+                "a token that begins with xoxe. expires after 12 hours, because the app has token rotation. Create the "
+                "app again from bot/manifest.json, where rotation is off, and set its token"
+            ),
+        ),
+        ("slack_app_token", "xoxe.xoxb-1-a", "expected a token that begins with xapp-"),
         ("cellcast_api_key", "with a space", "expected at least 8 characters without spaces"),
         ("cellcast_api_key", "line\nbreak", "expected at least 8 characters without spaces"),
         ("allowed_users", " , ", "the list is empty"),
@@ -91,6 +100,22 @@ def test_socket_mode_needs_no_signing_secret() -> None:
     assert settings.load(**without, slack_app_token="xapp-1").socket_mode
     with pytest.raises(SettingsError, match=r"SLACK_SIGNING_SECRET is missing \(or set SLACK_APP_TOKEN"):
         settings.load(**without)
+
+
+def test_token_rotation_is_off_in_the_manifest() -> None:
+    """An app that is created from the manifest has tokens that do not expire."""
+    assert settings.MANIFEST["settings"]["token_rotation_enabled"] is False
+
+
+@pytest.mark.parametrize(
+    ("secret", "says"), [("0123456789abcdefABCDEF0123456789", None), ("short", "is not 32 hexadecimal digits")]
+)
+def test_unusual_signing_secret(secret: str, says: str | None) -> None:
+    """A signing secret in another form is accepted with a warning that does not show it."""
+    assert settings.load(**GOOD | {"slack_signing_secret": secret}).slack_signing_secret is not None
+    doubt = settings.signing_secret_doubt(secret)
+    assert doubt is None if says is None else says in str(doubt)
+    assert secret not in str(doubt)
 
 
 def test_spaces_in_lists_and_slashes_of_addresses() -> None:

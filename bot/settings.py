@@ -66,9 +66,15 @@ class Settings(BaseSettings):
         description="Who can request and confirm",
         json_schema_extra={
             "expected": "comma-separated ids of people (U... or W...) and user groups (S...), or * for everyone in the "
-            "workspace",
+            "workspace except guests",
             "source": "a Slack profile > More > Copy member ID",
         },
+    )
+    allow_guests: bool = Field(
+        default=False,
+        description="If true, `ALLOWED_USERS=*` includes the workspace's guests. Guests whom the list names are always "
+        "permitted",
+        json_schema_extra={"expected": "true or false"},
     )
     allowed_channels: Ids = Field(
         default=frozenset({EVERYONE}),

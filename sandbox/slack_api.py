@@ -86,7 +86,8 @@ class WebApi(State):
 
     async def _user_info(self, given: dict[str, Any]) -> dict[str, Any]:
         user = given.get("user", "")
-        found: dict[str, Any] = {"id": user}
+        restricted, ultra_restricted = self.guests.get(user, (False, False))
+        found: dict[str, Any] = {"id": user, "is_restricted": restricted, "is_ultra_restricted": ultra_restricted}
         if (team := self.teams.get(user, TEAM)) is not None:
             found["team_id"] = team
         if user in self.enterprise_users:

@@ -170,18 +170,23 @@ class Slack:
         """Read where a person belongs (https://docs.slack.dev/reference/methods/users.info).
 
         In an Enterprise organization the answer can lack `team_id`; `enterprise_user.teams` then has the workspaces.
-        Raise SlackUnavailableError if the answer names no workspace at all.
+        A guest has `is_restricted`, and one of a single channel `is_ultra_restricted` as well; no payload tells it
+        (https://docs.slack.dev/reference/objects/user-object). Raise SlackUnavailableError if the answer has no person.
         """
         found = (await self._call("users.info", self.client.users_info(user=user))).get("user")
-        person = found if isinstance(found, dict) else {}
-        member = person.get("enterprise_user")
+        if not isinstance(found, dict):
+            raise SlackUnavailableError("no person", sent=True)
+        member = found.get("enterprise_user")
         member = member if isinstance(member, dict) else {}
-        team, enterprise, teams = person.get("team_id"), member.get("enterprise_id"), member.get("teams")
+        team, enterprise, teams = found.get("team_id"), member.get("enterprise_id"), member.get("teams")
         known = frozenset(t for t in (team, *(teams if isinstance(teams, list) else ())) if isinstance(t, str))
-        if not known:
-            raise SlackUnavailableError("no team", sent=True)
+        restricted = [found.get("is_restricted"), found.get("is_ultra_restricted")]
         return Membership(
-            team if isinstance(team, str) else None, enterprise if isinstance(enterprise, str) else None, known
+            team if isinstance(team, str) else None,
+            enterprise if isinstance(enterprise, str) else None,
+            known,
+            # What Slack does not say stays unknown, and that is no permission.
+            guest=True if True in restricted else False if restricted == [False, False] else None,
         )
 
     async def publish_home(self, user: str, blocks: list[dict[str, Any]]) -> None:

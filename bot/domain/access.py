@@ -16,11 +16,15 @@ class Person:
 
 @dataclass(frozen=True)
 class Membership:
-    """The workspaces and the organization that a person belongs to, as far as users.info names them."""
+    """The workspaces and the organization that a person belongs to, as far as users.info names them.
+
+    `guest` is whether the person is a guest of the workspace; None if users.info does not say.
+    """
 
     team_id: str | None
     enterprise_id: str | None
     teams: frozenset[str]  # all workspaces, `team_id` included
+    guest: bool | None = False
 
 
 class Denial(enum.StrEnum):
@@ -29,6 +33,8 @@ class Denial(enum.StrEnum):
     UNKNOWN_TEAM = "unknown_team"  # Slack does not answer which workspaces the person belongs to
     OTHER_TEAM = "other_team"
     CHANNEL = "channel"
+    UNKNOWN_GUEST = "unknown_guest"  # Slack does not answer whether the person is a guest of the workspace
+    GUEST = "guest"
     UNKNOWN_GROUPS = "unknown_groups"  # Slack does not answer who is in the user groups
     NOT_LISTED = "not_listed"
     REQUESTER = "requester"  # someone else must confirm
@@ -36,7 +42,11 @@ class Denial(enum.StrEnum):
 
 @dataclass(frozen=True)
 class AccessPolicy:
-    """The operator's rules. `users` and `channels` are None if everyone, or every channel, is allowed."""
+    """The operator's rules. `users` and `channels` are None if everyone, or every channel, is allowed.
+
+    `guests` is whether "everyone" includes the workspace's guests. A guest whom the operator has listed is always
+    allowed.
+    """
 
     users: frozenset[str] | None
     groups: frozenset[str]
@@ -44,8 +54,13 @@ class AccessPolicy:
     teams: frozenset[str]
     enterprise_id: str | None = None
     second_person: bool = False
+    guests: bool = False
 
     def needs_membership(self, person: Person) -> bool:
+        """Return whether only users.info can tell if this person may use the bot."""
+        return self._needs_team(person) or (person.team_id in self.teams and self._refuses_guests())
+
+    def _needs_team(self, person: Person) -> bool:
         """Return whether only users.info can tell if this person belongs to an allowed team.
 
         Slack names the organization in a menu, and the person's primary workspace at a click: both can differ from an
@@ -53,9 +68,12 @@ class AccessPolicy:
         """
         return person.team_id is None or (person.team_id not in self.teams and self.enterprise_id is not None)
 
+    def _refuses_guests(self) -> bool:
+        return self.users is None and not self.guests
+
     def is_member(self, person: Person, membership: Membership | None) -> bool:
         """Return whether the person belongs to an allowed team; `membership` is what users.info said, if asked."""
-        if membership is None:
+        if membership is None or person.team_id in self.teams:
             return person.team_id in self.teams
         if person.team_id is None and membership.team_id in self.teams:
             return True
@@ -64,13 +82,15 @@ class AccessPolicy:
         return same and bool(self.teams & {*membership.teams, membership.enterprise_id})
 
     def deny(self, person: Person, channel: str | None, membership: Membership | None) -> Denial | None:
-        """Return why this person can't use the bot in this channel (None: any), as far as teams and channels decide."""
-        if membership is None and self.needs_membership(person):
+        """Return why this person can't use the bot in this channel (None: any), the list of people aside."""
+        if self._needs_team(person) and (membership is None or not membership.teams):
             return Denial.UNKNOWN_TEAM
         if not self.is_member(person, membership):
             return Denial.OTHER_TEAM
         if channel is not None and self.channels is not None and channel not in self.channels:
             return Denial.CHANNEL
+        if self._refuses_guests() and (membership is None or membership.guest is not False):
+            return Denial.GUEST if membership is not None and membership.guest else Denial.UNKNOWN_GUEST
         return None
 
     def lists(self, user_id: str) -> bool:

@@ -57,7 +57,7 @@ class Client(SocketModeClient):
 class Socket:
     """The bot's connection. `receive` answers a request, or leaves it to another replica.
 
-    `greeted` is told at each hello how many connections of the app Slack counts besides those of this bot.
+    At each hello `greeted` gets the number of the app's connections that Slack counts besides those of this bot.
     """
 
     def __init__(self, slack: Slack, app_token: str, receive: Receive, greeted: Callable[[int], None]) -> None:

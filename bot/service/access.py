@@ -30,6 +30,7 @@ def policy_of(settings: Settings, home_team: str, enterprise_id: str | None) -> 
         teams=settings.allowed_teams or frozenset({home_team}),
         enterprise_id=enterprise_id,
         second_person=settings.require_second_person,
+        guests=settings.allow_guests,
     )
 
 

@@ -180,7 +180,8 @@ def _since_then(request: Request) -> str:
 
 def rights(policy: AccessPolicy) -> str:
     """Return who can use the bot, and where."""
-    people = "Everyone in the workspace" if policy.users is None else listing(_names(policy), "and", "people")
+    everyone = "Everyone in the workspace" if policy.guests else "Everyone in the workspace, except guests,"
+    people = everyone if policy.users is None else listing(_names(policy), "and", "people")
     return f"{people} can request and confirm{_where(policy, 'and')}."
 
 
@@ -188,10 +189,13 @@ def denied(denial: Denial, policy: AccessPolicy, user_id: str) -> str:
     """Return why a person was turned away, and what to do."""
     if denial is Denial.UNKNOWN_TEAM:
         return f"The bot cannot read from Slack which workspace you belong to. {CHECK_SLACK}"
+    if denial is Denial.UNKNOWN_GUEST:
+        return f"The bot cannot read from Slack whether you are a guest of the workspace. {CHECK_SLACK}"
     if denial is Denial.UNKNOWN_GROUPS:
         return f"The bot cannot read from Slack who is in the user groups that have permission. {CHECK_SLACK}"
     why = {
         Denial.OTHER_TEAM: "Only members of the workspaces that use this bot can unsubscribe numbers.",
+        Denial.GUEST: "Guests of the workspace can't unsubscribe numbers.",
         Denial.CHANNEL: "Numbers can't be unsubscribed in this channel.",
         Denial.NOT_LISTED: "You don't have permission to unsubscribe numbers.",
         Denial.REQUESTER: "You requested this yourself, so someone else must confirm it.",
@@ -199,7 +203,10 @@ def denied(denial: Denial, policy: AccessPolicy, user_id: str) -> str:
     if policy.lists(user_id) and denial is Denial.CHANNEL:
         return f"{why} Use the command{_where(policy, 'or')}."
     others = [called for called in _names(policy) if called != person(user_id)]
-    ask = "someone in one of those workspaces" if denial is Denial.OTHER_TEAM else "someone else"
+    ask = {
+        Denial.OTHER_TEAM: "someone in one of those workspaces",
+        Denial.GUEST: "a member who is not a guest",
+    }.get(denial, "someone else")
     if others:
         ask = listing(others, "or", "people")
     keep = " You can still click Keep Number." if denial is Denial.REQUESTER else ""

@@ -179,3 +179,13 @@ async def test_not_in_channel(
     assert "Expired:" in public(workspace, SECRET)[-1].text
     assert public(workspace, SECRET)[0].buttons
     in_table(capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("fault", ["", "missing_scope"])
+async def test_guest_with_everyone_permitted(start: Start, workspace: Workspace, fault: str) -> None:
+    """A guest where everyone may use the bot, or an app that cannot tell who is a guest."""
+    workspace.guests[ANA] = (True, False)
+    workspace.faults["users.info"].append(fault)
+    async with start(allowed_users="*"):
+        await workspace.command(ANA, NUMBERS, NUMBER)
+    in_table(private(workspace, ANA)[0])

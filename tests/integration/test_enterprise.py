@@ -49,7 +49,7 @@ def _listed(tmp_path: Path, environment: dict[str, str]) -> None:
     numbers = tmp_path / "numbers.csv"
     numbers.write_text(f"id,number,label\n{NUMBER},,Support line\n{OTHER},,Campaign\n", encoding="utf-8")
     environment["NUMBERS_FILE"] = str(numbers)
-    environment["ALLOWED_USERS"] = "*"
+    environment |= {"ALLOWED_USERS": "*", "ALLOW_GUESTS": "true"}  # test_guests.py has the rule for guests
 
 
 async def menu(workspace: Workspace) -> Note:

@@ -31,6 +31,9 @@ def member(team: str | None, enterprise: str | None, *teams: str) -> Membership:
         pytest.param(IN_ORG, HOME, False, id="the bot's own workspace in an organization"),
         pytest.param(IN_ORG, SALES, True, id="another workspace in an organization"),
         pytest.param(IN_ORG, ORG, True, id="the organization itself"),
+        pytest.param(OPEN, HOME, True, id="everyone, guests aside"),
+        pytest.param(OPEN, PARTNER, False, id="everyone, another workspace"),
+        pytest.param(replace(OPEN, guests=True), HOME, False, id="everyone and guests"),
     ],
 )
 def test_needs_membership(policy: AccessPolicy, team_id: str | None, needed: bool) -> None:
@@ -57,6 +60,32 @@ def test_needs_membership(policy: AccessPolicy, team_id: str | None, needed: boo
 def test_team(policy: AccessPolicy, team_id: str | None, membership: Membership | None, denial: Denial | None) -> None:
     """People of allowed teams get in; an unknown team is told apart from a wrong one."""
     assert policy.deny(Person(ANA, team_id), None, membership) is denial
+
+
+@pytest.mark.parametrize("team_id", [HOME, None])
+@pytest.mark.parametrize(
+    ("policy", "guest", "denial"),
+    [
+        pytest.param(OPEN, False, None, id="a full member"),
+        pytest.param(OPEN, True, Denial.GUEST, id="a guest"),
+        pytest.param(OPEN, None, Denial.UNKNOWN_GUEST, id="Slack does not say"),
+        pytest.param(replace(OPEN, guests=True), True, None, id="guests are allowed"),
+        pytest.param(replace(OPEN, guests=True), None, None, id="guests are allowed, Slack does not say"),
+        pytest.param(LISTED, True, None, id="a guest in the list"),
+        pytest.param(
+            replace(LISTED, users=frozenset(), groups=frozenset({"S0A"})), True, None, id="a guest in a group"
+        ),
+    ],
+)
+def test_guest(policy: AccessPolicy, team_id: str | None, guest: bool | None, denial: Denial | None) -> None:
+    """Everyone does not include guests, unless the operator says so; a guest whom the operator lists gets in."""
+    assert policy.deny(Person(ANA, team_id), None, replace(member(HOME, None), guest=guest)) is denial
+
+
+def test_guest_without_an_answer() -> None:
+    """If Slack does not answer, the person may be a guest, and is refused."""
+    assert OPEN.deny(Person(ANA, HOME), None, None) is Denial.UNKNOWN_GUEST
+    assert replace(OPEN, guests=True).deny(Person(ANA, HOME), None, None) is None
 
 
 @pytest.mark.parametrize(
@@ -116,6 +145,9 @@ MANY = replace(LISTED, users=frozenset(f"U0{n:02}" for n in range(13)))
         pytest.param(Denial.CHANNEL, IN_CHANNELS, ANA, "Numbers can't be unsubscribed in this channel. Use the command in <#C0A> or <#C0B>.", id="another channel"),
         pytest.param(Denial.CHANNEL, IN_CHANNELS, GIL, "Numbers can't be unsubscribed in this channel. Ask <@U0ANA> or <@U0BEN> in <#C0A> or <#C0B>.",
                      id="another channel, not listed"),
+        pytest.param(Denial.GUEST, OPEN, GIL, "Guests of the workspace can't unsubscribe numbers. Ask a member who is not a guest.", id="a guest"),
+        pytest.param(Denial.GUEST, replace(OPEN, channels=frozenset({"C0A"})), GIL,
+                     "Guests of the workspace can't unsubscribe numbers. Ask a member who is not a guest in <#C0A>.", id="a guest, one channel"),
         pytest.param(Denial.REQUESTER, LISTED, ANA, "You requested this yourself, so someone else must confirm it. Ask <@U0BEN>. You can still click Keep Number.",
                      id="the requester"),
         pytest.param(Denial.REQUESTER, OPEN, ANA, "You requested this yourself, so someone else must confirm it. Ask someone else. You can still click Keep Number.",
@@ -131,7 +163,8 @@ def test_denied(denial: Denial, policy: AccessPolicy, user: str, sentence: str) 
     ("policy", "sentence"),
     [
         pytest.param(LISTED, "<@U0ANA> and <@U0BEN> can request and confirm.", id="two people"),
-        pytest.param(OPEN, "Everyone in the workspace can request and confirm.", id="everyone"),
+        pytest.param(OPEN, "Everyone in the workspace, except guests, can request and confirm.", id="everyone"),
+        pytest.param(replace(OPEN, guests=True), "Everyone in the workspace can request and confirm.", id="everyone and guests"),
         pytest.param(IN_CHANNELS, "<@U0ANA> and <@U0BEN> can request and confirm in <#C0A> and <#C0B>.", id="two channels"),
         pytest.param(replace(LISTED, users=frozenset({ANA})), "<@U0ANA> can request and confirm.", id="one person"),
     ],

@@ -46,6 +46,8 @@ log = structlog.get_logger("bot.app")
 
 # Seconds kept after the drain for ending the parts: tasks 0.5, the web server 2 times 0.5, the database's threads 1.0.
 DRAIN_MARGIN = 3.0
+# Messages have room for only so much of the name of the Cellcast account.
+MAX_ACCOUNT = 100
 
 
 @dataclass(frozen=True)
@@ -149,7 +151,7 @@ class Bot:
     async def _read_account(self) -> None:
         """Ask once for the name of the Cellcast account, which messages mention; if it stays unknown, they don't."""
         try:
-            self._account = str((await self.cellcast.account()).get("account_name") or "")
+            self._account = str((await self.cellcast.account()).get("account_name") or "")[:MAX_ACCOUNT]
         except httpx.HTTPError as error:
             log.warning("account_unavailable", error=type(error).__name__)
 

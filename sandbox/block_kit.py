@@ -16,6 +16,7 @@ PARSED = re.compile(
     r"(?<![\w@])@(?P<who>here|channel|everyone)\b|(?<![\w&#])#\w[\w-]*|\bhttps?://[^\s<>|]+", re.IGNORECASE
 )
 MARKUP = re.compile(r"<[^<>]*>")
+FORMATTING = re.compile(r"(?P<code>`[^`\n]+`)|<[^<>]*>|(?P<mark>[*~`\n]|(?<![^\W_])_|_(?![^\W_]))")
 
 
 def faults(text: object, blocks: object) -> list[str]:
@@ -51,7 +52,31 @@ def alarms(text: str, blocks: object, *, text_is_parsed: bool = False) -> list[s
     """
     changed = [*_parsed_again(blocks), *(_parsed(text) if text_is_parsed else ())]
     found = [f"a message alerts @{who}" for who in sorted(BROADCASTS & mentions(text, blocks))]
-    return found + [f"Slack parses {match[0]!r} in a message without verbatim or parse=none" for match in changed]
+    found += [f"Slack parses {match[0]!r} in a message without verbatim or parse=none" for match in changed]
+    texts = [str(part["text"]) for part in mrkdwn(blocks)]
+    return found + [f"{fault} in {shown!r}" for shown in texts for fault in formatting(shown)]
+
+
+def formatting(text: str) -> Iterator[str]:
+    """Find formatting that the bot does not intend: it uses only bold, which ends in its line, and code spans.
+
+    The rules are those of https://docs.slack.dev/messaging/formatting-message-text. An underscore formats nothing
+    within a word (https://github.com/Sorunome/slack-markdown/issues/4).
+    """
+    if re.search(r"&(?!amp;|lt;|gt;)", text):
+        yield "an & that is not escaped, or an escaped character cut in two"
+    bold = False
+    for found in FORMATTING.finditer(f"{text}\n"):
+        if found["code"] and bold:
+            yield "bold around a code span"
+        elif found["mark"] == "*":
+            bold = not bold
+        elif found["mark"] == "\n":
+            if bold:
+                yield "an asterisk without another one in its line"
+            bold = False
+        elif found["mark"]:
+            yield f"{found['mark']} as formatting"
 
 
 def _parsed_again(blocks: object) -> Iterator[re.Match[str]]:

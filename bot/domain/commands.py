@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import enum
-import html
 import re
 from dataclasses import dataclass
 
+from bot.domain.markup import literal
 from bot.domain.numbers import Number, NumberList
 from bot.errors import InvalidCommandError
 
@@ -101,7 +101,7 @@ def _named(text: str, has_id: bool, known: NumberList) -> tuple[Number, str]:
     else:
         problem = "This is not the id of a virtual number"
     shown = text.strip()
-    shown = html.escape(shown if len(shown) <= MAX_ECHO else shown[:MAX_ECHO] + "…", quote=False)
+    shown = literal(shown if len(shown) <= MAX_ECHO else shown[:MAX_ECHO] + "…")
     menu = f"`{COMMAND}` alone lets you choose one. " if known.by_id else ""
     raise InvalidCommandError(
         f"{problem}: {shown}\n{menu}An id has 24 hexadecimal digits (0-9, a-f); Cellcast shows it. {_example(known)}"

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from bot.domain import phone
+from bot.domain.markup import LOOKALIKES
 from bot.errors import InvalidCommandError, NumbersFileError
 
 HEADER = ["id", "number", "label"]
@@ -172,5 +173,8 @@ def _check_label(label: str) -> None:
 
 
 def _key(text: str) -> str:
-    """Return a label in the form that is compared: case and spaces make no difference."""
-    return " ".join(text.split()).casefold()
+    """Return a label in the form that is compared: case and spaces make no difference.
+
+    A label that was copied from a message can have another character for an underscore.
+    """
+    return " ".join(text.replace(LOOKALIKES["_"], "_").split()).casefold()

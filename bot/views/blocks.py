@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from bot.domain.markup import cut, escape
 from bot.domain.models import Message
-from bot.views.text import escape
 
 Block = dict[str, Any]
+# The longest texts that Slack accepts in a section and in a context block, in characters. A longer one would be refused
+# with everything beside it.
+MAX_SECTION, MAX_CONTEXT = 3000, 2000
 
 
 def message(blocks: list[Block]) -> Message:
@@ -41,7 +44,7 @@ def plain_text(text: str) -> Block:
 
 def section(text: str) -> Block:
     """Return a paragraph."""
-    return {"type": "section", "text": mrkdwn(text)}
+    return {"type": "section", "text": mrkdwn(cut(text, MAX_SECTION))}
 
 
 def plain(text: str) -> Block:
@@ -56,7 +59,7 @@ def header(text: str) -> Block:
 
 def context(text: str) -> Block:
     """Return a line in small print."""
-    return {"type": "context", "elements": [mrkdwn(text)]}
+    return {"type": "context", "elements": [mrkdwn(cut(text, MAX_CONTEXT))]}
 
 
 def buttons(*elements: Block) -> Block:

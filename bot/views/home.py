@@ -6,16 +6,17 @@ https://docs.slack.dev/surfaces/app-home
 from __future__ import annotations
 
 from bot.domain.commands import COMMAND
+from bot.domain.markup import cut, literal
 from bot.domain.models import Outcome, Request
 from bot.domain.status import Status
 from bot.views.blocks import Block, context, header, section
 from bot.views.cards import Rules, card
 from bot.views.outcomes import OUTCOME_TEXT, decision, headline
-from bot.views.text import escape, moment, person, reason
+from bot.views.text import moment, person, reason
 
 MAX_OPEN = 20
 MAX_OUTCOMES = 20
-# A home tab has room for only so much of each of Cellcast's messages.
+# A home tab has room for only so much of each of Cellcast's messages, in characters after escaping.
 MAX_MESSAGE = 250
 
 
@@ -42,7 +43,7 @@ def page(
         blocks.append(section("No request has an outcome yet."))
     about = [
         rights,
-        f"Cellcast account: {escape(rules.account)}" if rules.account else "",
+        f"Cellcast account: {literal(rules.account)}" if rules.account else "",
         "*Dry run:* nothing is sent to Cellcast." if dry_run else "",
     ]
     return [*blocks, {"type": "divider"}, *map(context, filter(None, about))]
@@ -52,7 +53,7 @@ def _outcome(request: Request, outcome: Outcome) -> str:
     decided = decision(outcome) or f"{OUTCOME_TEXT[outcome.code].what} That was {moment(outcome.settled_at)}."
     if outcome.code.status is Status.UNKNOWN:
         decided += f" {OUTCOME_TEXT[outcome.code].what} Check in Cellcast whether the number is still subscribed."
-    said = f" Cellcast's message: {escape(outcome.message[:MAX_MESSAGE])}" if outcome.message else ""
+    said = f" Cellcast's message: {cut(literal(outcome.message), MAX_MESSAGE)}" if outcome.message else ""
     why = "".join(f" {line}" for line in reason(request))
     requested = f"Requested by {person(request.requested_by)} in <#{request.channel}>."
     return f"{headline(request, outcome)}\n{decided} {requested}{said}{why}"

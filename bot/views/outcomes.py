@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from bot.domain.markup import literal
 from bot.domain.models import Message, Outcome, Request
 from bot.domain.status import OutcomeCode, Status
 from bot.views.blocks import context, message, plain, section
-from bot.views.text import begin, command, escape, moment, number, person, reason, title
+from bot.views.text import begin, command, moment, number, person, reason, title
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,9 @@ def explanation(request: Request, outcome: Outcome, *, can_try: bool, account: s
 
 def next_step(code: OutcomeCode, again: str, wait: str = "a minute", account: str = "") -> str:
     """Return what to do next after an outcome."""
-    uses = f"the Cellcast account {escape(account)}, which the bot uses" if account else "the account that the bot uses"
+    uses = (
+        f"the Cellcast account {literal(account)}, which the bot uses" if account else "the account that the bot uses"
+    )
     return begin(OUTCOME_TEXT[code].next_step.format(again=again, wait=wait, account=uses))
 
 

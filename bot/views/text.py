@@ -1,4 +1,4 @@
-"""The parts of sentences: escaped text, moments, people, numbers.
+"""The parts of sentences: moments, people, numbers.
 
 Slack's markup: https://docs.slack.dev/messaging/formatting-message-text.
 """
@@ -9,14 +9,10 @@ import time
 from collections.abc import Sequence
 
 from bot.domain.commands import COMMAND
+from bot.domain.markup import literal
 from bot.domain.models import Request
 
 MAX_NAMES = 10
-
-
-def escape(text: str) -> str:
-    """Escape text that did not come from the bot itself, so that Slack shows it as it is."""
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def moment(seconds: float) -> str:
@@ -50,20 +46,25 @@ def name(phone: str | None, label: str | None) -> str:
 
 def number(request: Request) -> str:
     """Return the number within a sentence: its name with the id, or the id alone."""
-    called = escape(name(request.phone, request.label))
+    called = literal(name(request.phone, request.label))
     return f"{called} (`{request.number_id}`)" if called else f"virtual number `{request.number_id}`"
 
 
 def title(request: Request, template: str) -> str:
-    """Return the first line of a card: the action, the number in the place of `{number}`, and its id beside it."""
-    if called := escape(name(request.phone, request.label)):
-        return f"*{template.format(number=called)}* (`{request.number_id}`)"
-    return f"*{template.format(number=number(request))}*"
+    """Return the first line of a card: the action, the number in the place of `{number}`, and its id beside it.
+
+    Bold text ends before the id, because Slack documents no code within bold text.
+    """
+    before, after = template.split("{number}")
+    if called := literal(name(request.phone, request.label)):
+        return f"*{before}{called}{after}* (`{request.number_id}`)"
+    more = f" *{after.strip()}*" if len(after) > 1 else after
+    return f"*{before}virtual number* `{request.number_id}`{more}"
 
 
 def reason(request: Request) -> list[str]:
     """Return the line with the reason, if there is one."""
-    return [f"Reason: {escape(request.reason)}"] if request.reason else []
+    return [f"Reason: {literal(request.reason)}"] if request.reason else []
 
 
 def command(request: Request) -> str:

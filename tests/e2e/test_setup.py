@@ -152,7 +152,7 @@ async def test_setup_again_in_http_mode(talking: Talk, tmp_path: Path) -> None:
             ("  SLACK_APP_TOKEN (Enter: none, HTTP mode): ", "\r"),
             ("none: Slack's requests are expected at /slack/events", ""),
             ("  SLACK_SIGNING_SECRET: ", f"{SIGNING_SECRET}\r"),
-            ("ok: it has the right form", ""),
+            ("ok: it has the usual form, and only a request of Slack can prove it", ""),
             ("  CELLCAST_API_KEY (Enter keeps the current value): ", "\r"),
             ("  ALLOWED_USERS: ", "*\r"),
             ("which only you can read", ""),

@@ -133,7 +133,7 @@ async def test_card(bot: Bot, workspace: Workspace) -> None:
     """The card says what, by whom, until when, and that no undo is documented; the text says all of it."""
     card = await ask(workspace)
     assert card.text == text_of(card)
-    assert card.text.startswith(f"*Unsubscribe virtual number `{NUMBER}`?*")
+    assert card.text.startswith(f"*Unsubscribe virtual number* `{NUMBER}`?")
     assert f"Requested by <@{ANA}>. It can be confirmed until <!date^" in card.text
     assert "No undo is documented" in card.text
     unsubscribe, keep = card.buttons["Unsubscribe Number"], card.buttons["Keep Number"]

@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
 from bot.app import Bot
-from sandbox.fake_cellcast import ANSWERS, Cellcast
-from sandbox.fake_slack import Workspace
-from tests.conftest import ANA, BEN, GIL, NUMBER, NUMBERS, OTHER, Start, TestClock, ask, private, public, settled
+from sandbox.fake_cellcast import ANSWERS, Answer, Cellcast, failure
+from sandbox.fake_slack import Channel, Workspace
+from tests.conftest import (
+    ANA,
+    BEN,
+    GIL,
+    NUMBER,
+    NUMBERS,
+    OTHER,
+    Start,
+    TestClock,
+    ask,
+    current,
+    private,
+    public,
+    settled,
+)
 from tests.messages import said_by
 
 
@@ -59,7 +74,7 @@ async def test_click_in_home(start: Start, workspace: Workspace, cellcast: Cellc
     async with start() as bot:
         await ask(workspace, text=f"{NUMBER} campaign ended")
         shown = await look(bot, workspace, BEN)
-        assert f"*Unsubscribe virtual number `{NUMBER}`?*" in shown
+        assert f"*Unsubscribe virtual number* `{NUMBER}`?" in shown
         assert f"Reason: campaign ended\nIn <#{NUMBERS}>" in shown
         assert labels(workspace, BEN) == ["Unsubscribe Number", "Keep Number"]
         await workspace.click_in_home(BEN, workspace.home_buttons(BEN)[0])
@@ -72,7 +87,7 @@ async def test_click_in_home(start: Start, workspace: Workspace, cellcast: Cellc
     assert toast.text.startswith("Virtual number has been unsubscribed successfully.")
     assert len(cellcast.calls) == 1
     shown = said(workspace, BEN)
-    assert f"*Unsubscribed: virtual number `{NUMBER}`*\nConfirmed by" in shown
+    assert f"*Unsubscribed: virtual number* `{NUMBER}`\nConfirmed by" in shown
     assert f"Confirmed by <@{BEN}>" in shown
     assert "Cellcast's message: Virtual number has been" in shown
     assert "Reason: campaign ended" in shown
@@ -267,3 +282,37 @@ async def test_home_is_kept_up_to_date_for_ten_minutes(
         await ask(workspace)
         await settled(bot)
     assert (NUMBER in said(workspace, ANA)) is published
+
+
+async def test_long_outcome_does_not_block_the_home(
+    start: Start, workspace: Workspace, cellcast: Cellcast, tmp_path: Path
+) -> None:
+    """An outcome whose words become five times as long by escaping leaves everyone's App Home up to date."""
+    numbers = tmp_path / "numbers.csv"
+    numbers.write_text(f"id,number,label\n{NUMBER},+49 151 23 45678901,a{'&' * 59}\n", encoding="utf-8")
+    cellcast.next += [Answer(418, failure(418, "&" * 2500))] * 2
+    someone, somewhere = f"U{'0' * 20}", f"C{'0' * 20}"  # ids as long as Slack's can be
+    workspace.channels[somewhere] = Channel(somewhere, "somewhere")
+    async with start(numbers_file=str(numbers), allowed_users=f"{someone},{ANA},{BEN}") as bot:
+        card = await ask(workspace, someone, somewhere, f"{NUMBER} {'&' * 200}")
+        await workspace.click(someone, card, "Unsubscribe Number")
+        await settled(bot)
+        await workspace.click(someone, current(workspace, card), "Try Again")
+        await settled(bot)
+        for user in (ANA, BEN):
+            assert "Latest outcomes" in await look(bot, workspace, user)
+            assert "&amp;…" in json.dumps(workspace.homes[user], ensure_ascii=False)
+
+
+async def test_label_stays_literal(start: Start, workspace: Workspace, tmp_path: Path) -> None:
+    """Underscores in a label, and all marks in a reason, format nothing on the card, in the toast and in the home."""
+    numbers = tmp_path / "numbers.csv"
+    numbers.write_text(f"id,number,label\n{NUMBER},+61 480 000 000,_Main_ line_2\n", encoding="utf-8")
+    async with start(numbers_file=str(numbers)) as bot:
+        card = await ask(workspace, text='"_Main_ line_2" do it *now* ~or~ `never` _x_')
+        assert '"\u02cdMain\u02cd line_2"' in card.text
+        assert "Reason: do it \u2217now\u2217 \u223cor\u223c \u02cbnever\u02cb \u02cdx\u02cd" in card.text
+        await workspace.click(BEN, card, "Unsubscribe Number")
+        await settled(bot)
+        assert "\u02cdMain\u02cd" in await look(bot, workspace, BEN)
+        await workspace.command(ANA, NUMBERS, "history")

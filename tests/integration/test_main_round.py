@@ -22,7 +22,7 @@ async def test_toast_stands_in_the_channel(bot: Bot, workspace: Workspace, cellc
     assert call.headers["Content-Type"] == "application/json"
     shown, toast = public(workspace)
     assert not shown.buttons
-    assert f"Unsubscribed: virtual number `{NUMBER}`" in shown.text
+    assert f"Unsubscribed: virtual number* `{NUMBER}`" in shown.text
     assert f"Confirmed by <@{BEN}>" in shown.text
     assert toast.blocks[0]["text"] == {"type": "plain_text", "text": SUCCESS, "emoji": False}
     assert NUMBER in toast.text

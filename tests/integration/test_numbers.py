@@ -97,7 +97,7 @@ async def test_id_that_is_not_listed(start: Start, listed: Path, workspace: Work
     unknown = "f" * 24
     async with start() as bot:
         card = await ask(workspace, text=f"{unknown} old one")
-        assert card.text.startswith(f"*Unsubscribe virtual number `{unknown}`?*")
+        assert card.text.startswith(f"*Unsubscribe virtual number* `{unknown}`?")
         assert "The list of numbers does not name this id" in card.text
         await workspace.click(BEN, card, "Unsubscribe Number")
         await settled(bot)

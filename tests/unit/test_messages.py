@@ -11,12 +11,13 @@ from slack_sdk.models.blocks import Block
 
 from bot.clients.cellcast import CUT, MAX_MESSAGE
 from bot.domain.commands import MAX_ECHO, MAX_REASON
+from bot.domain.markup import literal
 from bot.domain.models import Message, Outcome, Request
 from bot.domain.numbers import MAX_LABEL
 from bot.domain.status import OutcomeCode
 from bot.views import blocks, cards, home, outcomes, replies
 from bot.views.cards import Rules
-from bot.views.text import MAX_NAMES, escape, name
+from bot.views.text import MAX_NAMES, name
 from handlers.commands import HISTORY
 from sandbox import block_kit
 from tests.messages import CONFIRMED, LATER, NOON, NUMBER, REQUEST, Row, ended, rows, said_by
@@ -29,7 +30,7 @@ JARGON = re.compile(r"\b(HTTP|JSON|payload|traceback)\b", re.IGNORECASE)
 def test_text_says_all_that_the_blocks_say(row: Row) -> None:
     """Who hears a message, or sees it as a notification, misses nothing that stands in its blocks."""
     for line in said_by(row.message.blocks).split("\n"):
-        assert escape(line) in row.message.text or line in row.message.text
+        assert literal(line) in row.message.text or line in row.message.text
 
 
 @pytest.mark.parametrize("row", ROWS)

@@ -11,9 +11,10 @@ import pytest
 
 from bot.domain.models import Outcome, Request
 from bot.domain.status import OutcomeCode, Status
-from bot.views import blocks, cards, outcomes, replies, text
+from bot.views import blocks, cards, home, outcomes, replies, text
 from bot.views.blocks import Block
 from bot.views.cards import Rules
+from sandbox import block_kit
 from tests.messages import CONFIRMED, LATER, NOON, REQUEST, ended
 
 VIEWS = Path(blocks.__file__).parent
@@ -63,13 +64,56 @@ def test_listing(names: list[str], listed: str) -> None:
     [
         pytest.param("+61 480 000 000", "Shop", '*Keep +61 480 000 000 "Shop"?* (`{id}`)', id="phone number and label"),
         pytest.param(None, "A {b} & <c>", '*Keep "A {{b}} &amp; &lt;c&gt;"?* (`{id}`)', id="a label with braces"),
-        pytest.param(None, None, "*Keep virtual number `{id}`?*", id="the id only"),
+        pytest.param(
+            None, "_Line_ a_b __", '*Keep "\u02cdLine\u02cd a_b \u02cd\u02cd"?* (`{id}`)', id="a label with underscores"
+        ),
+        pytest.param(None, None, "*Keep virtual number* `{id}`?", id="the id only"),
     ],
 )
 def test_title(phone: str | None, label: str | None, title: str) -> None:
     """The first line has the action, the number's name and its id."""
     request = replace(REQUEST, phone=phone, label=label)
     assert text.title(request, "Keep {number}?") == title.format(id=REQUEST.number_id)
+
+
+@pytest.mark.parametrize("outcome", outcomes.OUTCOME_TEXT.values())
+def test_bold_ends_before_the_id(outcome: outcomes.OutcomeText) -> None:
+    """No headline has the id within bold text, whatever stands behind the number."""
+    title = text.title(replace(REQUEST, phone=None, label=None), outcome.headline)
+    assert list(block_kit.formatting(title)) == []
+    assert title.replace("*", "") == outcome.headline.format(number=f"virtual number `{REQUEST.number_id}`")
+
+
+LONG = replace(
+    CONFIRMED,
+    label="&" * 60,
+    reason="&" * 200,
+    attempt=100,
+    requested_by="U" * 21,
+    decided_by="U" * 21,
+    channel="C" * 21,
+)
+
+
+@pytest.mark.parametrize("code", OutcomeCode)
+@pytest.mark.parametrize("words", ["&" * 2500, "<" * 2500, "x" * 249 + "&" * 9, "*_~`" * 600])
+def test_longest_outcome_fits(code: OutcomeCode, words: str) -> None:
+    """The longest words of Cellcast and of people leave each message within Slack's limits, and cut no escape in two."""
+    request = ended(code, LONG, message=words, after_unknown=True, correction=True)
+    assert request.outcome is not None
+    rules = Rules(second_person=True, listed=True, account="&" * 100)
+    shown = [
+        cards.card(request, rules),
+        outcomes.toast(request, request.outcome, now=NOON, account=rules.account),
+        replies.stale_click(replace(request, status=code.status)),
+        replies.history([request]),
+    ]
+    for message in shown:
+        assert block_kit.faults(message.text, message.blocks) == []
+        assert block_kit.alarms(message.text, message.blocks) == []
+    page = home.page([request] * 5, [(request, request.outcome)] * 20, rules, "")
+    assert block_kit.view_faults({"type": "home", "blocks": page}, "home") == []
+    assert block_kit.alarms("", page) == []
 
 
 def test_every_outcome_has_its_text() -> None:

@@ -171,16 +171,15 @@ class Slack:
 
         In an Enterprise organization the answer can lack `team_id`; `enterprise_user.teams` then has the workspaces.
         A guest has `is_restricted`, and one of a single channel `is_ultra_restricted` as well; no payload tells it
-        (https://docs.slack.dev/reference/objects/user-object). Raise SlackUnavailableError if the answer has no person.
+        (https://docs.slack.dev/reference/objects/user-object).
         """
         found = (await self._call("users.info", self.client.users_info(user=user))).get("user")
-        if not isinstance(found, dict):
-            raise SlackUnavailableError("no person", sent=True)
-        member = found.get("enterprise_user")
+        person = found if isinstance(found, dict) else {}
+        member = person.get("enterprise_user")
         member = member if isinstance(member, dict) else {}
-        team, enterprise, teams = found.get("team_id"), member.get("enterprise_id"), member.get("teams")
+        team, enterprise, teams = person.get("team_id"), member.get("enterprise_id"), member.get("teams")
         known = frozenset(t for t in (team, *(teams if isinstance(teams, list) else ())) if isinstance(t, str))
-        restricted = [found.get("is_restricted"), found.get("is_ultra_restricted")]
+        restricted = [person.get("is_restricted"), person.get("is_ultra_restricted")]
         return Membership(
             team if isinstance(team, str) else None,
             enterprise if isinstance(enterprise, str) else None,

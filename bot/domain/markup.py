@@ -27,9 +27,5 @@ def cut(markup: str, longest: int) -> str:
     """Return markup with at most `longest` characters; what is cut off becomes an ellipsis."""
     if len(markup) <= longest:
         return markup
-    kept = ""
-    for part in WHOLE.findall(markup):
-        if len(kept) + len(part) >= longest:
-            break
-        kept += part
-    return f"{kept}…"
+    end = max((part.end() for part in WHOLE.finditer(markup) if part.end() < longest), default=0)
+    return f"{markup[:end]}…"

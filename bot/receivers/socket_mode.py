@@ -164,6 +164,4 @@ class Socket:
         try:
             await client.send_message(ack)
         except ConnectionError:
-            if client is self.client:
-                raise
-            await self.client.send_message(ack)  # after a refresh, as slack_sdk itself does
+            await self.client.send_message(ack)  # after a refresh this is another one; slack_sdk does the same

@@ -21,9 +21,6 @@ from bot.views.text import name
 from handlers.commands import request_card
 from handlers.context import Services, after_ack, payload_of, reply_on_error
 
-# https://docs.slack.dev/reference/interaction-payloads/block_suggestion-payload
-MAX_OPTIONS = 100
-
 
 def register(app: AsyncApp, services: Services) -> None:
     """Listen for what is typed in the picker, and for the choice."""
@@ -34,7 +31,7 @@ def register(app: AsyncApp, services: Services) -> None:
         payload = payload_of(context, Suggestion)
         await _check(services, payload)
         fitting = (await services.numbers.current()).search(payload.value)
-        shown = fitting[:MAX_OPTIONS]
+        shown = fitting[: replies.MAX_OPTIONS]
         has_card: set[str] = set()
         with contextlib.suppress(LedgerError):  # the choice finds the open card without the mark too
             has_card = await services.ledger.open_numbers([number.id for number in shown], services.now())

@@ -26,7 +26,7 @@ def faults(text: object, blocks: object) -> list[str]:
         found.append("no_text or msg_too_long: the top-level text")
     if not isinstance(blocks, list) or not 1 <= len(blocks) <= 50:
         return [*found, "invalid_blocks: 1 to 50 blocks"]
-    return found + [fault for block in blocks for fault in _block(block)]
+    return found + [fault for block in blocks for fault in block_faults(block)]
 
 
 def mrkdwn(value: Any) -> Iterator[dict[str, Any]]:
@@ -90,7 +90,8 @@ def _parsed(text: str) -> Iterator[re.Match[str]]:
     return PARSED.finditer(MARKUP.sub(" ", text))
 
 
-def _block(block: dict[str, Any]) -> Iterator[str]:
+def block_faults(block: dict[str, Any]) -> Iterator[str]:
+    """Find what Slack would refuse in a block."""
     match block.get("type"):
         case "section":
             yield from _text(block.get("text"), 3000, "section text")
@@ -131,7 +132,7 @@ def view_faults(view: dict[str, Any], kind: str) -> list[str]:
             *_text(view.get("title"), 24, "title", plain=True),
             *_text(view.get("close"), 24, "close", plain=True),
         ]
-    return found + [fault for block in blocks for fault in _block(block)]
+    return found + [fault for block in blocks for fault in block_faults(block)]
 
 
 def menu_faults(answer: dict[str, Any]) -> list[str]:
@@ -157,8 +158,12 @@ def option_faults(options: list[dict[str, Any]]) -> list[str]:
 
 
 def _menu(menu: dict[str, Any]) -> Iterator[str]:
-    if menu.get("type") != "external_select" or not 1 <= len(menu.get("action_id", "")) <= 255:
-        yield "invalid_blocks: a menu with an action_id"
+    if menu.get("type") == "static_select":
+        yield from menu_faults(menu)
+    elif menu.get("type") != "external_select":
+        yield "invalid_blocks: an unknown menu"
+    if not 1 <= len(menu.get("action_id", "")) <= 255:
+        yield "invalid_blocks: a menu without an action_id"
     yield from _text(menu.get("placeholder"), 150, "placeholder", plain=True)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -26,6 +27,7 @@ class WebApi(State):
         self.api_calls: list[str] = []
         self.scopes = "commands,chat:write,chat:write.public,usergroups:read,users:read"
         self.retry_after = 1
+        self.refused_words = ""  # blocks.validate refuses a block with these
         self._token, self._app_token = token, app_token
         self._app.router.add_route("*", "/api/{method}", self._api)
         self._app.router.add_post("/response/{secret}", self._respond)
@@ -63,7 +65,9 @@ class WebApi(State):
             "views.open": self._open_dialog,
             "chat.postMessage": self._post_message,
             "chat.update": self._update,
+            "chat.delete": self._delete,
             "chat.getPermalink": self._permalink,
+            "blocks.validate": self._validate,
         }
         if method not in answers:
             return _error("unknown_method")
@@ -125,6 +129,31 @@ class WebApi(State):
             return _error("invalid_blocks")
         await self._change(note, given["text"], given["blocks"])
         return {"ok": True, "channel": note.channel, "ts": note.ts, "text": note.text}
+
+    async def _delete(self, given: dict[str, Any]) -> dict[str, Any]:
+        if refused := self._channel_error(given["channel"]):
+            return _error(refused)
+        if self._own(given["channel"], given["ts"]) is None:
+            return _error("message_not_found")
+        await self._remove(given["ts"])
+        return {"ok": True, "channel": given["channel"], "ts": given["ts"]}
+
+    async def _validate(self, given: dict[str, Any]) -> dict[str, Any]:
+        """Judge a message or a view (https://docs.slack.dev/reference/methods/blocks.validate)."""
+        (kind,) = given.keys() & {"blocks", "message", "view"}
+        payload = json.loads(given[kind])
+        errors = [
+            {"pointer": f"/blocks/{n}", "code": "failed_constraint", "message": fault}
+            for n, block in enumerate(payload["blocks"])
+            for fault in [
+                *block_kit.block_faults(block),
+                *(["these words are refused"] if self.refused_words and self.refused_words in str(block) else []),
+            ]
+        ]
+        whole = block_kit.view_faults(payload, payload["type"]) if kind == "view" else []
+        if not errors and whole:
+            errors = [{"pointer": "", "code": "failed_constraint", "message": fault} for fault in whole]
+        return _error(f"invalid_{kind}") | {"errors": errors} if errors else {"ok": True}
 
     async def _publish_home(self, given: dict[str, Any]) -> dict[str, Any]:
         user, view = given["user_id"], given["view"]

@@ -26,6 +26,7 @@ from bot.clock import Clock
 from bot.settings import Settings
 from sandbox.fake_cellcast import Cellcast
 from sandbox.fake_slack import Channel, Note, Workspace
+from tests import slack_rules
 from tests.messages import said_by
 from tests.process import ROOT
 
@@ -338,6 +339,7 @@ def reliability(record_property: Callable[[str, object], None]) -> Record:
 
 _rows: set[tuple[str, ...]] = set()
 _failed: list[str] = []
+_passed: set[str] = set()
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
@@ -345,6 +347,7 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     if report.failed:
         _failed.append(report.nodeid)
     if report.when == "call" and report.passed:
+        _passed.add(report.nodeid.split("[")[0])
         _rows.update(tuple(value) for name, value in report.user_properties if name == ROWS)  # type: ignore[arg-type]
 
 
@@ -385,4 +388,5 @@ def _reliability() -> str:
         "| part | fault | calls | in Slack |",
         "| --- | --- | --- | --- |",
     ]
-    return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in sorted(_rows))]) + "\n"
+    faults = [f"| {' | '.join(row)} |" for row in sorted(_rows)]
+    return "\n".join([*lines, *faults, *slack_rules.section(_passed)]) + "\n"

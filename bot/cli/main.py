@@ -1,4 +1,4 @@
-"""python -m bot [run | setup | check | history | delivered | demo]: the command line."""
+"""python -m bot [run | setup | check | rehearse | history | delivered | demo]: the command line."""
 
 from __future__ import annotations
 
@@ -39,10 +39,13 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bot", description="Unsubscribe Cellcast numbers from Slack.")
     parser.set_defaults(do="run")
-    commands = parser.add_subparsers(metavar="run | setup | check | history | delivered | demo")
+    commands = parser.add_subparsers(metavar="run | setup | check | rehearse | history | delivered | demo")
     commands.add_parser("run", help="run the bot (the default)").set_defaults(do="run")
     commands.add_parser("setup", help="ask for the tokens, check each one, write .env").set_defaults(do="setup")
     commands.add_parser("check", help="check tokens, key and database, one line each").set_defaults(do="check")
+    rehearse = commands.add_parser("rehearse", help="let Slack check every message of the bot, and post none")
+    rehearse.set_defaults(do="rehearse")
+    rehearse.add_argument("--channel", metavar="C...", help="also post, update and delete one card in this channel")
     history = commands.add_parser("history", help="print the record of every request")
     history.set_defaults(do="history")
     history.add_argument("--json", action="store_true", help="one JSON object per line")
@@ -122,6 +125,13 @@ def _check(_given: argparse.Namespace) -> int:
     return 0 if asyncio.run(check(load())) else 1
 
 
+def _rehearse(given: argparse.Namespace) -> int:
+    from bot.cli.rehearse import rehearse  # noqa: PLC0415 - as above
+    from bot.settings import load  # noqa: PLC0415 - as above
+
+    return 0 if asyncio.run(rehearse(load(), given.channel)) else 1
+
+
 def _history(given: argparse.Namespace) -> int:
     from bot.cli.history import history  # noqa: PLC0415 - as above
     from bot.settings import load  # noqa: PLC0415 - as above
@@ -155,6 +165,7 @@ COMMANDS = {
     "run": _run,
     "setup": _setup,
     "check": _check,
+    "rehearse": _rehearse,
     "history": _history,
     "delivered": _delivered,
     "demo": _demo,

@@ -61,7 +61,8 @@ def setup(path: Path) -> int:
 def _finish(path: Path, answers: dict[str, str]) -> int:
     write(path, answers)
     print(f"\nWritten to {path}, which only you can read.")
-    print("Next, `python -m bot check` checks the whole configuration, and `python -m bot` runs the bot.")
+    print("Next, `python -m bot check` checks the whole configuration. `python -m bot rehearse` lets Slack check every")
+    print("message of the bot and posts none. `python -m bot` runs the bot.")
     return 0
 
 

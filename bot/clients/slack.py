@@ -11,7 +11,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Literal
 
 import aiohttp
 from slack_sdk.errors import SlackApiError
@@ -194,15 +194,31 @@ class Slack:
             "views.publish", self.client.views_publish(user_id=user, view={"type": "home", "blocks": blocks})
         )
 
-    async def open_dialog(self, trigger_id: str, title: str, message: Message) -> None:
-        """Show a message to the person who clicked in the App Home (.../reference/methods/views.open)."""
-        view = {
-            "type": "modal",
-            "title": {"type": "plain_text", "text": title},
-            "close": {"type": "plain_text", "text": "Close"},
-            "blocks": message.blocks,
-        }
+    async def open_dialog(self, trigger_id: str, view: dict[str, Any]) -> None:
+        """Show a modal to the person who clicked in the App Home (.../reference/methods/views.open)."""
         await self._call("views.open", self.client.views_open(trigger_id=trigger_id, view=view))
+
+    async def validate(self, kind: Literal["message", "view"], payload: dict[str, Any]) -> list[str]:
+        """Return what Slack would refuse in a message or a view, each fault with a JSON pointer to it; post nothing.
+
+        It needs no scope: https://docs.slack.dev/reference/methods/blocks.validate
+        """
+        # Not by slack_sdk's blocks_validate: that puts the payload into the address, where 20 KB do not fit.
+        asking = self.client.api_call("blocks.validate", data={kind: json.dumps(payload)})
+        try:
+            await self._call("blocks.validate", asking)
+        except SlackRejectedError as refusal:
+            cause = refusal.__cause__
+            data = cause.response.data if isinstance(cause, SlackApiError) else {}
+            errors = data.get("errors") or [] if refusal.code == f"invalid_{kind}" else []
+            if not errors:
+                raise
+            return [f"{error.get('pointer')}: {error.get('message')} ({error.get('code')})" for error in errors]
+        return []
+
+    async def delete(self, channel: str, ts: str) -> None:
+        """Delete one of the bot's own messages (https://docs.slack.dev/reference/methods/chat.delete)."""
+        await self._call("chat.delete", self.client.chat_delete(channel=channel, ts=ts))
 
     async def withdraw(self, url: str) -> None:
         """Take away the private message whose menu was used, by the response_url of that."""

@@ -18,6 +18,7 @@ from bot.ledger.store import Ledger, until_stored
 from bot.ledger.transitions import LEASE
 from bot.ops.metrics import Metrics
 from bot.views import cards, outcomes, replies
+from bot.views.blocks import modal
 
 log = structlog.get_logger("bot.notifier")
 
@@ -107,7 +108,7 @@ class Notifier:
             if response_url is not None:
                 await self.slack.respond(response_url, message, private=True)
             elif trigger_id is not None:
-                await self.slack.open_dialog(trigger_id, replies.DIALOG, message)
+                await self.slack.open_dialog(trigger_id, modal(replies.DIALOG, message))
         except SlackError as error:
             log.warning("private_reply_failed", error=str(error))
 

@@ -84,3 +84,8 @@ def danger(button: Block, title: str, text: str) -> Block:
             "style": "danger",
         },
     }
+
+
+def modal(title: str, message: Message) -> Block:
+    """Return a modal that shows a message (https://docs.slack.dev/surfaces/modals)."""
+    return {"type": "modal", "title": plain_text(title), "close": plain_text("Close"), "blocks": message.blocks}

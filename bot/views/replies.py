@@ -13,6 +13,8 @@ from bot.views.text import begin, command, listing, moment, name, number, person
 PICK = "pick_number"
 DIALOG = "Cellcast numbers"
 MAX_OPTION = 75
+# https://docs.slack.dev/reference/interaction-payloads/block_suggestion-payload
+MAX_OPTIONS = 100
 
 NO_RECORD = (
     "The bot has no record of this request. Please request the number again with the command. If this keeps happening, "

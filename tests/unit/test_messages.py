@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from slack_sdk.models.blocks import Block
 
+from bot.cli.samples import CONFIRMED, LATER, NOON, NUMBER, REQUEST, Row, ended, rows
 from bot.clients.cellcast import CUT, MAX_MESSAGE
 from bot.domain.commands import MAX_ECHO, MAX_REASON
 from bot.domain.markup import literal
@@ -20,7 +21,7 @@ from bot.views.cards import Rules
 from bot.views.text import MAX_NAMES, name
 from handlers.commands import HISTORY
 from sandbox import block_kit
-from tests.messages import CONFIRMED, LATER, NOON, NUMBER, REQUEST, Row, ended, rows, said_by
+from tests.messages import said_by
 
 ROWS = [pytest.param(row, id=f"{row.part}: {row.when}") for row in rows()]
 JARGON = re.compile(r"\b(HTTP|JSON|payload|traceback)\b", re.IGNORECASE)

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests import conftest
+from tests import conftest, slack_rules
+from tests.process import ROOT
 
 
 def finish(*, write: bool = False, arguments: tuple[str, ...] = ("tests",), marker: str = "") -> pytest.ExitCode:
@@ -77,3 +78,14 @@ def test_part_of_a_run_writes_nothing(
     monkeypatch.setenv("CI", "true")
     assert finish(write=True, arguments=arguments, marker=marker) is pytest.ExitCode.OK
     assert page.read_text() == "old"
+
+
+def test_rule_without_its_test_has_no_row() -> None:
+    """A rule stands on the page only if each of its tests has passed, and every rule names tests that exist."""
+    everything = {test for rule in slack_rules.RULES for test in rule.tests}
+    full = slack_rules.section(everything)
+    assert len(full) == 8 + len(slack_rules.RULES)
+    assert len(slack_rules.section(everything - {slack_rules.RULES[0].tests[0]})) == len(full) - 1
+    for test in everything:
+        file, name = test.split("::")
+        assert f"def {name}(" in (ROOT / file).read_text(encoding="utf-8")

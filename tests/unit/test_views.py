@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
+from bot.cli.samples import CONFIRMED, LATER, NOON, REQUEST, ended
 from bot.domain.models import Outcome, Request
 from bot.domain.status import OutcomeCode, Status
 from bot.views import blocks, cards, home, outcomes, replies, text
 from bot.views.blocks import Block
 from bot.views.cards import Rules
 from sandbox import block_kit
-from tests.messages import CONFIRMED, LATER, NOON, REQUEST, ended
 
 VIEWS = Path(blocks.__file__).parent
 

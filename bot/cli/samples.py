@@ -1,0 +1,308 @@
+"""Every message that the bot can send, made of invented requests: for `rehearse`, docs/messages.md and the tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from bot import errors
+from bot.domain.access import AccessPolicy, Denial
+from bot.domain.commands import MAX_REASON, parse_target
+from bot.domain.models import Message, Outcome, Request
+from bot.domain.numbers import MAX_LABEL, Number, NumberList
+from bot.domain.status import CallResult, OutcomeCode, Status
+from bot.errors import BotError, LedgerDataError, LedgerError
+from bot.ledger.database import COMMIT_UNKNOWN
+from bot.views import blocks, cards, home, replies
+from bot.views import outcomes as outcome_views
+from bot.views.cards import Rules
+from bot.views.home import MAX_OPEN
+from bot.views.replies import NO_RECORD, ONE_COMMAND
+
+ANA, BEN, CHANNEL = "U0ANA", "U0BEN", "C0NUMBERS"
+NOON, LATER = 1_788_264_000.0, 1_788_264_900.0
+NUMBER, OTHER = "66ea98514f0c1a121c76ec17", "66ea98514f0c1a121c76ec18"
+KNOWN = Number(NUMBER, "+61 480 000 000", "Support line")
+TWIN = Number(OTHER, "+61 480 000 001", "Support line 2")
+LIST = NumberList({n.id: n for n in (KNOWN, TWIN)}, {n.phone: n for n in (KNOWN, TWIN) if n.phone})
+TWICE = NumberList({n.id: n for n in (KNOWN, replace(TWIN, label=KNOWN.label))})
+FAULTY = NumberList(errors=("line 7: the id does not have 24 hexadecimal digits",))
+TOAST = "Virtual number has been unsubscribed successfully."
+SAID = {
+    OutcomeCode.SUCCEEDED: TOAST,
+    OutcomeCode.UNAUTHORIZED: "Token expired",
+    OutcomeCode.NOT_FOUND: "Virtual number not found",
+    OutcomeCode.REJECTED: "This number cannot be unsubscribed",
+}
+
+REQUEST = Request(
+    id="0" * 32,
+    number_id=NUMBER,
+    phone=KNOWN.phone,
+    label=KNOWN.label,
+    reason="campaign ended",
+    active_number_id=NUMBER,
+    status=Status.PENDING,
+    attempt=0,
+    dry_run=False,
+    channel=CHANNEL,
+    requested_by=ANA,
+    requested_at=NOON,
+    expires_at=LATER,
+    decided_by=None,
+    decided_at=None,
+    call_deadline=None,
+    posting_lease_until=NOON,
+    card_posted=True,
+    card_ts="1.1",
+    response_url=None,
+    response_url_replaces=False,
+)
+CONFIRMED = replace(REQUEST, status=Status.CONFIRMED, attempt=1, decided_by=BEN, decided_at=NOON, expires_at=None)
+
+
+HOME, LONGEST = "The App Home", "The longest texts"
+UNDECIDED = (OutcomeCode.EXPIRED, OutcomeCode.REPLACED)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A message: of which part of docs/messages.md, when it comes, who sees it."""
+
+    part: str
+    when: str
+    who: str
+    message: Message
+
+
+def ended(kind: OutcomeCode, request: Request = CONFIRMED, *, message: str | None = None, **more: Any) -> Request:
+    """Return the request as it stands after an outcome of this kind."""
+    outcome = Outcome(
+        request_id=request.id,
+        attempt=request.attempt,
+        code=kind,
+        message=SAID.get(kind, "") if message is None else message,
+        retry_at=None,
+        after_unknown=False,
+        decided_by=None if kind in UNDECIDED else BEN,
+        decided_at=None if kind in UNDECIDED else NOON,
+        settled_at=NOON,
+        delivery_attempts=1,
+        deliver_after=NOON,
+        message_posted_at=None,
+        delivered_at=None,
+    )
+    until = LATER if kind.can_try_again else None
+    return replace(request, status=kind.status, expires_at=until, outcome=replace(outcome, **more))
+
+
+def outcomes() -> Iterator[tuple[str, Request, Outcome]]:
+    """Yield every way to end, the special ones too."""
+    unnamed = replace(CONFIRMED, phone=None, label=None, reason=None)
+    for kind in OutcomeCode:
+        request = ended(kind, replace(REQUEST, decided_by=BEN) if kind in (OutcomeCode.KEPT, *UNDECIDED) else CONFIRMED)
+        assert request.outcome is not None  # noqa: S101 - for mypy: `ended` has given it one
+        yield kind.value.replace("_", " "), request, request.outcome
+    for name, request in {
+        "succeeded, a number without a name": ended(OutcomeCode.SUCCEEDED, unnamed),
+        "succeeded, without a message": ended(OutcomeCode.SUCCEEDED, message=""),
+        "succeeded, with a message that the database cannot store": ended(
+            OutcomeCode.SUCCEEDED, message=CallResult(OutcomeCode.SUCCEEDED).without_message().message
+        ),
+        "not started, after an unknown outcome": ended(
+            OutcomeCode.NOT_STARTED, replace(CONFIRMED, attempt=2), after_unknown=True
+        ),
+        "rate limited, with a time": ended(OutcomeCode.RATE_LIMITED, retry_at=LATER),
+        "succeeded, after it was reported as unknown": ended(OutcomeCode.SUCCEEDED, correction=True),
+    }.items():
+        assert request.outcome is not None  # noqa: S101 - as above
+        yield name, request, request.outcome
+
+
+def rows() -> list[Row]:
+    """Return every message."""
+    return [*_cards(), *_toasts(), *_private(), *_late(), *_refusals(), *_home()]
+
+
+def _cards() -> Iterator[Row]:
+    who, rules = "the channel", Rules()
+    unlisted = replace(REQUEST, phone=None, label=None, reason=None)
+    yield Row("Cards", "someone has requested it", who, cards.card(REQUEST, rules))
+    yield Row("Cards", "requested by an id without a list of numbers", who, cards.card(unlisted, rules))
+    yield Row("Cards", "requested by an id that the list does not name", who, cards.card(unlisted, Rules(listed=True)))
+    yield Row("Cards", "someone else must confirm", who, cards.card(REQUEST, Rules(second_person=True)))
+    yield Row("Cards", "in a dry run", who, cards.card(replace(REQUEST, dry_run=True), rules))
+    yield Row("Cards", "confirmed, the call is in progress", who, cards.card(CONFIRMED, rules))
+    yield Row("Cards", "tried again, the call is in progress", who, cards.card(replace(CONFIRMED, attempt=2), rules))
+    for name, request, _ in outcomes():
+        yield Row("Cards", f"outcome: {name}", who, cards.card(request, rules))
+    account = Rules(account="Example Pty Ltd")
+    missing = ended(OutcomeCode.NOT_FOUND)
+    yield Row("Cards", "outcome: not found, and the account is known", who, cards.card(missing, account))
+    over = replace(ended(OutcomeCode.TIMEOUT), expires_at=None)
+    yield Row("Cards", "outcome: timeout, and the deadline to try again has passed", who, cards.card(over, rules))
+
+
+def _toasts() -> Iterator[Row]:
+    for name, request, outcome in outcomes():
+        yield Row("New messages", f"outcome: {name}", "the channel", outcome_views.toast(request, outcome, now=NOON))
+    late = ended(OutcomeCode.TIMEOUT)
+    assert late.outcome is not None  # noqa: S101 - as above
+    when = "outcome: timeout, and the deadline to try again has passed"
+    yield Row("New messages", when, "the channel", outcome_views.toast(late, late.outcome, now=LATER))
+
+
+def _private() -> Iterator[Row]:
+    who = "the requester"
+    may = replies.rights(_policy())
+    yield Row("Private replies", "the command with `help`, or alone", who, replies.usage(may))
+    yield Row("Private replies", "the same, with a list of numbers", who, replies.usage(may, listed=True))
+    yield Row("Private replies", "the command alone, with a list of numbers", who, replies.picker())
+    link = "https://example.slack.com/archives/C0NUMBERS/p1"
+    for when, request in {
+        "a card for the number is waiting": REQUEST,
+        "the call for the number is in progress": CONFIRMED,
+        "the number can be tried again": ended(OutcomeCode.TIMEOUT),
+    }.items():
+        yield Row("Private replies", when, who, replies.pointer(request, link))
+    yield Row("Private replies", "a card is waiting, and Slack gives no link", who, replies.pointer(REQUEST, None))
+    yield Row("Private replies", "Slack refused the card", who, replies.card_not_posted(REQUEST, known=True))
+    yield Row(
+        "Private replies", "Slack gave no answer about the card", who, replies.card_not_posted(REQUEST, known=False)
+    )
+    kept = ended(OutcomeCode.KEPT, replace(REQUEST, decided_by=BEN, decided_at=NOON))
+    several = [REQUEST, ended(OutcomeCode.SUCCEEDED, replace(CONFIRMED, attempt=2)), kept]
+    yield Row("Private replies", "`history`", who, replies.history(several))
+    yield Row("Private replies", "`history`, and nobody has requested anything yet", who, replies.history([]))
+
+
+def _late() -> Iterator[Row]:
+    again = replace(ended(OutcomeCode.TIMEOUT), expires_at=None)
+    for when, request in {
+        "the card has changed in the meantime": REQUEST,
+        "someone else has confirmed": CONFIRMED,
+        "it was kept": ended(OutcomeCode.KEPT, replace(REQUEST, decided_by=BEN, decided_at=NOON)),
+        "its deadline has passed": ended(OutcomeCode.EXPIRED, REQUEST),
+        "a later request has replaced it": ended(OutcomeCode.REPLACED, REQUEST),
+        "it is done": ended(OutcomeCode.SUCCEEDED),
+        "it was a dry run": ended(OutcomeCode.DRY_RUN),
+        "that attempt has ended, it can be tried again": ended(OutcomeCode.TIMEOUT),
+        "that attempt has ended for good": again,
+    }.items():
+        yield Row("Late clicks", when, "the person who clicked", replies.stale_click(request))
+
+
+def _refusals() -> Iterator[Row]:
+    for when, text, known in [
+        ("this is no id", "hello", NumberList()),
+        ("no number of the list", "+61 480 000 99", LIST),
+        ("it can mean two numbers", "Support line", TWICE),
+        ("the list has a fault", "Support line", FAULTY),
+        ("a word before the id", f"please {NUMBER}", NumberList()),
+        ("two ids", f"{NUMBER} {OTHER}", NumberList()),
+        ("a label, and an id behind it", f'"Support line" {OTHER}', LIST),
+        ("a reason with another number", f"{KNOWN.phone} not {TWIN.phone}", LIST),
+        ("a reason that is too long", f"{NUMBER} {'x' * 201}", NumberList()),
+    ]:
+        try:
+            parse_target(text, known)
+        except BotError as refusal:
+            yield Row("Denials and errors", when, "the requester", blocks.private(str(refusal)))
+    other = frozenset({"C0OTHER"})
+    for when, denial, policy in [
+        ("no permission", Denial.NOT_LISTED, _policy()),
+        ("a member of another workspace", Denial.OTHER_TEAM, _policy()),
+        ("another channel", Denial.CHANNEL, _policy(channels=other)),
+        (
+            "another channel, and everyone may use the bot",
+            Denial.CHANNEL,
+            _policy(None, other),
+        ),
+        ("the requester confirms, but someone else must", Denial.REQUESTER, _policy()),
+        ("the user groups cannot be read", Denial.UNKNOWN_GROUPS, _policy()),
+        ("the workspace cannot be read", Denial.UNKNOWN_TEAM, _policy()),
+    ]:
+        sentence = replies.denied(denial, policy, ANA if denial is Denial.REQUESTER else "U0GIL")
+        yield Row("Denials and errors", when, "the person who requested or clicked", blocks.private(sentence))
+    said: list[tuple[str, str, str | BotError]] = [
+        ("a button of another bot", "the person who clicked", replies.UNKNOWN_BUTTON),
+        ("a button of another database", "the person who clicked", NO_RECORD),
+        ("another command", "the requester", ONE_COMMAND),
+        ("the bot cannot read what Slack sent", "the person who requested or clicked", replies.UNREADABLE_PAYLOAD),
+        ("the database is unavailable", "the person who requested or clicked", LedgerError()),
+        (
+            "the database became unavailable in between",
+            "the person who requested or clicked",
+            LedgerError(COMMIT_UNKNOWN),
+        ),
+        ("the bot could not answer Slack in time", "the person who requested or clicked", replies.TOO_SLOW),
+        ("the database cannot store the reason", "the requester", LedgerDataError()),
+        ("an unexpected error", "the person who requested or clicked", errors.unexpected("1a2b3c4d")),
+    ]
+    for when, who, error in said:
+        yield Row("Denials and errors", when, who, blocks.private(str(error)))
+
+
+def _policy(
+    users: frozenset[str] | None = frozenset({ANA, BEN}), channels: frozenset[str] | None = None
+) -> AccessPolicy:
+    return AccessPolicy(users=users, groups=frozenset(), channels=channels, teams=frozenset({"T0HOME"}))
+
+
+def _home() -> Iterator[Row]:
+    who = "the person who opens it"
+    rules, rights = Rules(account="Example Pty Ltd"), replies.rights(_policy())
+    kept = ended(OutcomeCode.KEPT, replace(REQUEST, decided_by=BEN, decided_at=NOON))
+    pages = {
+        "with an open request": home.page(
+            [REQUEST], [(r, r.outcome) for r in (ended(OutcomeCode.SUCCEEDED), kept) if r.outcome], rules, rights
+        ),
+        "nothing yet": home.page([], [], rules, rights),
+        "no permission": home.denied(replies.denied(Denial.NOT_LISTED, _policy(), "U0GIL")),
+        "Slack does not say who it is": home.denied(replies.denied(Denial.UNKNOWN_TEAM, _policy(), "U0GIL")),
+    }
+    for when, page in pages.items():
+        yield Row(HOME, when, who, blocks.message(page))
+
+
+def longest() -> Iterator[Row]:
+    """Yield the messages with the longest texts that people and Cellcast can make them show."""
+    who, rules = "the channel", Rules(second_person=True, listed=True, account="&" * 100)
+    request = replace(
+        CONFIRMED,
+        label="&" * MAX_LABEL,
+        reason="&" * MAX_REASON,
+        attempt=100,
+        requested_by="U" * 21,
+        decided_by="U" * 21,
+        channel="C" * 21,
+    )
+    done = [ended(code, request, message="&" * 2500, after_unknown=True, correction=True) for code in OutcomeCode]
+    for end in done:
+        assert end.outcome is not None  # noqa: S101 - as above
+        toast = outcome_views.toast(end, end.outcome, now=NOON, account=rules.account)
+        yield Row(LONGEST, f"card: {end.outcome.code.value}", who, cards.card(end, rules))
+        yield Row(LONGEST, f"toast: {end.outcome.code.value}", who, toast)
+    waiting = replace(request, status=Status.PENDING, attempt=0, expires_at=LATER, dry_run=True)
+    yield Row(LONGEST, "card that waits", who, cards.card(waiting, rules))
+    yield Row(LONGEST, "history", who, replies.history(done))
+    policy = _policy(frozenset(f"U{n:020d}" for n in range(200)))
+    yield Row(LONGEST, "help", who, replies.usage(replies.rights(policy), listed=True))
+    page = home.page([waiting] * MAX_OPEN, [(end, end.outcome) for end in done if end.outcome], rules, "", more=9)
+    yield Row(HOME, "the longest texts", who, blocks.message(page))
+
+
+def menu() -> Row:
+    """Return the menu with all its options in it: by itself, what answers a menu cannot be validated."""
+    options = [replies.option(f"{n:024x}", "&" * MAX_LABEL, has_card=True) for n in range(replies.MAX_OPTIONS)]
+    question, *rest = replies.picker().blocks
+    choice = {
+        "type": "static_select",
+        "action_id": replies.PICK,
+        "placeholder": question["accessory"]["placeholder"],
+        "option_groups": [replies.option_group(options, 9999)],
+    }
+    return Row(
+        LONGEST, "the menu of numbers", "the requester", blocks.message([{**question, "accessory": choice}, *rest])
+    )

@@ -16,6 +16,8 @@ from sandbox.slack_state import State
 
 # Only methods that write take JSON (https://docs.slack.dev/apis/web-api#posting-json).
 TAKES_JSON = {"chat.postMessage", "chat.update", "views.publish", "views.open"}
+# The text of an update has at most this many characters (https://docs.slack.dev/reference/methods/chat.update).
+MAX_UPDATE = 4000
 FAULTS = {"drop_before": "dropped", "drop_after": "accepted, answer dropped", "hang": "no answer", "429": "too many"}
 
 
@@ -123,6 +125,9 @@ class WebApi(State):
         note = self._own(given["channel"], given["ts"])
         if note is None:
             return _error("message_not_found")
+        if len(given["text"]) > MAX_UPDATE:
+            self.broken_rules.append(f"msg_too_long: {len(given['text'])} characters in an update")
+            return _error("msg_too_long")
         # Unlike chat.postMessage, chat.update parses the text if the call does not say otherwise:
         # https://docs.slack.dev/reference/methods/chat.update
         if self._refused_blocks(given, parse="client"):
@@ -131,17 +136,19 @@ class WebApi(State):
         return {"ok": True, "channel": note.channel, "ts": note.ts, "text": note.text}
 
     async def _delete(self, given: dict[str, Any]) -> dict[str, Any]:
-        if refused := self._channel_error(given["channel"]):
+        channel, ts = given.get("channel", ""), given.get("ts", "")
+        refused = self._channel_error(channel) or ("" if self._own(channel, ts) else "message_not_found")
+        if refused:
             return _error(refused)
-        if self._own(given["channel"], given["ts"]) is None:
-            return _error("message_not_found")
-        await self._remove(given["ts"])
-        return {"ok": True, "channel": given["channel"], "ts": given["ts"]}
+        await self._remove(ts)
+        return {"ok": True, "channel": channel, "ts": ts}
 
     async def _validate(self, given: dict[str, Any]) -> dict[str, Any]:
         """Judge a message or a view (https://docs.slack.dev/reference/methods/blocks.validate)."""
-        (kind,) = given.keys() & {"blocks", "message", "view"}
+        (kind,) = given.keys() & {"message", "view"}  # the bot sends no blocks by themselves
         payload = json.loads(given[kind])
+        if kind == "message" and payload.keys() - {"blocks", "attachments"}:
+            return _error("invalid_arguments")
         errors = [
             {"pointer": f"/blocks/{n}", "code": "failed_constraint", "message": fault}
             for n, block in enumerate(payload["blocks"])

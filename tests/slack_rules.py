@@ -120,6 +120,12 @@ RULES = [
         "tests/integration/test_home.py::test_long_outcome_does_not_block_the_home",
     ),
     rule(
+        "The text of an update has at most 4,000 characters",
+        f"{DOCS}/reference/methods/chat.update",
+        "tests/unit/test_views.py::test_longest_outcome_fits",
+        "tests/e2e/test_demo.py::test_fake_holds_the_bot_to_its_rules",
+    ),
+    rule(
         "blocks.validate names each fault of a message with a JSON pointer",
         f"{DOCS}/reference/methods/blocks.validate",
         "tests/integration/test_rehearse.py::test_every_message_is_accepted",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import signal
 import webbrowser
@@ -176,7 +177,7 @@ async def test_fake_holds_the_bot_to_its_rules(workspace: Workspace, bot: Bot) -
                 return await answer.json()
 
         assert (await call("auth.test", "xoxb-other"))["error"] == "invalid_auth"
-        assert (await call("chat.delete"))["error"] == "unknown_method"
+        assert (await call("chat.scheduleMessage"))["error"] == "unknown_method"
         fields: dict[str, Any] = {"channel": NUMBERS, "text": "x", "blocks": card.blocks}
         assert (await call("chat.update", ts=said.ts, **fields))["error"] == "message_not_found"
         assert (await call("chat.getPermalink", channel=NUMBERS, message_ts="0"))["error"] == "channel_not_found"
@@ -185,6 +186,14 @@ async def test_fake_holds_the_bot_to_its_rules(workspace: Workspace, bot: Bot) -
             headers={"Authorization": f"Bearer {TOKEN}"},
         ) as answer:
             assert (await answer.json())["error"] == "message_not_found"
+        long = fields | {"text": "x" * 4_001}
+        assert (await call("chat.update", ts=card.ts, **long))["error"] == "msg_too_long"
+        workspace.broken_rules.clear()
+        judged = {"message": json.dumps({"text": "x", "blocks": card.blocks})}
+        async with client.post(
+            f"{workspace.api_url}blocks.validate", data=judged, headers={"Authorization": f"Bearer {TOKEN}"}
+        ) as answer:
+            assert (await answer.json())["error"] == "invalid_arguments"
         fields["blocks"] = []
         assert (await call("chat.update", ts=card.ts, **fields))["error"] == "invalid_blocks"
         assert (await call("chat.postMessage", **fields))["error"] == "invalid_blocks"

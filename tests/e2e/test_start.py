@@ -326,7 +326,7 @@ def test_help_and_wrong_words(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["--help"])
     assert ended.value.code == 0
-    assert "run | setup | check | history | delivered | demo" in capsys.readouterr().out
+    assert "rehearse" in capsys.readouterr().out
     with pytest.raises(SystemExit) as ended:
         main(["dance"])
     assert ended.value.code == 2

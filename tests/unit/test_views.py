@@ -16,6 +16,7 @@ from bot.views import blocks, cards, home, outcomes, replies, text
 from bot.views.blocks import Block
 from bot.views.cards import Rules
 from sandbox import block_kit
+from sandbox.slack_api import MAX_UPDATE
 
 VIEWS = Path(blocks.__file__).parent
 
@@ -108,6 +109,7 @@ def test_longest_outcome_fits(code: OutcomeCode, words: str) -> None:
         replies.stale_click(replace(request, status=code.status)),
         replies.history([request]),
     ]
+    assert len(shown[0].text) <= MAX_UPDATE
     for message in shown:
         assert block_kit.faults(message.text, message.blocks) == []
         assert block_kit.alarms(message.text, message.blocks) == []

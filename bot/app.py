@@ -113,9 +113,9 @@ class Bot:
             settings, str(me["team_id"]), self.slack, clock.monotonic, enterprise_id=me.get("enterprise_id")
         )
         self.home = HomePublisher(self.ledger, self.slack, access, self.tasks, self._rules, settings.dry_run, clock)
-        self.notifier = Notifier(self.ledger, self.slack, self._rules, self.metrics, self.home.refresh, clock.now)
+        self.notifier = Notifier(self.ledger, self.slack, self._rules, self.metrics, self.home.refresh, clock)
         self.executor = Executor(settings, self.ledger, self.cellcast, self.notifier, self.tasks, self.metrics, clock)
-        self.scheduler = Scheduler(settings, self.ledger, self.executor, self.notifier, self.tasks, clock)
+        self.scheduler = Scheduler(settings, self.ledger, self.executor, self.notifier, self.home, self.tasks, clock)
         connected = self._connected if settings.socket_mode else None
         self.health = Health(self.ledger, self.slack, lambda: self.scheduler.swept_at, connected, clock)
         app = make_app(self.slack, me)

@@ -68,7 +68,14 @@ class NewerLedgerError(LedgerError):
 
 
 class RequestDeniedError(BotError):
-    """This person may not do this, or it is no longer possible; the sentence says why and what to do instead."""
+    """This person may not do this, or it is no longer possible; the sentence says why and what to do instead.
+
+    `temporary` is whether only Slack's answer is missing.
+    """
+
+    def __init__(self, sentence: str, *, temporary: bool = False) -> None:
+        super().__init__(sentence)
+        self.temporary = temporary
 
 
 class InvalidCommandError(BotError):

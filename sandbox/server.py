@@ -43,14 +43,19 @@ async def hang() -> web.Response:
     return await never
 
 
+def too_many(retry_after: int) -> web.Response:
+    """Ask the bot to wait (https://docs.slack.dev/apis/web-api/rate-limits)."""
+    headers = {"Retry-After": str(retry_after)}
+    return web.json_response({"ok": False, "error": "ratelimited"}, status=429, headers=headers)
+
+
 async def fault_answer(request: web.Request, fault: str, retry_after: int) -> web.StreamResponse | None:
     """Produce a fault of Slack's web server; None means that the request is answered as usual."""
     match fault:
         case "" | "drop_after":
             return None
         case "429":
-            headers = {"Retry-After": str(retry_after)}
-            return web.json_response({"ok": False, "error": "ratelimited"}, status=429, headers=headers)
+            return too_many(retry_after)
         case "500":
             return web.Response(status=500, text="<html>oops</html>", content_type="text/html")
         case "hang":

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
 import secrets
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from aiohttp import web
 
 from sandbox import block_kit
-from sandbox.server import drop, fault_answer
+from sandbox.server import drop, fault_answer, too_many
 from sandbox.slack_models import BOT_USER, TEAM, TRIGGER_SECONDS, URL_SECONDS, URL_USES, Channel
 from sandbox.slack_state import State
 
@@ -29,6 +31,11 @@ class WebApi(State):
         self.api_calls: list[str] = []
         self.scopes = "commands,chat:write,chat:write.public,usergroups:read,users:read"
         self.retry_after = 1
+        # Slack's limits, if a test asks for them: seconds from one call of a method to the next, and how many may come
+        # at once. Messages are counted by channel (https://docs.slack.dev/apis/web-api/rate-limits).
+        self.limits: dict[str, tuple[float, int]] = {}
+        self.limited: list[str] = []  # the method of each call that came too early
+        self._next_call: dict[str, float] = {}
         self.refused_words = ""  # blocks.validate refuses a block with these
         self._token, self._app_token = token, app_token
         self._app.router.add_route("*", "/api/{method}", self._api)
@@ -47,12 +54,29 @@ class WebApi(State):
             self.wire.end(step, FAULTS.get(fault, fault))
         if (broken := await fault_answer(request, fault, self.retry_after)) is not None:
             return broken
+        if early := self._early(method, given):
+            self.wire.end(step, "too many")
+            return too_many(early)
         answer = await self._answer(method, request.headers.get("Authorization", ""), given)
         await self.on_step(f"after {method}")
         self.wire.end(step, "ok" if answer["ok"] else answer["error"])
         if fault == "drop_after":
             drop(request)
         return web.json_response(answer, headers={"x-oauth-scopes": self.scopes})
+
+    def _early(self, method: str, given: dict[str, Any]) -> int:
+        """Return how many whole seconds too early a call comes; 0 if it is within Slack's limit."""
+        if method not in self.limits:
+            return 0
+        every, burst = self.limits[method]
+        key = f"{method} {given.get('channel', '')}" if method == "chat.postMessage" else method
+        now = time.monotonic()
+        turn = max(self._next_call.get(key, 0.0), now - (burst - 1) * every)
+        if turn > now:
+            self.limited.append(method)
+            return math.ceil(turn - now)
+        self._next_call[key] = turn + every
+        return 0
 
     async def _answer(self, method: str, authorization: str, given: dict[str, Any]) -> dict[str, Any]:
         wanted = self._app_token if method == "apps.connections.open" else self._token

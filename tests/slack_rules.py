@@ -126,6 +126,30 @@ RULES = [
         "tests/e2e/test_demo.py::test_fake_holds_the_bot_to_its_rules",
     ),
     rule(
+        "A channel takes about one message a second, and status 429 says how long to wait",
+        f"{DOCS}/apis/web-api/rate-limits",
+        "tests/faults/test_rate_limits.py::test_a_hundred_outcomes_in_one_channel",
+        "tests/faults/test_rate_limits.py::test_card_that_slack_wants_later",
+        "tests/faults/test_rate_limits.py::test_limits_of_the_fake",
+    ),
+    rule(
+        "views.publish and users.info are limited for the whole workspace",
+        f"{DOCS}/apis/web-api/rate-limits",
+        "tests/faults/test_rate_limits.py::test_home_that_slack_wants_later",
+        "tests/faults/test_rate_limits.py::test_home_while_slack_does_not_say_who_it_is",
+        "tests/faults/test_rate_limits.py::test_person_is_remembered_while_slack_does_not_answer",
+    ),
+    rule(
+        "`update_failed` and `external_channel_migrating` pass",
+        f"{DOCS}/reference/methods/chat.update",
+        "tests/faults/test_rate_limits.py::test_card_update_that_fails_for_a_while",
+    ),
+    rule(
+        "A revoked token or a missing scope lasts until an administrator acts",
+        f"{DOCS}/reference/methods/chat.postMessage",
+        "tests/faults/test_rate_limits.py::test_outcome_that_needs_an_administrator",
+    ),
+    rule(
         "blocks.validate names each fault of a message with a JSON pointer",
         f"{DOCS}/reference/methods/blocks.validate",
         "tests/integration/test_rehearse.py::test_every_message_is_accepted",

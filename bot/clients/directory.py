@@ -26,8 +26,9 @@ GROUP_RETRY_SECONDS = 5.0
 GROUP_GONE = "no_such_subteam"
 # The ack is due within 3 s, so each call has its limit.
 GROUP_TIMEOUT = PERSON_TIMEOUT = 1.5
-# The answers of users.info: how long they count, and how many are kept.
+# The answers of users.info: how long they count, how long they count if Slack does not answer, and how many are kept.
 PERSON_CACHE_SECONDS = 300.0
+PERSON_STALE_SECONDS = 600.0
 MAX_PEOPLE = 10_000
 
 
@@ -97,9 +98,13 @@ class People:
         self._slack, self._monotonic = slack, monotonic
         self._known: dict[str, tuple[float, Membership]] = {}  # oldest answer first
         self._lookups: dict[str, asyncio.Task[Membership | None]] = {}
+        self._limited_until = float("-inf")  # Slack limits the calls of users.info for everyone together
 
     async def find(self, user_id: str) -> Membership | None:
-        """Return where a person belongs, or None if Slack does not answer. Requests at the same time share one call."""
+        """Return where a person belongs, or None if Slack does not answer and the last answer is too old.
+
+        Requests at the same time share one call.
+        """
         read_at, known = self._known.get(user_id, (float("-inf"), None))
         if self._monotonic() - read_at <= PERSON_CACHE_SECONDS:
             return known
@@ -109,14 +114,22 @@ class People:
         return await asyncio.shield(lookup)  # a request that is cancelled does not take the answer from the others
 
     async def _look_up(self, user_id: str) -> Membership | None:
+        if self._monotonic() < self._limited_until:
+            return self._last_known(user_id)
         try:
             async with asyncio.timeout(PERSON_TIMEOUT):
                 found = await self._slack.membership(user_id)
         except (SlackError, TimeoutError) as error:
             log.warning("user_unavailable", user=user_id, error=str(error) or type(error).__name__)
-            return None
+            if isinstance(error, SlackError):
+                self._limited_until = self._monotonic() + error.retry_after
+            return self._last_known(user_id)
         self._known.pop(user_id, None)
         self._known[user_id] = self._monotonic(), found
         if len(self._known) > MAX_PEOPLE:
             del self._known[next(iter(self._known))]
         return found
+
+    def _last_known(self, user_id: str) -> Membership | None:
+        read_at, known = self._known.get(user_id, (float("-inf"), None))
+        return known if self._monotonic() - read_at <= PERSON_STALE_SECONDS else None

@@ -33,24 +33,29 @@ FRAME_LIMIT = 18_000
 # The longest wait, in seconds, that the bot accepts from a Retry-After: Slack's limits count calls within a minute
 # (https://docs.slack.dev/apis/web-api/rate-limits), and an outcome must not wait a day for one odd header.
 MAX_RETRY_AFTER = 900.0
-# Errors that say nothing of the message itself: it can be taken later, or once an administrator has fixed the app.
-TRANSIENT_ERRORS = frozenset(
+# Errors that end only when an administrator acts, such as with a new token.
+ADMINISTRATOR_ERRORS = frozenset(
     {
-        "ratelimited",
-        "rate_limited",
-        "message_limit_exceeded",
-        "accesslimited",
         "access_denied",
-        "team_access_not_granted",
+        "account_inactive",
+        "invalid_auth",
         "missing_scope",
         "not_authed",
-        "invalid_auth",
+        "org_login_required",
+        "team_access_not_granted",
         "token_expired",
         "token_revoked",
-        "account_inactive",
-        "org_login_required",
     }
 )
+# Errors that say nothing of the message itself: Slack can take it later.
+TRANSIENT_ERRORS = ADMINISTRATOR_ERRORS | {
+    "accesslimited",
+    "external_channel_migrating",
+    "message_limit_exceeded",
+    "rate_limited",
+    "ratelimited",
+    "update_failed",
+}
 # Errors after which Slack's documentation allows that some of the work was done.
 AMBIGUOUS_ERRORS = frozenset(
     {"internal_error", "fatal_error", "service_unavailable", "request_timeout", "team_added_to_org"}

@@ -39,6 +39,11 @@ class Denial(enum.StrEnum):
     NOT_LISTED = "not_listed"
     REQUESTER = "requester"  # someone else must confirm
 
+    @property
+    def temporary(self) -> bool:
+        """Whether nobody knows yet: Slack does not answer."""
+        return self in (Denial.UNKNOWN_TEAM, Denial.UNKNOWN_GUEST, Denial.UNKNOWN_GROUPS)
+
 
 @dataclass(frozen=True)
 class AccessPolicy:

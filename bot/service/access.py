@@ -72,7 +72,7 @@ class Access:
         log.warning(
             "access_denied", user=who.user_id, team=who.team_id, **teams, channel=channel, request=about, why=denial
         )
-        raise RequestDeniedError(replies.denied(denial, self.policy, who.user_id))
+        raise RequestDeniedError(replies.denied(denial, self.policy, who.user_id), temporary=denial.temporary)
 
     def check_decision(self, user_id: str, request: Request) -> None:
         """Raise RequestDeniedError if this person requested it, and someone else must confirm."""

@@ -14,7 +14,7 @@ import structlog
 from bot.clients.slack import Slack
 from bot.clock import Clock
 from bot.domain.access import Person
-from bot.errors import BotError, LedgerError, RequestDeniedError
+from bot.errors import LedgerError, RequestDeniedError, SlackError
 from bot.ledger.store import Ledger
 from bot.service.access import Access
 from bot.tasks import Tasks
@@ -26,7 +26,9 @@ log = structlog.get_logger("bot.home")
 
 # People who opened the tab within this time see changes; Slack allows some hundred calls of views.publish a minute.
 LOOKING_SECONDS = 600.0
-EVERY = 1.0
+EVERY = 2.0
+# Seconds until the tab is published again if Slack did not say whether a person has permission.
+UNKNOWN_AGAIN = 10.0
 
 
 @dataclass
@@ -46,6 +48,9 @@ class HomePublisher:
 
     def __post_init__(self) -> None:
         self._looking: dict[str, float] = {}
+        self._shown: set[str] = set()  # who sees the page, and not why they don't
+        self._again_at = float("inf")
+        self._limited_until = float("-inf")
         self._stale = False
         self._work: asyncio.Task[None] | None = None
         self._reading: asyncio.Task[list[Block] | None] | None = None
@@ -59,12 +64,22 @@ class HomePublisher:
         await self._publish([user], await self._reading)
 
     def refresh(self) -> None:
-        """Publish what has changed for everyone who looks at the tab, at most once a second."""
+        """Publish what has changed for everyone who looks at the tab, at most every two seconds."""
         since = self.clock.monotonic() - LOOKING_SECONDS
         self._looking = {user: at for user, at in self._looking.items() if at >= since}
+        self._shown &= self._looking.keys()
         self._stale = bool(self._looking)
         if self._stale and (self._work is None or self._work.done()):
             self._work = self.tasks.start(self._refresh())
+
+    def refresh_due(self) -> None:
+        """Publish again what Slack did not accept before, if it is due."""
+        if self.clock.monotonic() >= self._again_at:
+            self._again_at = float("inf")
+            self.refresh()
+
+    def _come_back(self, seconds: float) -> None:
+        self._again_at = min(self._again_at, self.clock.monotonic() + seconds)
 
     async def _refresh(self) -> None:
         while self._stale:
@@ -90,14 +105,24 @@ class HomePublisher:
 
     async def _publish_for(self, user: str, page: list[Block]) -> None:
         try:
-            await self.slack.publish_home(user, await self._permitted(user, page))
-        except BotError as error:
-            log.warning("home_publish_failed", user=user, error=str(error))
-
-    async def _permitted(self, user: str, page: list[Block]) -> list[Block]:
-        try:
             # The event names no team of the person, and members of other companies (Slack Connect) can send it.
             await self.access.check(Person(user, None), None)
         except RequestDeniedError as denial:
-            return home.denied(str(denial))
-        return page
+            if denial.temporary:
+                self._come_back(UNKNOWN_AGAIN)
+                if user in self._shown:  # what stands there stays
+                    return
+            self._shown.discard(user)
+            page = home.denied(str(denial))
+        else:
+            self._shown.add(user)
+        if (left := self._limited_until - self.clock.monotonic()) > 0:
+            self._come_back(left)
+            return
+        try:
+            await self.slack.publish_home(user, page)
+        except SlackError as error:
+            log.warning("home_publish_failed", user=user, error=str(error))
+            if error.retry_after:  # Slack limits the calls for everyone together
+                self._limited_until = self.clock.monotonic() + error.retry_after
+                self._come_back(error.retry_after)

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 from weakref import WeakValueDictionary
 
 import structlog
 
-from bot.clients.slack import Slack
+from bot.clients.slack import ADMINISTRATOR_ERRORS, CALL_TIMEOUT, MAX_RETRY_AFTER, Slack
+from bot.clock import Clock
 from bot.domain.models import Click, Message, Outcome, Request
 from bot.errors import LedgerError, SlackError, SlackRejectedError, SlackUnavailableError
 from bot.ledger.store import Ledger, until_stored
 from bot.ledger.transitions import LEASE
 from bot.ops.metrics import Metrics
+from bot.service.pace import Pace
 from bot.views import cards, outcomes, replies
 from bot.views.blocks import modal
 
@@ -25,6 +26,9 @@ log = structlog.get_logger("bot.notifier")
 # Seconds until a failed delivery is repeated: doubling from the first to the longest. What Slack rejects for good can
 # only work again after somebody acts, such as to invite the bot.
 FIRST_WAIT, MAX_WAIT, MAX_WAIT_IF_REJECTED = 1.0, 60.0, 4 * 3600.0
+
+# A message waits up to this many seconds for its turn in the channel, which its lease allows; later ones are deferred.
+LONGEST_PAUSE = 5.0
 
 T = TypeVar("T")
 
@@ -48,8 +52,7 @@ async def first_accepted(*ways: Callable[[], Awaitable[T]]) -> T:
 class Notifier:
     """Posts, updates and delivers.
 
-    `rules` returns what holds for every card now, `on_change` is called when a card changes, and `now` returns seconds
-    since the epoch.
+    `rules` returns what holds for every card now, and `on_change` is called when a card changes.
     """
 
     def __init__(
@@ -59,10 +62,11 @@ class Notifier:
         rules: Callable[[], cards.Rules],
         metrics: Metrics,
         on_change: Callable[[], None],
-        now: Callable[[], float] = time.time,
+        clock: Clock,
     ) -> None:
-        self.ledger, self.slack, self.rules, self.metrics, self.now = ledger, slack, rules, metrics, now
+        self.ledger, self.slack, self.rules, self.metrics, self.now = ledger, slack, rules, metrics, clock.now
         self.on_change = on_change
+        self.pace = Pace(clock.monotonic)
         # One update of a card at a time. An entry lasts while somebody holds the lock or waits for it.
         self._updating: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
@@ -72,7 +76,7 @@ class Notifier:
         url = request.response_url
 
         async def post() -> str | None:
-            return await self.slack.post(request.channel, message)
+            return await self._post_within_limits(request, message)
 
         async def respond() -> None:
             assert url is not None  # noqa: S101 - the way is only taken with one
@@ -93,6 +97,22 @@ class Notifier:
                 await until_stored(lambda: self.ledger.card_stale(request.id, self.now()))
                 await self.update_card(request.id)
         self.on_change()
+
+    async def _post_within_limits(self, request: Request, message: Message) -> str:
+        """Post a card; if Slack limits messages, wait as long as it says.
+
+        Raise SlackRejectedError if that is too long: after the lease the next request for the number would replace this
+        one.
+        """
+        while True:
+            try:
+                return await self.slack.post(request.channel, message)
+            except SlackUnavailableError as error:
+                if not error.retry_after:
+                    raise
+                if self.now() + error.retry_after + CALL_TIMEOUT > request.posting_lease_until:
+                    raise SlackRejectedError(error.code) from error  # a response_url has no such limit
+                await asyncio.sleep(error.retry_after)
 
     async def send_card_link(self, request: Request, response_url: str | None) -> None:
         """Tell the person who requested again where the open card is."""
@@ -123,10 +143,22 @@ class Notifier:
         `request` is as the outcome was settled; without it the ledger is read.
         """
         log_of = log.bind(request=outcome.request_id, attempt=outcome.attempt)
+        request = request or await self.ledger.require(outcome.request_id)
+        channel, message = request.channel, f"{outcome.request_id}:{outcome.attempt}"
+        posts = outcome.attempt > 0 and outcome.message_posted_at is None
+        wait = self.pace.wait(channel, message) if posts else 0.0
+        if wait > LONGEST_PAUSE:  # a sweep comes back when it is this message's turn
+            log_of.info("delivery_waits", wait=wait)
+            await self.ledger.defer_delivery(
+                outcome, self.now() + min(wait, MAX_RETRY_AFTER), outcome.undeliverable_since
+            )
+            return
         try:
             async with asyncio.timeout(LEASE - 1):
+                if wait:
+                    await asyncio.sleep(wait)
                 updating = self._update(outcome.request_id)
-                if outcome.attempt == 0 or outcome.message_posted_at is not None:
+                if not posts:
                     # Kept and expired are on the card; only if it can't be changed, a message must say so.
                     if not await updating and outcome.message_posted_at is None:
                         await self._post_outcome(outcome, request)
@@ -136,27 +168,38 @@ class Notifier:
                         if isinstance(error, BaseException):
                             raise error
         except (SlackError, TimeoutError) as error:
-            since = outcome.undeliverable_since
-            if isinstance(error, SlackRejectedError):
-                # Doubles from the first rejection on: an outage before it does not count.
-                wait = min(max(MAX_WAIT, self.now() - (since or self.now())), MAX_WAIT_IF_REJECTED)
-                if since is None:
-                    since = self.now()
-                    close = f"python -m bot delivered {outcome.request_id}"
-                    log_of.error("outcome_undeliverable", error=str(error), close=close)
-            else:
-                asked = error.retry_after if isinstance(error, SlackError) else 0.0
-                wait = max(backoff(outcome.delivery_attempts), asked)
-            log_of.warning("delivery_failed", error=str(error), wait=wait)
-            await self.ledger.defer_delivery(outcome, self.now() + wait, since)
+            self.pace.done(channel, message)
+            await self._defer(outcome, channel, error)
         else:
+            self.pace.done(channel, message)
             await self.ledger.delivered(outcome, self.now())
             self.metrics.outcomes_delivered.labels(outcome.code).inc()
             log_of.info("outcome_delivered", outcome=outcome.code)
 
-    async def _post_outcome(self, outcome: Outcome, request: Request | None) -> None:
+    async def _defer(self, outcome: Outcome, channel: str, error: SlackError | TimeoutError) -> None:
+        """Store when a delivery that failed is due again."""
+        log_of = log.bind(request=outcome.request_id, attempt=outcome.attempt)
+        since = outcome.undeliverable_since
+        code, asked = (error.code, error.retry_after) if isinstance(error, SlackError) else ("", 0.0)
+        if isinstance(error, SlackRejectedError) or code in ADMINISTRATOR_ERRORS:
+            # Doubles from the first rejection on: an outage before it does not count.
+            wait = min(max(MAX_WAIT, self.now() - (since or self.now())), MAX_WAIT_IF_REJECTED)
+            if since is None:
+                since = self.now()
+                close = f"python -m bot delivered {outcome.request_id}"
+                step = "python -m bot check" if code in ADMINISTRATOR_ERRORS else close
+                log_of.error("outcome_undeliverable", error=str(error), step=step)
+        elif asked:
+            self.pace.hold(channel, asked)
+            # Up to a second more, another one for each request: replicas do not all come back at once.
+            wait = asked + int(outcome.request_id[:8], 16) / 2**32
+        else:
+            wait = backoff(outcome.delivery_attempts)
+        log_of.warning("delivery_failed", error=str(error), wait=wait)
+        await self.ledger.defer_delivery(outcome, self.now() + wait, since)
+
+    async def _post_outcome(self, outcome: Outcome, request: Request) -> None:
         """Post the message of an outcome: in the channel, by response_url, or to the person who decided."""
-        request = request or await self.ledger.require(outcome.request_id)
         message = outcomes.toast(request, outcome, now=self.now(), account=self.rules().account)
         url, person = request.response_url, outcome.decided_by or request.requested_by
         ways: list[Callable[[], Awaitable[object]]] = [lambda: self.slack.post(request.channel, message)]

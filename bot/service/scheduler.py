@@ -10,6 +10,7 @@ from bot.clock import Clock
 from bot.errors import LedgerError
 from bot.ledger.store import Ledger
 from bot.service.executor import Executor
+from bot.service.home_publisher import HomePublisher
 from bot.service.notifier import Notifier
 from bot.settings import Settings
 from bot.tasks import Tasks
@@ -28,10 +29,11 @@ class Scheduler:
         ledger: Ledger,
         executor: Executor,
         notifier: Notifier,
+        home: HomePublisher,
         tasks: Tasks,
         clock: Clock,
     ) -> None:
-        self.settings, self.ledger, self.executor, self.notifier = settings, ledger, executor, notifier
+        self.settings, self.ledger, self.executor, self.notifier, self.home = settings, ledger, executor, notifier, home
         self.tasks, self.clock = tasks, clock
         self.swept_at = clock.monotonic()  # when a sweep last reached the database
 
@@ -44,6 +46,7 @@ class Scheduler:
             self.tasks.start(self.notifier.deliver(outcome))
         for request in due.cards:
             self.tasks.start(self.notifier.update_card(request.id, request.card_update_due))
+        self.home.refresh_due()
 
     async def run_forever(self, every: float) -> None:
         """Sweep every so many seconds, also after a sweep that could not reach the database."""

@@ -54,7 +54,7 @@ async def test_waits_double_up_to_a_minute() -> None:
     assert backoff(10_000) == 60
 
 
-@pytest.mark.parametrize("fault", ["429", "500", "drop_before", "garbage", "token_revoked", "internal_error"])
+@pytest.mark.parametrize("fault", ["500", "drop_before", "garbage", "update_failed", "internal_error"])
 async def test_delivery_is_repeated_until_slack_accepts_it(
     bot: Bot, workspace: Workspace, cellcast: Cellcast, clock: TestClock, fault: str, reliability: Record
 ) -> None:
@@ -330,7 +330,7 @@ async def test_outcome_closed_by_an_operator(
     log = [json.loads(line) for line in capsys.readouterr().out.splitlines() if line.startswith("{")]
     assert [line["event"] for line in log].count("delivery_failed") == 4
     (found,) = [line for line in log if line["event"] == "outcome_undeliverable"]
-    assert (found["level"], found["close"]) == ("error", f"python -m bot delivered {request_id}")
+    assert (found["level"], found["step"]) == ("error", f"python -m bot delivered {request_id}")
     _, out, _ = await run_command("history", settings=environment, cwd=tmp_path)
     assert re.search(r"attempt 0: expired 20.*, closed by an operator 20\d\d-\d\d-\d\d \d\d:\d\d:\d\d UTC", out)
     code, out, err = await run_command("delivered", request_id, settings=environment, cwd=tmp_path)
@@ -351,7 +351,7 @@ async def test_kept_card_that_could_not_be_closed(bot: Bot, workspace: Workspace
     await workspace.click(BEN, card, "Keep Number")
     await settled(bot)
     assert current(workspace, card).buttons
-    await advance(bot, clock, 1.1)
+    await advance(bot, clock, 2.1)  # Slack's second, and up to one more
     assert "Kept" in current(workspace, card).text
     assert len(public(workspace)) == 1
 

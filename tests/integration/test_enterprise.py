@@ -183,6 +183,7 @@ async def test_payload_without_a_team_and_no_answer(
     start: Start, workspace: Workspace, cellcast: Cellcast, form: str, fault: str
 ) -> None:
     """If users.info does not answer either, the person is refused and reads why and what to do; later it works."""
+    workspace.retry_after = 0
     async with start() as bot:
         await workspace.open_home(ANA)
         await settled(bot)

@@ -1,0 +1,190 @@
+"""Slack's rate limits: the bot waits as long as Slack asks, and loses nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+
+import pytest
+
+from sandbox.fake_cellcast import SUCCESS, Cellcast
+from sandbox.fake_slack import Workspace
+from tests.conftest import (
+    ANA,
+    BEN,
+    GIL,
+    NUMBER,
+    NUMBERS,
+    OTHER,
+    Record,
+    Start,
+    TestClock,
+    advance,
+    ask,
+    current,
+    private,
+    public,
+    settled,
+)
+from tests.messages import said_by
+
+OUTCOMES, EVERY, BURST = 100, 0.1, 5
+
+
+async def test_a_hundred_outcomes_in_one_channel(
+    start: Start, workspace: Workspace, cellcast: Cellcast, monkeypatch: pytest.MonkeyPatch, reliability: Record
+) -> None:
+    """A hundred outcomes at once are all delivered, once each, in at most 1.3 times what Slack's limit allows.
+
+    Slack's limit and the bot's pace are ten times as fast here.
+    """
+    monkeypatch.setattr("bot.service.pace.EVERY", EVERY)
+    async with start(sweep_every=0.5) as bot:
+        found = [await ask(workspace, text=f"{n:024x}") for n in range(OUTCOMES)]
+        await settled(bot)
+        workspace.limits["chat.postMessage"] = EVERY, BURST
+        started_at = time.monotonic()
+        await asyncio.gather(*(workspace.click(BEN, card, "Unsubscribe Number") for card in found))
+        await workspace.until(lambda: len(toasts(workspace)) == OUTCOMES, seconds=30)
+        took = time.monotonic() - started_at
+        await settled(bot)
+    assert len(set(toasts(workspace))) == OUTCOMES
+    assert took <= 1.3 * (OUTCOMES - BURST) * EVERY
+    assert len(workspace.limited) <= 3
+    assert len(cellcast.calls) == OUTCOMES
+    reliability(
+        "Slack", "a hundred outcomes at once in one channel, with Slack's limit", calls="one for each", told="the toast"
+    )
+
+
+def toasts(workspace: Workspace) -> list[str]:
+    """The toasts in the channel."""
+    return [note.text for note in public(workspace) if note.text.startswith(SUCCESS)]
+
+
+@pytest.mark.parametrize("seconds", [1, 60])
+async def test_card_that_slack_wants_later(
+    start: Start, workspace: Workspace, cellcast: Cellcast, seconds: int
+) -> None:
+    """A card that comes too early is posted all the same: after Slack's wait, or at once in another way if that is long."""
+    workspace.faults["chat.postMessage"].append("429")
+    workspace.retry_after = seconds
+    async with start() as bot:
+        began = time.monotonic()
+        card = await ask(workspace)
+        await settled(bot)
+        assert (time.monotonic() - began >= 1) is (seconds == 1)
+        assert private(workspace, ANA) == []
+        await workspace.click(BEN, card, "Unsubscribe Number")
+        await settled(bot)
+    assert len(toasts(workspace)) == 1
+    assert "Unsubscribed" in current(workspace, card).text
+    assert len(cellcast.calls) == 1
+
+
+async def test_home_that_slack_wants_later(start: Start, workspace: Workspace, clock: TestClock) -> None:
+    """An App Home that comes too early keeps what it shows, and is published when Slack takes it."""
+    async with start() as bot:
+        await workspace.open_home(ANA)
+        await settled(bot)
+        before = workspace.homes[ANA]
+        workspace.faults["views.publish"].append("429")
+        workspace.retry_after = 30
+        await ask(workspace)
+        await settled(bot)
+        assert workspace.homes[ANA] == before
+        await advance(bot, clock, 20)
+        assert workspace.homes[ANA] == before
+        await advance(bot, clock, 10)
+    assert NUMBER in said_by(workspace.homes[ANA])
+
+
+async def test_home_while_slack_does_not_say_who_it_is(start: Start, workspace: Workspace, clock: TestClock) -> None:
+    """If users.info is limited, whoever sees the App Home goes on seeing it, and whoever doesn't gets it later."""
+    async with start(allowed_users=f"{ANA},{BEN}") as bot:
+        await workspace.open_home(ANA)
+        await settled(bot)
+        clock.advance(601)  # what is remembered of people has become too old
+        await workspace.open_home(ANA)
+        workspace.faults["users.info"] += ["429"]
+        workspace.retry_after = 30
+        await settled(bot)
+        await workspace.open_home(BEN)
+        await settled(bot)
+        assert "No request is waiting" in said_by(workspace.homes[ANA])
+        assert "cannot read from Slack which workspace" in said_by(workspace.homes[BEN])
+        asked = workspace.api_calls.count("users.info")
+        await advance(bot, clock, 15)
+        assert workspace.api_calls.count("users.info") == asked  # not before the time that Slack named
+        await advance(bot, clock, 20)
+        assert "No request is waiting" in said_by(workspace.homes[BEN])
+
+
+async def test_person_is_remembered_while_slack_does_not_answer(
+    start: Start, workspace: Workspace, cellcast: Cellcast, clock: TestClock
+) -> None:
+    """The last answer about a person counts for ten minutes if Slack gives no new one, and no longer."""
+    async with start(allowed_users="*", confirm_within_seconds=3600) as bot:
+        cards = [await ask(workspace), await ask(workspace, text=OTHER)]
+        workspace.faults["users.info"] += ["500"] * 9
+        clock.advance(599)
+        await workspace.click(ANA, cards[0], "Unsubscribe Number")
+        await settled(bot)
+        clock.advance(2)
+        await workspace.click(ANA, cards[1], "Unsubscribe Number")
+        await settled(bot)
+    assert [call.number_id for call in cellcast.calls] == [NUMBER]
+    assert "cannot read from Slack whether you are a guest" in private(workspace, ANA)[-1]
+
+
+@pytest.mark.parametrize("code", ["update_failed", "external_channel_migrating"])
+async def test_card_update_that_fails_for_a_while(
+    start: Start, workspace: Workspace, cellcast: Cellcast, clock: TestClock, code: str
+) -> None:
+    """A card that cannot be updated for a moment is updated a moment later."""
+    async with start() as bot:
+        card = await ask(workspace)
+        workspace.faults["chat.update"] += [code, code, code]
+        await workspace.click(BEN, card, "Unsubscribe Number")
+        await settled(bot)
+        assert "Unsubscribed" not in current(workspace, card).text
+        for _ in range(3):
+            await advance(bot, clock, 5)
+        assert "Unsubscribed" in current(workspace, card).text
+    assert len(toasts(workspace)) == 1
+
+
+@pytest.mark.parametrize("code", ["token_revoked", "account_inactive", "missing_scope", "access_denied"])
+async def test_outcome_that_needs_an_administrator(
+    start: Start,
+    workspace: Workspace,
+    cellcast: Cellcast,
+    clock: TestClock,
+    capsys: pytest.CaptureFixture[str],
+    code: str,
+) -> None:
+    """What only an administrator can mend is logged once with the next step, tried seldom, and delivered in the end."""
+    async with start() as bot:
+        card = await ask(workspace)
+        workspace.faults["chat.postMessage"] += [code] * 1000
+        await workspace.click(BEN, card, "Unsubscribe Number")
+        await settled(bot)
+        tries = workspace.api_calls.count("chat.postMessage")
+        for _ in range(48):
+            await advance(bot, clock, 1800)
+        assert workspace.api_calls.count("chat.postMessage") - tries < 20
+        workspace.faults["chat.postMessage"].clear()
+        await advance(bot, clock, 4 * 3600)
+    assert len(toasts(workspace)) == 1
+    log = [json.loads(line) for line in capsys.readouterr().out.splitlines() if line.startswith("{")]
+    (logged,) = [line for line in log if line["event"] == "outcome_undeliverable"]
+    assert logged["step"] == "python -m bot check"
+
+
+async def test_limits_of_the_fake(workspace: Workspace) -> None:
+    """The fake counts messages by channel and other methods for everyone, and says how long to wait."""
+    workspace.limits["chat.postMessage"] = 60.0, 2
+    early = [workspace._early("chat.postMessage", {"channel": channel}) for channel in (NUMBERS, NUMBERS, NUMBERS, GIL)]
+    assert early == [0, 0, 60, 0]
+    assert workspace.limited == ["chat.postMessage"]

@@ -21,6 +21,8 @@ GROUP_STEPS = {
     "plan_upgrade_required": "user groups need a paid plan of Slack, so list people's ids in ALLOWED_USERS instead",
 }
 
+PUBLIC = "chat:write.public"  # optional: the bot can post in public channels that it has not joined
+
 
 async def check(settings: Settings) -> bool:
     """Prove the tokens, the key, the database and the list of numbers; return whether all of them work."""
@@ -73,15 +75,17 @@ async def check(settings: Settings) -> bool:
 
 
 async def prove_bot_token(slack: Slack, *, groups: bool) -> str:
-    """Return whose token it is. Raise BotError if Slack rejects it or it lacks a scope of the manifest."""
+    """Return whose token it is. Raise BotError if Slack rejects it or it lacks a scope that the bot needs."""
     me = await identify(slack)
-    wanted = set(MANIFEST["oauth_config"]["scopes"]["bot"]) - (set() if groups else {"usergroups:read"})
-    if missing := sorted(wanted - me["scopes"]):
+    scopes = MANIFEST["oauth_config"]["scopes"]
+    optional = set(scopes["bot_optional"]) - ({"usergroups:read"} if groups else set())
+    if missing := sorted(set(scopes["bot"]) - optional - me["scopes"]):
         raise BotError(
             f"the app lacks {', '.join(missing)}. Add this under {APP_PAGE} > OAuth & Permissions > Bot Token Scopes, "
             "then reinstall the app."
         )
-    return f"{me.get('user')} in {me.get('team')} ({me.get('team_id')})"
+    invite = "" if PUBLIC in me["scopes"] else f"; without {PUBLIC}, so invite the bot to each channel"
+    return f"{me.get('user')} in {me.get('team')} ({me.get('team_id')}){invite}"
 
 
 def believe_signing_secret(secret: str) -> str:

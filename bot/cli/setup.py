@@ -47,7 +47,8 @@ def setup(path: Path) -> int:
     require_usable_proxies()  # otherwise each token would look wrong
     if not sys.stdin.isatty():
         raise StartError("`setup` asks questions, so it needs a terminal. Without one, fill in .env by hand.")
-    print("First create the app: open this link, choose your workspace, click Create, then Install to Workspace.")
+    print("First create the app: open this link, choose your workspace, and click Create.")
+    print("Then click Install to Workspace (or Request to Install, if an administrator must approve the app).")
     print(f"\n{CREATE}\n")
     print("Then answer with the values from its pages. Secrets stay invisible while you paste them. Ctrl-C stops.\n")
     known = {name: value for name, value in dotenv_values(path).items() if value}

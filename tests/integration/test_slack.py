@@ -89,3 +89,10 @@ async def test_scopes(workspace: Workspace) -> None:
         workspace.scopes = "commands, chat:write, chat:write.public, users:read"
         with pytest.raises(BotError, match="the app lacks usergroups:read"):
             await prove_bot_token(client, groups=True)
+        workspace.scopes = "commands, chat:write, users:read"
+        assert await prove_bot_token(client, groups=False) == (
+            "cellcast in Stand-in (T0HOME); without chat:write.public, so invite the bot to each channel"
+        )
+        workspace.scopes = "commands, chat:write, chat:write.public"
+        with pytest.raises(BotError, match="the app lacks users:read"):
+            await prove_bot_token(client, groups=False)

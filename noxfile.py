@@ -44,6 +44,13 @@ def test(session: nox.Session) -> None:
 
 
 @nox.session
+def third_party(session: nox.Session) -> None:
+    """Install Slack's Bolt for JavaScript, with which the tests judge the fake Slack."""
+    with session.chdir("tests/third_party"):
+        session.run("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", external=True)
+
+
+@nox.session
 def docs(session: nox.Session) -> None:
     """Write the generated parts of the documents; `-- --check` only compares."""
     run(session, "python", "tools/docs.py", *session.posargs)

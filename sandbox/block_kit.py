@@ -128,10 +128,8 @@ def view_faults(view: dict[str, Any], kind: str) -> list[str]:
     blocks = view.get("blocks", [])
     found = [] if view.get("type") == kind and 1 <= len(blocks) <= 100 else [f"invalid_arguments: no {kind}"]
     if kind == "modal":
-        found += [
-            *_text(view.get("title"), 24, "title", plain=True),
-            *_text(view.get("close"), 24, "close", plain=True),
-        ]
+        found += _text(view.get("title"), 24, "title", plain=True)
+        found += _text(view["close"], 24, "close", plain=True) if "close" in view else []
     return found + [fault for block in blocks for fault in block_faults(block)]
 
 

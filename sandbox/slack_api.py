@@ -20,6 +20,7 @@ from sandbox.slack_state import State
 TAKES_JSON = {"chat.postMessage", "chat.update", "views.publish", "views.open"}
 # The text of an update has at most this many characters (https://docs.slack.dev/reference/methods/chat.update).
 MAX_UPDATE = 4000
+JSON_FIELDS = {"blocks", "view"}
 FAULTS = {"drop_before": "dropped", "drop_after": "accepted, answer dropped", "hang": "no answer", "429": "too many"}
 
 
@@ -47,6 +48,8 @@ class WebApi(State):
         given: dict[str, Any] = dict(request.query) | dict(await request.post())
         if request.content_type == "application/json" and method in TAKES_JSON:  # Slack ignores it elsewhere
             given = await request.json()
+        for name in JSON_FIELDS & given.keys():  # a form holds them as JSON
+            given[name] = json.loads(given[name]) if isinstance(given[name], str) else given[name]
         fault = self.faults[method].popleft() if self.faults[method] else ""
         step = self.wire.begin("api", method, given)
         await self.on_step(f"before {method}")

@@ -150,6 +150,22 @@ RULES = [
         "tests/faults/test_rate_limits.py::test_outcome_that_needs_an_administrator",
     ),
     rule(
+        "Slack's own client works: forms with JSON in them, a modal without a close button, a message by response_url",
+        "https://github.com/slackapi/bolt-js",
+        "tests/e2e/test_third_party.py::test_bolt_for_javascript_works_with_the_fake",
+    ),
+    rule(
+        "Slack's models of blocks know every block of the bot",
+        "https://github.com/slackapi/python-slack-sdk",
+        "tests/e2e/test_third_party.py::test_models_of_slack_sdk_read_every_message",
+    ),
+    rule(
+        "`slack run` starts the bot by .slack/hooks.json",
+        f"{DOCS}/tools/slack-cli/reference/hooks",
+        "tests/e2e/test_slack_cli.py::test_manifest_hook",
+        "tests/e2e/test_slack_cli.py::test_start_hook",
+    ),
+    rule(
         "blocks.validate names each fault of a message with a JSON pointer",
         f"{DOCS}/reference/methods/blocks.validate",
         "tests/integration/test_rehearse.py::test_every_message_is_accepted",

@@ -38,6 +38,7 @@ ADMINISTRATOR_ERRORS = frozenset(
     {
         "access_denied",
         "account_inactive",
+        "ekm_access_denied",
         "invalid_auth",
         "missing_scope",
         "not_authed",
@@ -45,6 +46,7 @@ ADMINISTRATOR_ERRORS = frozenset(
         "team_access_not_granted",
         "token_expired",
         "token_revoked",
+        "two_factor_setup_required",
     }
 )
 # Errors that say nothing of the message itself: Slack can take it later.

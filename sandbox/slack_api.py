@@ -20,7 +20,7 @@ from sandbox.slack_state import State
 TAKES_JSON = {"chat.postMessage", "chat.update", "views.publish", "views.open"}
 # The text of an update has at most this many characters (https://docs.slack.dev/reference/methods/chat.update).
 MAX_UPDATE = 4000
-JSON_FIELDS = {"blocks", "view"}
+JSON_FIELDS = {"blocks", "message", "view"}
 FAULTS = {"drop_before": "dropped", "drop_after": "accepted, answer dropped", "hang": "no answer", "429": "too many"}
 
 
@@ -173,7 +173,7 @@ class WebApi(State):
     async def _validate(self, given: dict[str, Any]) -> dict[str, Any]:
         """Judge a message or a view (https://docs.slack.dev/reference/methods/blocks.validate)."""
         (kind,) = given.keys() & {"message", "view"}  # the bot sends no blocks by themselves
-        payload = json.loads(given[kind])
+        payload = given[kind]
         if kind == "message" and payload.keys() - {"blocks", "attachments"}:
             return _error("invalid_arguments")
         errors = [

@@ -85,6 +85,7 @@ class SocketMode(State):
         self._socket_requests.append(request)
         self.opened += 1
         await socket.send_json({"type": "hello", "num_connections": len(self._sockets) + self.going})
+        await socket.ping(b"Ping from Slack")
         await self._wake()
         async for message in socket:
             # A deaf socket receives pings too, and does not answer them.

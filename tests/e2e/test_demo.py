@@ -138,8 +138,16 @@ def test_fake_refuses_wrong_views_and_options() -> None:
     """Views and menus have limits too."""
     text = {"type": "plain_text", "text": "x" * 151}
     wide = {"type": "section", "text": text, "accessory": {"type": "select", "placeholder": text}}
-    found = " ".join(blocks.view_faults({"type": "home", "title": text, "blocks": [wide] * 101}, "modal"))
-    for fault in ("no modal", "title has 151 of 24", "close is missing", "a menu with", "placeholder has 151 of 150"):
+    found = " ".join(
+        blocks.view_faults({"type": "home", "title": text, "close": text, "blocks": [wide] * 101}, "modal")
+    )
+    for fault in (
+        "no modal",
+        "title has 151 of 24",
+        "close has 151 of 24",
+        "a menu with",
+        "placeholder has 151 of 150",
+    ):
         assert fault in found
     assert "1 to 50" in blocks.faults("x", [wide] * 51)[0]
     assert blocks.faults("x", [{"type": "section", "text": {"type": "mrkdwn", "text": "x"}}]) == []

@@ -175,7 +175,7 @@ async def test_confirmed_in_home_while_slack_refuses_the_card(
     bot: Bot, workspace: Workspace, cellcast: Cellcast
 ) -> None:
     """A request whose card Slack refused can be confirmed in the App Home, so nobody reads that nothing was sent."""
-    workspace.faults["chat.postMessage"].append("429")
+    workspace.faults["chat.postMessage"].append("invalid_auth")
     await workspace.command(ANA, NUMBERS, NUMBER)
     await settled(bot)
     await workspace.open_home(BEN)

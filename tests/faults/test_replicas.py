@@ -27,7 +27,7 @@ from tests.proxy import Proxy
 
 pytestmark = POSTGRESQL
 COPIES = 3
-CLICKS = 60
+CLICKS = 30
 
 
 class Copy:
@@ -109,11 +109,11 @@ async def click_at_each(workspace: Workspace, copies: list[Copy], asked: dict[st
 async def test_same_click_at_every_replica(
     workspace: Workspace, cellcast: Cellcast, copies: list[Copy], database: str, reliability: Record
 ) -> None:
-    """Sixty times the same click reaches three copies at once: one call and one toast for each."""
+    """Thirty times the same click reaches three copies at once: one call and one toast for each."""
     numbers = [f"{n:024x}" for n in range(CLICKS)]
-    for start in range(0, CLICKS, 20):
-        found = await cards(workspace, copies, numbers[start : start + 20])
-        await click_at_each(workspace, copies, dict(zip(numbers[start : start + 20], found, strict=True)))
+    for start in range(0, CLICKS, 10):  # one replica may get all of them, and posts about one a second
+        found = await cards(workspace, copies, numbers[start : start + 10])
+        await click_at_each(workspace, copies, dict(zip(numbers[start : start + 10], found, strict=True)))
     assert Counter(call.number_id for call in cellcast.calls) == Counter(numbers)
     texts = [n.text for n in public(workspace) if n.text.startswith(SUCCESS)]
     assert len(texts) == len(set(texts)) == CLICKS

@@ -210,7 +210,7 @@ async def test_two_people_ask_at_once(bot: Bot, workspace: Workspace) -> None:
     assert len(public(workspace)) == 1
 
 
-@pytest.mark.parametrize("fault", ["429", "invalid_auth"])
+@pytest.mark.parametrize("fault", ["missing_scope", "invalid_auth"])
 async def test_card_that_slack_refuses(bot: Bot, workspace: Workspace, fault: str) -> None:
     """A card that Slack surely did not take is told so, and the next asking posts it."""
     workspace.faults["chat.postMessage"].append(fault)

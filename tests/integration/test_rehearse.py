@@ -55,6 +55,14 @@ async def test_with_a_channel(environment: dict[str, str], tmp_path: Path, works
     assert (workspace.notes, workspace.opened) == ([], 1)
 
 
+async def test_with_a_channel_in_http_mode(environment: dict[str, str], tmp_path: Path, workspace: Workspace) -> None:
+    """Without an app-level token there is no socket to try."""
+    code, out, _ = await run_command("rehearse", "--channel", NUMBERS, settings=environment, cwd=tmp_path)
+    assert code == 0
+    assert "A socket" not in out
+    assert workspace.notes == []
+
+
 @pytest.mark.parametrize(
     ("fault", "line"),
     [

@@ -162,8 +162,8 @@ BUGS = [
         "a delivery that failed is not tried again",
         (
             NOTIFIER,
-            "            await self.ledger.defer_delivery(outcome, ",
-            "            await self.ledger.delivered(outcome, ",
+            "        await self.ledger.defer_delivery(outcome, self.now() + wait, since)\n",
+            "        await self.ledger.delivered(outcome, self.now())\n",
         ),
     ),
     bug(

@@ -90,6 +90,8 @@ def is_ssl_check(body: bytes) -> bool:
 
     https://github.com/slackapi/bolt-js/issues/614
     """
+    if b"ssl_check=1" not in body:  # most bodies are not parsed twice
+        return False
     fields = dict(parse_qsl(body.decode("utf-8", "ignore")))
     return fields.get("ssl_check") == "1" and not fields.keys() & FORM_FIELDS
 

@@ -104,6 +104,9 @@ class HomePublisher:
             await asyncio.gather(*(self._publish_for(user, page) for user in users))
 
     async def _publish_for(self, user: str, page: list[Block]) -> None:
+        if (left := self._limited_until - self.clock.monotonic()) > 0:
+            self._come_back(left)
+            return
         try:
             # The event names no team of the person, and members of other companies (Slack Connect) can send it.
             await self.access.check(Person(user, None), None)
@@ -116,9 +119,6 @@ class HomePublisher:
             page = home.denied(str(denial))
         else:
             self._shown.add(user)
-        if (left := self._limited_until - self.clock.monotonic()) > 0:
-            self._come_back(left)
-            return
         try:
             await self.slack.publish_home(user, page)
         except SlackError as error:

@@ -42,7 +42,7 @@ async def check(settings: Settings) -> bool:
     async def signing_secret() -> str:
         if settings.slack_signing_secret is None:
             return "not set: Socket Mode needs none"
-        return believe_signing_secret(settings.slack_signing_secret.get_secret_value())
+        return await believe_signing_secret(settings.slack_signing_secret.get_secret_value())
 
     async def key() -> str:
         return await prove_key(cellcast)
@@ -88,7 +88,7 @@ async def prove_bot_token(slack: Slack, *, groups: bool) -> str:
     return f"{me.get('user')} in {me.get('team')} ({me.get('team_id')}){invite}"
 
 
-def believe_signing_secret(secret: str) -> str:
+async def believe_signing_secret(secret: str) -> str:
     """Return whether a signing secret looks right: only a request of Slack can prove it."""
     doubt = signing_secret_doubt(secret)
     return f"warning: {doubt}" if doubt else "it has the usual form, and only a request of Slack can prove it"

@@ -141,16 +141,12 @@ async def _prove_key(key: str) -> str:
         await cellcast.close()
 
 
-async def _believe_signing_secret(secret: str) -> str:
-    return believe_signing_secret(secret)
-
-
 async def _believe(_value: str) -> str:
     return "it has the right form"
 
 
 BOT_TOKEN = Question("SLACK_BOT_TOKEN", _prove_bot_token)
 APP_TOKEN = Question("SLACK_APP_TOKEN", _prove_app_token, optional=True)
-SIGNING_SECRET = Question("SLACK_SIGNING_SECRET", _believe_signing_secret)
+SIGNING_SECRET = Question("SLACK_SIGNING_SECRET", believe_signing_secret)
 KEY = Question("CELLCAST_API_KEY", _prove_key)
 PEOPLE = Question("ALLOWED_USERS", _believe, secret=False)

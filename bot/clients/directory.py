@@ -105,8 +105,7 @@ class People:
 
         Requests at the same time share one call.
         """
-        read_at, known = self._known.get(user_id, (float("-inf"), None))
-        if self._monotonic() - read_at <= PERSON_CACHE_SECONDS:
+        if (known := self._remembered(user_id, PERSON_CACHE_SECONDS)) is not None:
             return known
         if (lookup := self._lookups.get(user_id)) is None:
             lookup = self._lookups[user_id] = asyncio.create_task(self._look_up(user_id))
@@ -115,7 +114,7 @@ class People:
 
     async def _look_up(self, user_id: str) -> Membership | None:
         if self._monotonic() < self._limited_until:
-            return self._last_known(user_id)
+            return self._remembered(user_id, PERSON_STALE_SECONDS)
         try:
             async with asyncio.timeout(PERSON_TIMEOUT):
                 found = await self._slack.membership(user_id)
@@ -123,13 +122,14 @@ class People:
             log.warning("user_unavailable", user=user_id, error=str(error) or type(error).__name__)
             if isinstance(error, SlackError):
                 self._limited_until = self._monotonic() + error.retry_after
-            return self._last_known(user_id)
+            return self._remembered(user_id, PERSON_STALE_SECONDS)
         self._known.pop(user_id, None)
         self._known[user_id] = self._monotonic(), found
         if len(self._known) > MAX_PEOPLE:
             del self._known[next(iter(self._known))]
         return found
 
-    def _last_known(self, user_id: str) -> Membership | None:
+    def _remembered(self, user_id: str, seconds: float) -> Membership | None:
+        """Return the last answer, unless it is older than this."""
         read_at, known = self._known.get(user_id, (float("-inf"), None))
-        return known if self._monotonic() - read_at <= PERSON_STALE_SECONDS else None
+        return known if self._monotonic() - read_at <= seconds else None

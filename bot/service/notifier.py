@@ -157,6 +157,7 @@ class Notifier:
             async with asyncio.timeout(LEASE - 1):
                 if wait:
                     await asyncio.sleep(wait)
+                self.pace.done(channel, message)
                 updating = self._update(outcome.request_id)
                 if not posts:
                     # Kept and expired are on the card; only if it can't be changed, a message must say so.
@@ -168,10 +169,8 @@ class Notifier:
                         if isinstance(error, BaseException):
                             raise error
         except (SlackError, TimeoutError) as error:
-            self.pace.done(channel, message)
             await self._defer(outcome, channel, error)
         else:
-            self.pace.done(channel, message)
             await self.ledger.delivered(outcome, self.now())
             self.metrics.outcomes_delivered.labels(outcome.code).inc()
             log_of.info("outcome_delivered", outcome=outcome.code)

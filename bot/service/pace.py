@@ -34,7 +34,7 @@ class Pace:
         return max(0.0, self._turns[channel, message] - now)
 
     def done(self, channel: str, message: str) -> None:
-        """Forget the turn of a message that was sent, or that could not be sent."""
+        """Forget the turn of a message: it has come."""
         self._turns.pop((channel, message), None)
 
     def hold(self, channel: str, seconds: float) -> None:

@@ -157,7 +157,7 @@ RULES = [
     rule(
         "Slack's models of blocks know every block of the bot",
         "https://github.com/slackapi/python-slack-sdk",
-        "tests/e2e/test_third_party.py::test_models_of_slack_sdk_read_every_message",
+        "tests/unit/test_messages.py::test_slack_takes_every_message",
     ),
     rule(
         "`slack run` starts the bot by .slack/hooks.json",

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from bot import errors
+from bot.clients.cellcast import CUT, MAX_MESSAGE
 from bot.domain.access import AccessPolicy, Denial
 from bot.domain.commands import MAX_REASON, parse_target
 from bot.domain.models import Message, Outcome, Request
@@ -61,6 +62,17 @@ REQUEST = Request(
 )
 CONFIRMED = replace(REQUEST, status=Status.CONFIRMED, attempt=1, decided_by=BEN, decided_at=NOON, expires_at=None)
 
+# The longest that people, Slack and a list of numbers can put into a request. "&" becomes longest by escaping.
+LONG_ID = "U" + "W" * 20
+LONG_FIELDS: dict[str, Any] = {
+    "phone": "+999 " + "9" * 18,
+    "label": "&" * MAX_LABEL,
+    "reason": "&" * MAX_REASON,
+    "channel": "C" + "W" * 20,
+    "requested_by": LONG_ID,
+    "attempt": 999_999,
+    "dry_run": True,
+}
 
 HOME, LONGEST = "The App Home", "The longest texts"
 UNDECIDED = (OutcomeCode.EXPIRED, OutcomeCode.REPLACED)
@@ -266,30 +278,37 @@ def _home() -> Iterator[Row]:
         yield Row(HOME, when, who, blocks.message(page))
 
 
+def longest_outcomes(**more: Any) -> list[tuple[Request, Outcome]]:
+    """Return a request of every outcome, with the longest of everything."""
+    found = []
+    for kind in OutcomeCode:
+        request = ended(
+            kind,
+            replace(CONFIRMED, **LONG_FIELDS, decided_by=LONG_ID),
+            message="&" * MAX_MESSAGE + CUT,
+            retry_at=LATER,
+            after_unknown=True,
+            **more,
+        )
+        assert request.outcome is not None  # noqa: S101 - as above
+        found.append((request, replace(request.outcome, decided_by=LONG_ID)))
+    return found
+
+
 def longest() -> Iterator[Row]:
     """Yield the messages with the longest texts that people and Cellcast can make them show."""
     who, rules = "the channel", Rules(second_person=True, listed=True, account="&" * 100)
-    request = replace(
-        CONFIRMED,
-        label="&" * MAX_LABEL,
-        reason="&" * MAX_REASON,
-        attempt=100,
-        requested_by="U" * 21,
-        decided_by="U" * 21,
-        channel="C" * 21,
-    )
-    done = [ended(code, request, message="&" * 2500, after_unknown=True, correction=True) for code in OutcomeCode]
-    for end in done:
-        assert end.outcome is not None  # noqa: S101 - as above
-        toast = outcome_views.toast(end, end.outcome, now=NOON, account=rules.account)
-        yield Row(LONGEST, f"card: {end.outcome.code.value}", who, cards.card(end, rules))
-        yield Row(LONGEST, f"toast: {end.outcome.code.value}", who, toast)
-    waiting = replace(request, status=Status.PENDING, attempt=0, expires_at=LATER, dry_run=True)
+    done = longest_outcomes(correction=True)
+    for request, outcome in done:
+        toast = outcome_views.toast(request, outcome, now=NOON, account=rules.account)
+        yield Row(LONGEST, f"card: {outcome.code.value}", who, cards.card(request, rules))
+        yield Row(LONGEST, f"toast: {outcome.code.value}", who, toast)
+    waiting = replace(REQUEST, **LONG_FIELDS)
     yield Row(LONGEST, "card that waits", who, cards.card(waiting, rules))
-    yield Row(LONGEST, "history", who, replies.history(done))
+    yield Row(LONGEST, "history", who, replies.history([request for request, _ in done]))
     policy = _policy(frozenset(f"U{n:020d}" for n in range(200)))
     yield Row(LONGEST, "help", who, replies.usage(replies.rights(policy), listed=True))
-    page = home.page([waiting] * MAX_OPEN, [(end, end.outcome) for end in done if end.outcome], rules, "", more=9)
+    page = home.page([waiting] * MAX_OPEN, done, rules, "", more=9)
     yield Row(HOME, "the longest texts", who, blocks.message(page))
 
 

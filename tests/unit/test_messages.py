@@ -9,12 +9,10 @@ from typing import Any
 import pytest
 from slack_sdk.models.blocks import Block
 
-from bot.cli.samples import CONFIRMED, LATER, NOON, NUMBER, REQUEST, Row, ended, rows
-from bot.clients.cellcast import CUT, MAX_MESSAGE
-from bot.domain.commands import MAX_ECHO, MAX_REASON
+from bot.cli.samples import CONFIRMED, LONG_FIELDS, LONG_ID, NOON, NUMBER, REQUEST, Row, longest_outcomes, rows
+from bot.domain.commands import MAX_ECHO
 from bot.domain.markup import literal
-from bot.domain.models import Message, Outcome, Request
-from bot.domain.numbers import MAX_LABEL
+from bot.domain.models import Message
 from bot.domain.status import OutcomeCode
 from bot.views import blocks, cards, home, outcomes, replies
 from bot.views.cards import Rules
@@ -90,72 +88,59 @@ def test_one_red_button_with_a_dialog() -> None:
     assert seen == {"Unsubscribe Number", "Keep Number", "Try Again"}
 
 
-LONG_ID = "U" + "W" * 20
-LONGEST: dict[str, Any] = {
-    "phone": "+999 " + "9" * 18,
-    "label": "&" * MAX_LABEL,
-    "reason": "<" * MAX_REASON,
-    "channel": "C" + "W" * 20,
-    "requested_by": LONG_ID,
-    "attempt": 999_999,
-    "dry_run": True,
-}
-
-
-def longest() -> list[tuple[Request, Outcome]]:
-    """A request of every outcome, with the longest of everything."""
-    found = []
-    for kind in OutcomeCode:
-        request = ended(
-            kind,
-            replace(CONFIRMED, **LONGEST, decided_by=LONG_ID),
-            message="&" * MAX_MESSAGE + CUT,
-            retry_at=LATER,
-            after_unknown=True,
-        )
-        assert request.outcome is not None
-        found.append((request, replace(request.outcome, decided_by=LONG_ID)))
-    return found
-
-
 def everything() -> list[Message]:
     """Every message, as it is and at the longest inputs."""
     rules = Rules(second_person=True, listed=True, account="&" * 60)
-    waiting = [replace(REQUEST, **LONGEST), replace(REQUEST, **LONGEST | {"phone": None, "label": None})]
+    waiting = [replace(REQUEST, **LONG_FIELDS), replace(REQUEST, **LONG_FIELDS | {"phone": None, "label": None})]
     most = ", ".join([f"<@{LONG_ID}>"] * MAX_NAMES)
     cases = [row.message for row in rows() if row.part != "The App Home"]
-    cases += [cards.card(request, rules) for request in [*waiting, *(r for r, _ in longest())]]
-    cases += [cards.card(replace(CONFIRMED, **LONGEST, decided_by=LONG_ID), rules)]
-    cases += [outcomes.toast(request, outcome, now=NOON) for request, outcome in longest()]
-    cases += [replies.stale_click(request) for request, _ in longest()]
+    cases += [cards.card(request, rules) for request in [*waiting, *(r for r, _ in longest_outcomes())]]
+    cases += [cards.card(replace(CONFIRMED, **LONG_FIELDS, decided_by=LONG_ID), rules)]
+    cases += [outcomes.toast(request, outcome, now=NOON) for request, outcome in longest_outcomes()]
+    cases += [replies.stale_click(request) for request, _ in longest_outcomes()]
     cases += [replies.pointer(waiting[0], "https://" + "x" * 200), replies.card_not_posted(waiting[0], known=False)]
-    cases += [replies.history([request for request, _ in longest()][:HISTORY])]
+    cases += [replies.history([request for request, _ in longest_outcomes()][:HISTORY])]
     cases += [replies.usage(f"{most}, in {most}", listed=True), blocks.private("&lt;" * MAX_ECHO + most * 2)]
     return cases
+
+
+def assert_slack_sdk_knows(blocks: list[dict[str, Any]]) -> None:
+    """Slack's models know every block and every field of it, and find no fault."""
+    for given, block in zip(blocks, Block.parse_all(blocks), strict=True):
+        block.validate_json()
+        assert without_nothing(block.to_dict()) == without_nothing(given)
+
+
+def without_nothing(value: Any) -> Any:
+    """Leave out what is the same as not there."""
+    if isinstance(value, dict):
+        return {key: without_nothing(inner) for key, inner in value.items() if inner is not None}
+    return [without_nothing(inner) for inner in value] if isinstance(value, list) else value
 
 
 def test_slack_takes_every_message() -> None:
     """slack_sdk's own models, and Slack's limits, take every message at the longest inputs."""
     for message in everything():
         assert block_kit.faults(message.text, message.blocks) == [], message.text
-        for given, block in zip(message.blocks, Block.parse_all(message.blocks), strict=True):
-            assert block.to_dict()["type"] == given["type"]
+        assert_slack_sdk_knows(message.blocks)
+    for row in rows():
+        assert_slack_sdk_knows(row.message.blocks)
 
 
 def test_slack_takes_the_longest_home() -> None:
     """The App Home too, with more open requests and outcomes than it shows."""
-    request = replace(REQUEST, **LONGEST)
-    several = [pair for pair in longest() if pair[1].code is not OutcomeCode.KEPT][: home.MAX_OUTCOMES]
+    request = replace(REQUEST, **LONG_FIELDS)
+    several = [pair for pair in longest_outcomes() if pair[1].code is not OutcomeCode.KEPT][: home.MAX_OUTCOMES]
     several += several[: home.MAX_OUTCOMES - len(several)]
     rules = Rules(second_person=True, listed=True, account="&" * 60)
     page = home.page([request] * home.MAX_OPEN, several, rules, "x" * 2000, more=10**6, dry_run=True)
     assert len(several) == home.MAX_OUTCOMES
     assert block_kit.view_faults({"type": "home", "blocks": page}, "home") == []
-    assert [block.to_dict()["type"] for block in Block.parse_all(page)] == [block["type"] for block in page]
+    assert_slack_sdk_knows(page)
 
 
 def test_slack_takes_every_option() -> None:
     """The options of the picker at the longest label and phone number, with and without an open card."""
-    longest_name = name(LONGEST["phone"], LONGEST["label"])
+    longest_name = name(LONG_FIELDS["phone"], LONG_FIELDS["label"])
     found = [replies.option(NUMBER, called, has_card=has) for called in (longest_name, "") for has in (True, False)]
     assert block_kit.option_faults(found) == []

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bot.cli.samples import CONFIRMED, LATER, NOON, REQUEST, ended
+from bot.cli.samples import CONFIRMED, LATER, LONG_FIELDS, LONG_ID, NOON, REQUEST, ended
 from bot.domain.models import Outcome, Request
 from bot.domain.status import OutcomeCode, Status
 from bot.views import blocks, cards, home, outcomes, replies, text
@@ -85,22 +85,12 @@ def test_bold_ends_before_the_id(outcome: outcomes.OutcomeText) -> None:
     assert title.replace("*", "") == outcome.headline.format(number=f"virtual number `{REQUEST.number_id}`")
 
 
-LONG = replace(
-    CONFIRMED,
-    label="&" * 60,
-    reason="&" * 200,
-    attempt=100,
-    requested_by="U" * 21,
-    decided_by="U" * 21,
-    channel="C" * 21,
-)
-
-
 @pytest.mark.parametrize("code", OutcomeCode)
 @pytest.mark.parametrize("words", ["&" * 2500, "<" * 2500, "x" * 249 + "&" * 9, "*_~`" * 600])
 def test_longest_outcome_fits(code: OutcomeCode, words: str) -> None:
     """The longest words of Cellcast and of people leave each message within Slack's limits, and cut no escape in two."""
-    request = ended(code, LONG, message=words, after_unknown=True, correction=True)
+    long = replace(CONFIRMED, **LONG_FIELDS, decided_by=LONG_ID)
+    request = ended(code, long, message=words, after_unknown=True, correction=True)
     assert request.outcome is not None
     rules = Rules(second_person=True, listed=True, account="&" * 100)
     shown = [

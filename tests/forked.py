@@ -44,15 +44,14 @@ async def _stream(pipe: Connection) -> asyncio.StreamReader:
 class ForkedBot:
     """A forked bot, with those methods of asyncio.subprocess.Process that the tests use."""
 
-    def __init__(self, process: multiprocessing.process.BaseProcess) -> None:
+    def __init__(
+        self, process: multiprocessing.process.BaseProcess, stdout: asyncio.StreamReader, stderr: asyncio.StreamReader
+    ) -> None:
+        self.stdout, self.stderr = stdout, stderr
         self.returncode: int | None = None
         self._process = process
         self._ended = asyncio.Event()
         asyncio.get_running_loop().add_reader(process.sentinel, self._notice_end)
-
-    async def read_from(self, out: Connection, err: Connection) -> None:
-        """Read what the process writes from these pipes."""
-        self.stdout, self.stderr = await _stream(out), await _stream(err)
 
     def _notice_end(self) -> None:
         asyncio.get_running_loop().remove_reader(self._process.sentinel)
@@ -94,6 +93,4 @@ async def fork_bot(*arguments: str, settings: dict[str, str], cwd: Path) -> Fork
     process.start()
     write_out.close()
     write_err.close()
-    bot = ForkedBot(process)
-    await bot.read_from(out, err)
-    return bot
+    return ForkedBot(process, await _stream(out), await _stream(err))

@@ -118,7 +118,7 @@ async def test_home_that_slack_wants_later(start: Start, workspace: Workspace, c
 
 
 async def test_home_while_slack_does_not_say_who_it_is(start: Start, workspace: Workspace, clock: TestClock) -> None:
-    """If users.info is limited, whoever sees the App Home goes on seeing it, and whoever doesn't gets it later."""
+    """If Slack limits users.info, people who see the App Home keep it, and the others get it later."""
     async with start(allowed_users=f"{ANA},{BEN}") as bot:
         await workspace.open_home(ANA)
         await settled(bot)
@@ -181,7 +181,7 @@ async def test_outcome_that_needs_an_administrator(
     capsys: pytest.CaptureFixture[str],
     code: str,
 ) -> None:
-    """What only an administrator can mend is logged once with the next step, tried seldom, and delivered in the end."""
+    """An outcome that needs an administrator is logged once with the next step, retried rarely, and delivered at last."""
     async with start() as bot:
         card = await ask(workspace)
         workspace.faults["chat.postMessage"] += [code] * 1000

@@ -95,6 +95,21 @@ async def uses(bot: Bot, workspace: Workspace, form: str, team: str | None, user
     return current(workspace, card).text.startswith("*Kept")
 
 
+async def refused_without_an_answer(
+    start: Start, workspace: Workspace, form: str, fault: str, team: str | None, sentence: str
+) -> None:
+    """Use the bot while users.info has a fault: this sentence and the next step come, and later it works."""
+    workspace.retry_after = 0
+    async with start() as bot:
+        await workspace.open_home(ANA)
+        await settled(bot)
+        workspace.faults["users.info"].append(fault)
+        assert not await uses(bot, workspace, form, team)
+        assert form == "typing" or sentence in told(workspace)
+        assert form == "typing" or "Try again in a moment" in told(workspace)
+        assert await uses(bot, workspace, form, team)
+
+
 def told(workspace: Workspace, user: str = GIL) -> str:
     """All that a person read: private lines, dialogs and the App Home."""
     dialogs = [view for who, view in workspace.dialogs if who == user]
@@ -183,15 +198,7 @@ async def test_payload_without_a_team_and_no_answer(
     start: Start, workspace: Workspace, cellcast: Cellcast, form: str, fault: str
 ) -> None:
     """If users.info does not answer either, the person is refused and reads why and what to do; later it works."""
-    workspace.retry_after = 0
-    async with start() as bot:
-        await workspace.open_home(ANA)
-        await settled(bot)
-        workspace.faults["users.info"].append(fault)
-        assert not await uses(bot, workspace, form, None)
-        assert form == "typing" or UNKNOWN in told(workspace)
-        assert form == "typing" or "Try again in a moment" in told(workspace)
-        assert await uses(bot, workspace, form, None)
+    await refused_without_an_answer(start, workspace, form, fault, None, UNKNOWN)
     assert cellcast.calls == []
 
 

@@ -9,8 +9,8 @@ import pytest
 
 from sandbox.fake_cellcast import Cellcast
 from sandbox.fake_slack import TEAM, Workspace
-from tests.conftest import ANA, GIL, NUMBER, NUMBERS, OTHER, Start, TestClock, ask, private, public, settled
-from tests.integration.test_enterprise import FORMS, looked_up, told, uses
+from tests.conftest import ANA, GIL, NUMBER, NUMBERS, OTHER, Start, TestClock, ask, private, public
+from tests.integration.test_enterprise import FORMS, looked_up, refused_without_an_answer, told, uses
 
 GUEST = "Guests of the workspace can't unsubscribe numbers. Ask a member who is not a guest."
 UNKNOWN = "cannot read from Slack whether you are a guest of the workspace"
@@ -31,7 +31,7 @@ def _everyone(tmp_path: Path, environment: dict[str, str]) -> None:
 async def test_guest_is_refused(
     start: Start, workspace: Workspace, cellcast: Cellcast, form: str, kind: tuple[bool, bool]
 ) -> None:
-    """A guest can neither request, confirm, keep, choose nor read, and is told so."""
+    """A guest cannot request, confirm, keep, choose or read, and gets a reply that says so."""
     workspace.guests[GIL] = kind
     async with start() as bot:
         assert not await uses(bot, workspace, form, FORMS[form] and TEAM)
@@ -73,15 +73,7 @@ async def test_no_answer_about_a_person(
     start: Start, workspace: Workspace, cellcast: Cellcast, form: str, fault: str
 ) -> None:
     """If users.info does not answer, the person is refused and reads why and what to do; later it works."""
-    workspace.retry_after = 0
-    async with start() as bot:
-        await workspace.open_home(ANA)
-        await settled(bot)
-        workspace.faults["users.info"].append(fault)
-        assert not await uses(bot, workspace, form, TEAM)
-        assert form == "typing" or UNKNOWN in told(workspace)
-        assert form == "typing" or "Try again in a moment" in told(workspace)
-        assert await uses(bot, workspace, form, TEAM)
+    await refused_without_an_answer(start, workspace, form, fault, TEAM, UNKNOWN)
     assert cellcast.calls == []
 
 

@@ -67,22 +67,28 @@ async def test_socket_closes_before_the_drain(start: Start, workspace: Workspace
     assert len(cellcast.calls) == 1
 
 
+def hold_group_read(workspace: Workspace) -> tuple[asyncio.Event, asyncio.Event]:
+    """Let the next read of a user group wait: an event for its beginning, and one that lets it go on."""
+    reading, go_on = asyncio.Event(), asyncio.Event()
+
+    async def wait(step: str) -> None:
+        if step == "before usergroups.users.list":
+            reading.set()
+            await go_on.wait()
+
+    workspace.on_step = wait
+    return reading, go_on
+
+
 async def test_click_under_way_is_acked_before_the_socket_closes(
     start: Start, workspace: Workspace, cellcast: Cellcast
 ) -> None:
     """Clicks that the bot was answering when it was stopped, or that came then, get their acks, and their calls are made."""
-    reading, go_on = asyncio.Event(), asyncio.Event()
-
-    async def wait(step: str) -> None:
-        if step == "before usergroups.users.list" and workspace.notes:
-            reading.set()
-            await go_on.wait()
-
     workspace.groups["S0ADMINS"] = [BEN]
     async with start(slack_app_token=APP_TOKEN, allowed_users=f"S0ADMINS,{ANA}") as bot:
         await workspace.until(lambda: workspace.connected)
         cards = [await ask(workspace, text=number) for number in (NUMBER, OTHER)]
-        workspace.on_step = wait
+        reading, go_on = hold_group_read(workspace)
         clicking = [asyncio.create_task(workspace.click(BEN, cards[0], "Unsubscribe Number"))]
         await reading.wait()
         stopping = asyncio.create_task(bot.stop())
@@ -169,18 +175,11 @@ async def test_nothing_is_lost_during_a_refresh(start: Start, workspace: Workspa
 
 async def test_click_acked_after_the_old_socket_closed(start: Start, workspace: Workspace, cellcast: Cellcast) -> None:
     """Slack closes the old socket while the bot answers a click from it: the ack goes over the new one."""
-    reading, go_on = asyncio.Event(), asyncio.Event()
-
-    async def wait(step: str) -> None:
-        if step == "before usergroups.users.list" and workspace.notes:
-            reading.set()
-            await go_on.wait()
-
     workspace.groups["S0ADMINS"] = [BEN]
     async with start(slack_app_token=APP_TOKEN, allowed_users=f"S0ADMINS,{ANA}") as bot:
         await workspace.until(lambda: workspace.connected)
         card = await ask(workspace)
-        workspace.on_step = wait
+        reading, go_on = hold_group_read(workspace)
         clicking = asyncio.create_task(workspace.click(BEN, card, "Unsubscribe Number"))
         await reading.wait()
         await workspace.refresh_sockets()
@@ -200,7 +199,7 @@ async def test_refresh_that_fails(
     capsys: pytest.CaptureFixture[str],
     fault: str,
 ) -> None:
-    """If no new socket can be opened, the old one is used until Slack closes it, and then opened anew."""
+    """If no new socket can be opened, the bot uses the old one until Slack closes it, and then reconnects."""
     monkeypatch.setattr("bot.ops.health.PING_EVERY", 0.2)
     monkeypatch.setattr("bot.receivers.socket_mode.CONNECT_TIMEOUT", 0.3)
     async with start(slack_app_token=APP_TOKEN) as bot:

@@ -27,7 +27,7 @@ def test_turns() -> None:
 
 
 def test_turn_is_kept() -> None:
-    """Whoever asks again keeps the turn, and after a pause there is a burst again."""
+    """A message that asks again keeps its turn, and after a pause there is a burst again."""
     time = Time()
     pace = Pace(time)
     waits = [pace.wait("C1", str(n)) for n in range(6)]

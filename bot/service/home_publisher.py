@@ -26,6 +26,7 @@ log = structlog.get_logger("bot.home")
 
 # People who opened the tab within this time see changes; Slack allows some hundred calls of views.publish a minute.
 LOOKING_SECONDS = 600.0
+# A change that follows another within this time waits for the first sweep after it.
 EVERY = 2.0
 # Seconds until the tab is published again if Slack did not say whether a person has permission.
 UNKNOWN_AGAIN = 10.0
@@ -50,9 +51,8 @@ class HomePublisher:
         self._looking: dict[str, float] = {}
         self._shown: set[str] = set()  # who sees the page, and not why they don't
         self._again_at = float("inf")
-        self._limited_until = float("-inf")
-        self._stale = False
-        self._work: asyncio.Task[None] | None = None
+        self._limited_until = self._refreshed_at = float("-inf")
+        self._refreshing: asyncio.Task[None] | None = None
         self._reading: asyncio.Task[list[Block] | None] | None = None
 
     async def opened(self, user: str) -> None:
@@ -65,15 +65,19 @@ class HomePublisher:
 
     def refresh(self) -> None:
         """Publish what has changed for everyone who looks at the tab, at most every two seconds."""
-        since = self.clock.monotonic() - LOOKING_SECONDS
-        self._looking = {user: at for user, at in self._looking.items() if at >= since}
+        now = self.clock.monotonic()
+        self._looking = {user: at for user, at in self._looking.items() if at >= now - LOOKING_SECONDS}
         self._shown &= self._looking.keys()
-        self._stale = bool(self._looking)
-        if self._stale and (self._work is None or self._work.done()):
-            self._work = self.tasks.start(self._refresh())
+        if not self._looking:
+            return
+        if now < self._refreshed_at + EVERY or not (self._refreshing is None or self._refreshing.done()):
+            self._come_back(self._refreshed_at + EVERY - now)
+            return
+        self._refreshed_at = now
+        self._refreshing = self.tasks.start(self._refresh())
 
     def refresh_due(self) -> None:
-        """Publish again what Slack did not accept before, if it is due."""
+        """Publish what has waited for its turn, or was not accepted by Slack before, if it is due."""
         if self.clock.monotonic() >= self._again_at:
             self._again_at = float("inf")
             self.refresh()
@@ -82,11 +86,8 @@ class HomePublisher:
         self._again_at = min(self._again_at, self.clock.monotonic() + seconds)
 
     async def _refresh(self) -> None:
-        while self._stale:
-            self._stale = False
-            self._reading = self.tasks.start(self._read())
-            await self._publish(list(self._looking), await self._reading)
-            await asyncio.sleep(EVERY)
+        self._reading = self.tasks.start(self._read())
+        await self._publish(list(self._looking), await self._reading)
 
     async def _read(self) -> list[Block] | None:
         """Return the page, which is the same for everyone with permission; None if the ledger cannot be read."""

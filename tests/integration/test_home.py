@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from bot.app import Bot
+from bot.service.home_publisher import EVERY
 from sandbox.fake_cellcast import ANSWERS, Answer, Cellcast, failure
 from sandbox.fake_slack import Channel, Workspace
 from tests.conftest import (
@@ -21,6 +23,7 @@ from tests.conftest import (
     OTHER,
     Start,
     TestClock,
+    advance,
     ask,
     current,
     private,
@@ -69,8 +72,10 @@ async def test_nothing_yet(start: Start, workspace: Workspace, mode: str) -> Non
     assert "Dry run" not in shown
 
 
-async def test_click_in_home(start: Start, workspace: Workspace, cellcast: Cellcast, mode: str) -> None:
-    """A request is confirmed from the home: one call, the card in the channel closed, the toast, and the home anew."""
+async def test_click_in_home(
+    start: Start, workspace: Workspace, cellcast: Cellcast, clock: TestClock, mode: str
+) -> None:
+    """A request is confirmed from the home: one call, the card in the channel closed, the toast, and an updated home."""
     async with start() as bot:
         await ask(workspace, text=f"{NUMBER} campaign ended")
         shown = await look(bot, workspace, BEN)
@@ -78,19 +83,44 @@ async def test_click_in_home(start: Start, workspace: Workspace, cellcast: Cellc
         assert f"Reason: campaign ended\nIn <#{NUMBERS}>" in shown
         assert labels(workspace, BEN) == ["Unsubscribe Number", "Keep Number"]
         await workspace.click_in_home(BEN, workspace.home_buttons(BEN)[0])
-        await workspace.until(
-            lambda: not labels(workspace, BEN) and "Latest outcomes\n*Unsubscribed" in said(workspace, BEN)
-        )
         await settled(bot)
+        await advance(bot, clock, EVERY)  # the confirmation was shown at once, the outcome so soon after it is not
+    assert labels(workspace, BEN) == []
     card, toast = public(workspace)
     assert not card.buttons
     assert toast.text.startswith("Virtual number has been unsubscribed successfully.")
     assert len(cellcast.calls) == 1
     shown = said(workspace, BEN)
     assert f"*Unsubscribed: virtual number* `{NUMBER}`\nConfirmed by" in shown
+    assert "Latest outcomes\n*Unsubscribed" in shown
     assert f"Confirmed by <@{BEN}>" in shown
     assert "Cellcast's message: Virtual number has been" in shown
     assert "Reason: campaign ended" in shown
+
+
+async def test_changes_that_come_quickly(start: Start, workspace: Workspace, clock: TestClock) -> None:
+    """The home is published at once, then at most every two seconds; the last change is never left out."""
+    async with start() as bot:
+        await look(bot, workspace, BEN)
+        published = workspace.api_calls.count("views.publish")
+        for n in range(5):
+            await ask(workspace, text=f"{n:024x}")
+        await advance(bot, clock, EVERY - 0.5)
+        assert workspace.api_calls.count("views.publish") == published + 1
+        await advance(bot, clock, 0.5)
+        await advance(bot, clock, 60)
+        assert workspace.api_calls.count("views.publish") == published + 2
+    assert f"{4:024x}" in said(workspace, BEN)
+
+
+async def test_stop_does_not_wait_for_the_home(start: Start, workspace: Workspace) -> None:
+    """A bot that has just published the home stops at once: the next one publishes it again when it is opened."""
+    async with start() as bot:
+        await look(bot, workspace, BEN)
+        await ask(workspace)
+        await workspace.until(lambda: labels(workspace, BEN))
+        began = time.monotonic()
+    assert time.monotonic() - began < EVERY / 2
 
 
 async def test_second_click_in_home(start: Start, workspace: Workspace, cellcast: Cellcast) -> None:

@@ -51,7 +51,7 @@ class Settings(BaseSettings):
         validate_default=True,
         description="The signing secret, required in HTTP mode (if SLACK_APP_TOKEN is unset)",
         json_schema_extra={
-            "expected": "usually 32 hexadecimal digits",
+            "expected": "at least 16 characters without spaces, usually 32 hexadecimal digits",
             "source": f"{APP_PAGE} > Basic Information > App Credentials",
         },
     )
@@ -186,6 +186,9 @@ class Settings(BaseSettings):
         # If SLACK_APP_TOKEN is invalid, that is reported, and nobody knows yet whether this one is needed.
         if value is None and info.data.get("slack_app_token", value) is None and "slack_app_token" in info.data:
             raise PydanticCustomError("missing", "is missing (or set SLACK_APP_TOKEN for Socket Mode)")
+        # Whoever guesses the secret can confirm for everyone, and a short one would be masked everywhere in the log.
+        if value is not None and not re.fullmatch(r"[!-~]{16,}", value.get_secret_value()):
+            raise ValueError
         return value
 
     @field_validator("cellcast_api_key")

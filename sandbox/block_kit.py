@@ -16,7 +16,7 @@ PARSED = re.compile(
     r"(?<![\w@])@(?P<who>here|channel|everyone)\b|(?<![\w&#])#\w[\w-]*|\bhttps?://[^\s<>|]+", re.IGNORECASE
 )
 MARKUP = re.compile(r"<[^<>]*>")
-FORMATTING = re.compile(r"(?P<code>`[^`\n]+`)|<[^<>]*>|(?P<mark>[*~`\n]|(?<![^\W_])_|_(?![^\W_]))")
+FORMATTING = re.compile(r"(?P<code>`[^`\n]+`)|<[^<>]*>|(?P<mark>[*~`\n]|(?<![^\W_])_|_(?![^\W_])|:[\w'+-]+:)")
 
 
 def faults(text: object, blocks: object) -> list[str]:
@@ -183,7 +183,7 @@ def _button(button: dict[str, Any]) -> Iterator[str]:
 def _text(text: Any, longest: int, what: str, *, plain: bool = False) -> Iterator[str]:
     if not isinstance(text, dict) or not isinstance(text.get("text"), str):
         yield f"invalid_blocks: {what} is missing"
-    elif not 1 <= len(text["text"]) <= longest:
-        yield f"invalid_blocks: {what} has {len(text['text'])} of {longest} characters"
+    elif not 1 <= (length := len(text["text"].encode("utf-16-le")) // 2) <= longest:  # the stricter way to count
+        yield f"invalid_blocks: {what} has {length} of {longest} characters"
     elif text.get("type") not in (("plain_text",) if plain else ("plain_text", "mrkdwn")):
         yield f"invalid_blocks: {what} is {text.get('type')}"

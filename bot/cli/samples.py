@@ -62,7 +62,9 @@ REQUEST = Request(
 )
 CONFIRMED = replace(REQUEST, status=Status.CONFIRMED, attempt=1, decided_by=BEN, decided_at=NOON, expires_at=None)
 
-# The longest that people, Slack and a list of numbers can put into a request. "&" becomes longest by escaping.
+# The longest that people, Slack and a list of numbers can put into a request: "&" becomes longest by escaping. A list
+# can also have labels of emoji, and Cellcast a message of them, each of which can count as two.
+EMOJI = "\N{TELEPHONE RECEIVER}"
 LONG_ID = "U" + "W" * 20
 LONG_FIELDS: dict[str, Any] = {
     "phone": "+999 " + "9" * 18,
@@ -305,6 +307,10 @@ def longest() -> Iterator[Row]:
         yield Row(LONGEST, f"toast: {outcome.code.value}", who, toast)
     waiting = replace(REQUEST, **LONG_FIELDS)
     yield Row(LONGEST, "card that waits", who, cards.card(waiting, rules))
+    yield Row(LONGEST, "card with emoji", who, cards.card(replace(waiting, label=EMOJI * MAX_LABEL), rules))
+    told = ended(OutcomeCode.REJECTED, replace(CONFIRMED, **LONG_FIELDS), message=EMOJI * MAX_MESSAGE + CUT)
+    assert told.outcome is not None  # noqa: S101 - as above
+    yield Row(LONGEST, "toast with emoji", who, outcome_views.toast(told, told.outcome, now=NOON))
     yield Row(LONGEST, "history", who, replies.history([request for request, _ in done]))
     policy = _policy(frozenset(f"U{n:020d}" for n in range(200)))
     yield Row(LONGEST, "help", who, replies.usage(replies.rights(policy), listed=True))
@@ -314,7 +320,7 @@ def longest() -> Iterator[Row]:
 
 def menu() -> Row:
     """Return the menu with all its options in it: by itself, what answers a menu cannot be validated."""
-    options = [replies.option(f"{n:024x}", "&" * MAX_LABEL, has_card=True) for n in range(replies.MAX_OPTIONS)]
+    options = [replies.option(f"{n:024x}", EMOJI * MAX_LABEL, has_card=True) for n in range(replies.MAX_OPTIONS)]
     question, *rest = replies.picker().blocks
     choice = {
         "type": "static_select",

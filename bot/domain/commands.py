@@ -6,7 +6,7 @@ import enum
 import re
 from dataclasses import dataclass
 
-from bot.domain.markup import literal
+from bot.domain.markup import escape, literal
 from bot.domain.numbers import Number, NumberList
 from bot.errors import InvalidCommandError
 
@@ -112,5 +112,5 @@ def _example(known: NumberList) -> str:
     number = next(iter(known.by_id.values()), None)
     if number is None:
         return f"Example: `{EXAMPLE}`"
-    quoted = f'"{number.label}"'
-    return f"Example: `{COMMAND} {number.phone or quoted}`"
+    called = number.phone or f'"{number.label}"'
+    return f"Example: `{COMMAND} {escape(called)}`"  # a label has no backtick

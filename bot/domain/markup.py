@@ -6,9 +6,10 @@ import re
 
 # Slack has no escape for these, and a backslash is shown (https://github.com/slackhq/slack-api-docs/issues/34). Each is
 # replaced by a character that looks the same and formats nothing.
-LOOKALIKES = {"*": "\u2217", "_": "\u02cd", "~": "\u223c", "`": "\u02cb"}
-# An underscore between two letters or digits formats nothing, so it stays as it is.
-FORMATTING = re.compile(r"[*~`]|(?<![^\W_])_|_(?![^\W_])")
+LOOKALIKES = {"*": "\u2217", "_": "\u02cd", "~": "\u223c", "`": "\u02cb", ":": "\ua789"}
+# An underscore between two letters or digits formats nothing, so it stays as it is; so does a colon that cannot begin
+# an emoji's name, as in ":phone:".
+FORMATTING = re.compile(r"[*~`]|(?<![^\W_])_|_(?![^\W_])|:(?=[\w'+-]+:)")
 # What must not be cut in two: an escaped character, or a mention, link or date.
 WHOLE = re.compile(r"&(?:amp|lt|gt);|<[^<>]*>|.", re.DOTALL)
 
@@ -23,9 +24,22 @@ def literal(text: str) -> str:
     return FORMATTING.sub(lambda found: LOOKALIKES[found[0]], escape(text))
 
 
+def length(text: str) -> int:
+    """Return the length in UTF-16 units, in which most emoji count two.
+
+    Slack does not document what it counts as a character: this is the larger of the two usual ways.
+    """
+    return len(text.encode("utf-16-le", "surrogatepass")) // 2
+
+
 def cut(markup: str, longest: int) -> str:
-    """Return markup with at most `longest` characters; what is cut off becomes an ellipsis."""
-    if len(markup) <= longest:
+    """Return markup with a length of at most `longest`; what is cut off becomes an ellipsis."""
+    if length(markup) <= longest:
         return markup
-    end = max((part.end() for part in WHOLE.finditer(markup) if part.end() < longest), default=0)
+    end, room = 0, longest - 1
+    for part in WHOLE.finditer(markup):
+        room -= length(part[0])
+        if room < 0:
+            break
+        end = part.end()
     return f"{markup[:end]}…"

@@ -24,6 +24,8 @@ QUOTES = '"\u201c\u201d\u201e\u00ab\u00bb'
 QUOTED = re.compile(f"[{QUOTES}]([^{QUOTES}]+)[{QUOTES}](.*)", re.DOTALL)
 # What would look like markup in a message, or like the end of a quoted label in a command.
 MARKUP = re.compile(f"[`*~<>{QUOTES}]")
+# A label that was copied from a message has these instead of what was typed.
+TYPED = str.maketrans({shown: typed for typed, shown in LOOKALIKES.items()})
 
 
 @dataclass(frozen=True)
@@ -173,8 +175,5 @@ def _check_label(label: str) -> None:
 
 
 def _key(text: str) -> str:
-    """Return a label in the form that is compared: case and spaces make no difference.
-
-    A label that was copied from a message can have another character for an underscore.
-    """
-    return " ".join(text.replace(LOOKALIKES["_"], "_").split()).casefold()
+    """Return a label in the form that is compared: case and spaces make no difference."""
+    return " ".join(text.translate(TYPED).split()).casefold()

@@ -24,8 +24,11 @@ HealthReport = Callable[[], Awaitable[dict[str, Any]]]
 RenderMetrics = Callable[[], Awaitable[bytes]]
 # A burst of requests waits here instead of being turned away.
 BACKLOG = 4096
+FORM = "application/x-www-form-urlencoded"
 # One of them is in each form that Slack sends.
 FORM_FIELDS = {"command", "payload"}
+# A longer body is no test of the certificate, which names only its old token; it is not parsed before its signature.
+MAX_SSL_CHECK = 1000  # bytes
 # Older requests may be replayed ones.
 MAX_REQUEST_AGE = 300
 # How long closing waits for requests that hang, such as one whose body never ends, in seconds.
@@ -85,12 +88,12 @@ def unsigned(verifier: SignatureVerifier, headers: Mapping[str, str], body: byte
     return "" if fine else "signed with another secret: is SLACK_SIGNING_SECRET that of this app?"
 
 
-def is_ssl_check(body: bytes) -> bool:
+def is_ssl_check(body: bytes, content_type: str) -> bool:
     """Return whether Slack only tests the certificate: it does not sign that, and expects status 200.
 
     https://github.com/slackapi/bolt-js/issues/614
     """
-    if b"ssl_check=1" not in body:  # most bodies are not parsed twice
+    if content_type != FORM or len(body) > MAX_SSL_CHECK or b"ssl_check=1" not in body:
         return False
     fields = dict(parse_qsl(body.decode("utf-8", "ignore")))
     return fields.get("ssl_check") == "1" and not fields.keys() & FORM_FIELDS
@@ -142,7 +145,7 @@ def make(
 def _events(verifier: SignatureVerifier, receive: Receive) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     async def events(request: web.Request) -> web.StreamResponse:
         body = await request.read()
-        if is_ssl_check(body):
+        if is_ssl_check(body, request.content_type):
             return web.Response()
         if why := unsigned(verifier, request.headers, body):
             log.warning("signature_invalid", remote=request.remote, why=why)

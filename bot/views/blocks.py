@@ -8,8 +8,8 @@ from bot.domain.markup import cut, escape
 from bot.domain.models import Message
 
 Block = dict[str, Any]
-# The longest texts that Slack accepts in a section and in a context block, in characters. A longer one would be refused
-# with everything beside it.
+# The longest texts that Slack accepts in a section and in a context block. A longer one would be refused with all that
+# is beside it.
 MAX_SECTION, MAX_CONTEXT = 3000, 2000
 
 
@@ -38,8 +38,8 @@ def mrkdwn(text: str) -> Block:
 
 
 def plain_text(text: str) -> Block:
-    """Return a text object without markup."""
-    return {"type": "plain_text", "text": text}
+    """Return a text object without markup, in which the code of an emoji stays as it was typed."""
+    return {"type": "plain_text", "text": text, "emoji": False}
 
 
 def section(text: str) -> Block:
@@ -49,7 +49,7 @@ def section(text: str) -> Block:
 
 def plain(text: str) -> Block:
     """Return a paragraph of other people's words, exactly as they are: plain_text has no markup and needs no escape."""
-    return {"type": "section", "text": {"type": "plain_text", "text": text, "emoji": False}}
+    return {"type": "section", "text": plain_text(cut(text, MAX_SECTION))}
 
 
 def header(text: str) -> Block:

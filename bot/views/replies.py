@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bot.domain.access import AccessPolicy, Denial
 from bot.domain.commands import COMMAND, EXAMPLE
+from bot.domain.markup import cut
 from bot.domain.models import Message, Request
 from bot.domain.status import OutcomeCode, Status
 from bot.views.blocks import Block, context, message, plain_text, private, section
@@ -70,10 +71,12 @@ def picker() -> Message:
 def option(number_id: str, called: str, *, has_card: bool) -> Block:
     """Return a number to choose (https://docs.slack.dev/reference/block-kit/composition-objects/option-object)."""
     mark = " (card open)" if has_card else ""
-    room = MAX_OPTION - len(mark)
-    text = called or number_id
-    text = text if len(text) <= room else text[: room - 1] + "…"
-    return {"text": plain_text(f"{text}{mark}"), "description": plain_text(number_id), "value": number_id}
+    text = cut(called or number_id, MAX_OPTION - len(mark))
+    description = {
+        "type": "plain_text",
+        "text": number_id,
+    }  # without `emoji`: an ack has little room
+    return {"text": plain_text(f"{text}{mark}"), "description": description, "value": number_id}
 
 
 def option_group(options: list[Block], total: int) -> Block:

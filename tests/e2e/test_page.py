@@ -117,7 +117,7 @@ async def browser() -> AsyncIterator[Browser]:
     """A headless Chromium, Debian's in CI."""
     if CHROMIUM is None:
         if os.environ.get("CI"):
-            raise AssertionError("no Chromium: apt-get install chromium")
+            raise AssertionError("no Chromium: apt-get install chromium-headless-shell")
         pytest.skip("no Chromium: install one, or set CHROMIUM to its path")
     async with async_playwright() as playwright:
         found = await playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)

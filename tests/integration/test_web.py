@@ -51,6 +51,25 @@ async def test_unsigned_request_that_looks_like_an_ssl_check(bot: Bot, workspace
     assert (await workspace.send_raw(body, **UNSIGNED))[0] == 401
 
 
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        pytest.param(b"ssl_check=1&token=" + b"x" * 1_000_000, "application/x-www-form-urlencoded", id="a long body"),
+        pytest.param(b"ssl_check=1&token=old", "application/json", id="no form"),
+    ],
+)
+async def test_unsigned_request_that_is_no_ssl_check(bot: Bot, workspace: Workspace, body: bytes, kind: str) -> None:
+    """Only a short form, as Slack sends it, is looked at before the signature."""
+    assert (await workspace.send_raw(body, **UNSIGNED, **{"Content-Type": kind}))[0] == 401
+
+
+async def test_event_that_looks_like_an_ssl_check(bot: Bot, workspace: Workspace) -> None:
+    """A signed event whose text holds the words of an ssl_check is handled as every event."""
+    body = b'{"type": "url_verification", "challenge": "a&ssl_check=1&b"}'
+    status, answer = await workspace.send_raw(body, **{"Content-Type": "application/json"})
+    assert (status, "a&ssl_check=1&b" in answer) == (200, True)
+
+
 async def test_body_that_is_no_text(bot: Bot, workspace: Workspace) -> None:
     """Bytes that are no UTF-8 are refused."""
     assert (await workspace.send_raw(b"\xff\xfe"))[0] == 401

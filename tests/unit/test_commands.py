@@ -174,6 +174,13 @@ def test_long_reason_is_not_searched_for_numbers() -> None:
         parse_target(f"{NUMBER} " + "+61480000001 " * 300, LIST)
 
 
+def test_label_in_an_example_is_escaped() -> None:
+    """A label in the example of a refusal makes no mention, and no broken character."""
+    known = NumberList({NUMBER: Number(NUMBER, label="R&D")})
+    with pytest.raises(InvalidCommandError, match='Example: `/unsubscribe-number "R&amp;D"`'):
+        parse_target("nothing of this", known)
+
+
 def test_example_of_a_list_without_phone_numbers() -> None:
     """The example quotes the label if the first number of the list has no phone number."""
     with pytest.raises(InvalidCommandError, match='Example: `/unsubscribe-number "A"`'):

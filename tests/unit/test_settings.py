@@ -108,7 +108,8 @@ def test_token_rotation_is_off_in_the_manifest() -> None:
 
 
 @pytest.mark.parametrize(
-    ("secret", "says"), [("0123456789abcdefABCDEF0123456789", None), ("short", "is not 32 hexadecimal digits")]
+    ("secret", "says"),
+    [("0123456789abcdefABCDEF0123456789", None), ("sixteen-letters!", "is not 32 hexadecimal digits")],
 )
 def test_unusual_signing_secret(secret: str, says: str | None) -> None:
     """A signing secret in another form is accepted with a warning that does not show it."""
@@ -116,6 +117,16 @@ def test_unusual_signing_secret(secret: str, says: str | None) -> None:
     doubt = settings.signing_secret_doubt(secret)
     assert doubt is None if says is None else says in str(doubt)
     assert secret not in str(doubt)
+
+
+@pytest.mark.parametrize("secret", ["e", "fifteen-letters", " 0123456789abcdef0123456789abcdef", "with a space in it"])
+def test_signing_secret_that_protects_nothing(secret: str) -> None:
+    """A signing secret that can be guessed, or was copied with something beside it, is refused and not shown."""
+    with pytest.raises(
+        SettingsError, match="SLACK_SIGNING_SECRET is invalid: expected at least 16 characters"
+    ) as found:
+        settings.load(**GOOD | {"slack_signing_secret": secret})
+    assert len(secret) == 1 or secret not in str(found.value)
 
 
 def test_spaces_in_lists_and_slashes_of_addresses() -> None:

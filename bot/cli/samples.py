@@ -236,6 +236,8 @@ def _refusals() -> Iterator[Row]:
         ("the requester confirms, but someone else must", Denial.REQUESTER, _policy()),
         ("the user groups cannot be read", Denial.UNKNOWN_GROUPS, _policy()),
         ("the workspace cannot be read", Denial.UNKNOWN_TEAM, _policy()),
+        ("a guest of the workspace", Denial.GUEST, _policy(None)),
+        ("Slack does not say whether the person is a guest", Denial.UNKNOWN_GUEST, _policy(None)),
     ]:
         sentence = replies.denied(denial, policy, ANA if denial is Denial.REQUESTER else "U0GIL")
         yield Row("Denials and errors", when, "the person who requested or clicked", blocks.private(sentence))
@@ -274,6 +276,7 @@ def _home() -> Iterator[Row]:
         ),
         "nothing yet": home.page([], [], rules, rights),
         "no permission": home.denied(replies.denied(Denial.NOT_LISTED, _policy(), "U0GIL")),
+        "a guest of the workspace": home.denied(replies.denied(Denial.GUEST, _policy(None), "U0GIL")),
         "Slack does not say who it is": home.denied(replies.denied(Denial.UNKNOWN_TEAM, _policy(), "U0GIL")),
     }
     for when, page in pages.items():

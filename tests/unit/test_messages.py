@@ -10,6 +10,7 @@ import pytest
 from slack_sdk.models.blocks import Block
 
 from bot.cli.samples import CONFIRMED, LONG_FIELDS, LONG_ID, NOON, NUMBER, REQUEST, Row, longest_outcomes, rows
+from bot.domain.access import AccessPolicy, Denial
 from bot.domain.commands import MAX_ECHO
 from bot.domain.markup import literal
 from bot.domain.models import Message
@@ -73,6 +74,13 @@ def test_slack_parses_nothing_again(row: Row) -> None:
     found = list(block_kit.mrkdwn(row.message.blocks))
     assert found or row.message.blocks[0]["text"]["type"] == "plain_text"
     assert all(text["verbatim"] is True for text in found)
+
+
+@pytest.mark.parametrize("denial", Denial)
+def test_every_denial_has_a_row(denial: Denial) -> None:
+    """docs/messages.md shows every way to turn a person away, and Slack judges it in `rehearse`."""
+    why = replies.denied(denial, AccessPolicy(None, frozenset(), None, frozenset()), "U0GIL").partition(". ")[0]
+    assert [row for row in rows() if row.part == "Denials and errors" and row.message.text.startswith(why)]
 
 
 def test_one_red_button_with_a_dialog() -> None:

@@ -67,6 +67,8 @@ async def fault_answer(request: web.Request, fault: str, retry_after: int) -> we
             return web.Response(text='[1, "ok', content_type="application/json")
         case "bytes":
             return web.Response(body=b"\xff\xfe", content_type="application/json")
+        case body if body.startswith("{"):
+            return web.Response(text=body, content_type="application/json")
         case word if word.startswith("word:"):
             return web.Response(text=word.removeprefix("word:"))
         case code:

@@ -19,11 +19,15 @@ FRAME_TOO_LARGE = f"Max frame length of {FRAME_BYTES} has been exceeded"
 
 
 class SocketMode(State):
-    """The server's end of every socket. `deaf` makes a socket that is opened next ignore pings."""
+    """The server's end of every socket. `deaf` makes a socket that is opened next ignore pings.
+
+    `faults["socket"]` are for the sockets to come: "hang" and "403" answer the handshake, "close" follows it.
+    """
 
     def __init__(self, **given: Any) -> None:
         super().__init__(**given)
         self.deaf = False
+        self.greeting: list[str] = []  # the frames that a new socket gets, if not a hello
         self.going = 0  # connections that a hello still counts although they are closing
         self.next_socket = -1  # the socket that gets the next payload, as an index; Slack may choose any
         # Slack closes a socket some seconds after it has asked for a refresh, whether there is another one or not.
@@ -75,17 +79,23 @@ class SocketMode(State):
         if request.match_info["ticket"] not in self._tickets:
             raise web.HTTPForbidden
         self._tickets.discard(request.match_info["ticket"])
-        if self.faults["socket"]:
-            self.faults["socket"].popleft()
+        fault = self.faults["socket"].popleft() if self.faults["socket"] else ""
+        if fault == "hang":
             await hang()
+        if fault == "403":
+            raise web.HTTPForbidden
         await self.on_step("before socket")
         socket = web.WebSocketResponse(autoping=not self.deaf)
         await socket.prepare(request)
         self._sockets.append(socket)
         self._socket_requests.append(request)
         self.opened += 1
-        await socket.send_json({"type": "hello", "num_connections": len(self._sockets) + self.going})
+        hello = json.dumps({"type": "hello", "num_connections": len(self._sockets) + self.going})
+        for frame in self.greeting or [hello]:
+            await socket.send_str(frame)
         await socket.ping(b"Ping from Slack")
+        if fault == "close":
+            await socket.close()
         await self._wake()
         async for message in socket:
             # A deaf socket receives pings too, and does not answer them.

@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import gc
 import os
+import re
 import sys
 import threading
 from datetime import UTC, datetime
@@ -45,7 +46,13 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("check", help="check tokens, key and database, one line each").set_defaults(do="check")
     rehearse = commands.add_parser("rehearse", help="let Slack check every message of the bot, and post none")
     rehearse.set_defaults(do="rehearse")
-    rehearse.add_argument("--channel", metavar="C...", help="also post, update and delete one card in this channel")
+    rehearse.add_argument(
+        "--channel",
+        type=_channel,
+        metavar="C...",
+        help="also post, update and delete one card in this channel; in Socket Mode also open a socket. Rehearse "
+        "before you start the bot, or stop it first: Slack sends a part of people's requests to that socket",
+    )
     history = commands.add_parser("history", help="print the record of every request")
     history.set_defaults(do="history")
     history.add_argument("--json", action="store_true", help="one JSON object per line")
@@ -65,6 +72,14 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--port", type=int, default=8080, help="the page's port (default 8080; 0: any free one)")
     demo.add_argument("--no-browser", action="store_true", help="do not open a browser")
     return parser
+
+
+def _channel(text: str) -> str:
+    if not re.fullmatch("[CG][A-Z0-9]{2,20}", text):
+        raise argparse.ArgumentTypeError(
+            f"expected a channel's id, which begins with C or G (a channel's name > About > Channel ID), not {text!r}"
+        )
+    return text
 
 
 def _date(text: str) -> float:

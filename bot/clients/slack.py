@@ -110,10 +110,10 @@ class Slack:
         """Close the connections."""
         await self.session.close()
 
-    async def post(self, channel: str, message: Message) -> str:
-        """Post a message (https://docs.slack.dev/reference/methods/chat.postMessage) and return its ts.
+    async def post(self, channel: str, message: Message) -> tuple[str, str]:
+        """Post a message (https://docs.slack.dev/reference/methods/chat.postMessage); return its channel and its ts.
 
-        `channel` may be a person's id: then Slack posts a direct message.
+        `channel` may be a person's id: then Slack posts a direct message, and the returned channel is another one.
         """
         posting = self.client.chat_postMessage(
             channel=channel,
@@ -123,7 +123,8 @@ class Slack:
             unfurl_links=False,
             unfurl_media=False,
         )
-        return str((await self._call("chat.postMessage", posting))["ts"])
+        answer = await self._call("chat.postMessage", posting)
+        return str(answer.get("channel") or channel), str(answer["ts"])
 
     async def update(self, channel: str, ts: str, message: Message) -> None:
         """Change one of the bot's own messages (https://docs.slack.dev/reference/methods/chat.update)."""
@@ -209,18 +210,20 @@ class Slack:
         """Return what Slack would refuse in a message or a view, each fault with a JSON pointer to it; post nothing.
 
         It needs no scope: https://docs.slack.dev/reference/methods/blocks.validate
+        Slack's other errors than `invalid_...` say nothing about the message: they are raised.
         """
         # Not by slack_sdk's blocks_validate: that puts the payload into the address, where 20 KB do not fit.
         asking = self.client.api_call("blocks.validate", data={kind: json.dumps(payload)})
         try:
             await self._call("blocks.validate", asking)
         except SlackRejectedError as refusal:
-            cause = refusal.__cause__
-            data = cause.response.data if isinstance(cause, SlackApiError) else {}
-            errors = data.get("errors") or [] if refusal.code == f"invalid_{kind}" else []
-            if not errors:
+            if not refusal.code.startswith("invalid_"):
                 raise
-            return [f"{error.get('pointer')}: {error.get('message')} ({error.get('code')})" for error in errors]
+            cause = refusal.__cause__
+            errors = cause.response.get("errors") if isinstance(cause, SlackApiError) else None
+            faults = [error for error in errors if isinstance(error, dict)] if isinstance(errors, list) else []
+            found = [f"{fault.get('pointer')}: {fault.get('message')} ({fault.get('code')})" for fault in faults]
+            return found or [f"Slack does not say what is wrong ({refusal.code})"]
         return []
 
     async def delete(self, channel: str, ts: str) -> None:

@@ -106,7 +106,7 @@ class Notifier:
         """
         while True:
             try:
-                return await self.slack.post(request.channel, message)
+                return (await self.slack.post(request.channel, message))[1]
             except SlackUnavailableError as error:
                 if not error.retry_after:
                     raise

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
+from yarl import URL
 
 from bot.cli import samples
+from bot.cli.rehearse import rehearse
+from bot.settings import Settings
+from bot.views import replies
 from sandbox.fake_cellcast import Cellcast
-from sandbox.fake_slack import Workspace
-from tests.conftest import APP_TOKEN, NUMBERS, QUIET, SECRETS, SQLITE
+from sandbox.fake_slack import Note, Workspace
+from tests.conftest import ANA, APP_TOKEN, DIRECT, NUMBERS, QUIET, SECRETS, SQLITE, text_of
 from tests.process import run_command
 
 pytestmark = SQLITE
+
+JUDGED = len([*samples.rows(), *samples.longest()]) + 3  # and the menu and two modals
 
 
 async def test_every_message_is_accepted(
@@ -23,7 +32,7 @@ async def test_every_message_is_accepted(
     code, out, err = await run_command("rehearse", settings=environment, cwd=tmp_path)
     *lines, last = out.splitlines()
     assert (code, err, last) == (0, "", "Slack accepts everything.")
-    assert len(lines) == len([*samples.rows(), *samples.longest()]) + 2  # and the menu and the modal
+    assert len(lines) == JUDGED
     assert all(line.startswith("ok    ") for line in lines)
     assert "ok    The App Home: the longest texts" in lines
     assert (workspace.notes, workspace.homes, cellcast.calls) == ([], {}, [])
@@ -43,83 +52,327 @@ async def test_refused_message(environment: dict[str, str], tmp_path: Path, work
     assert out.splitlines()[-1] == "Slack does not accept everything. Please report the lines above."
 
 
+async def test_modal(environment: dict[str, str], tmp_path: Path, workspace: Workspace) -> None:
+    """The modal that Slack judges says what a person reads after a late click."""
+    await run_command("rehearse", settings=environment, cwd=tmp_path)
+    said = json.dumps(replies.stale_click(samples.CONFIRMED).text, ensure_ascii=False)
+    modals = [step.detail for step in workspace.wire.steps if '"type": "modal"' in step.detail]
+    assert [said in modal for modal in modals] == [True, False]  # and the one with the longest texts
+
+
+POSTED, UPDATED, DELETED = f"Post a card in {NUMBERS}", "Update the card", "Delete the card"
+SOCKET = "Open a socket"
+LEFT = f"A card may be left in {NUMBERS}: delete it by hand."
+
+
+async def rehearse_channel(
+    environment: dict[str, str], cwd: Path, channel: str = NUMBERS, *, socket: bool = False
+) -> tuple[int, list[str]]:
+    """Rehearse with a channel; the exit code, and the lines about the card and the socket."""
+    settings = environment | ({"SLACK_APP_TOKEN": APP_TOKEN} if socket else {})
+    code, out, err = await run_command("rehearse", "--channel", channel, settings=settings, cwd=cwd)
+    assert (err, "/socket/" in out) == ("", False)  # the address of a socket has a one-time ticket in it
+    lines = out.splitlines()
+    return code, lines[lines.index("ok    The modal: the longest texts") + 1 : -1]
+
+
 async def test_with_a_channel(environment: dict[str, str], tmp_path: Path, workspace: Workspace) -> None:
     """With a channel one card is posted, updated and deleted there, and a socket carries a frame there and back."""
-    settings = environment | {"SLACK_APP_TOKEN": APP_TOKEN}
-    code, out, _ = await run_command("rehearse", "--channel", NUMBERS, settings=settings, cwd=tmp_path)
-    assert code == 0
-    assert f"ok    A card in {NUMBERS}: posted, updated and deleted" in out
-    assert "ok    A socket: opened, and Slack sent a frame back" in out
+    seen: list[Note] = []
+    workspace.watch(seen.append)
+    code, lines = await rehearse_channel(environment, tmp_path, socket=True)
+    assert (code, lines) == (0, [f"ok    {step}" for step in (POSTED, UPDATED, DELETED, SOCKET)])
     called = [call for call in workspace.api_calls if call.startswith("chat.")]
     assert called == ["chat.postMessage", "chat.update", "chat.delete"]
     assert (workspace.notes, workspace.opened) == ([], 1)
+    assert len({text_of(note) for note in seen}) == 2
+    assert all("actions" not in [block["type"] for block in note.blocks] for note in seen)
 
 
 async def test_with_a_channel_in_http_mode(environment: dict[str, str], tmp_path: Path, workspace: Workspace) -> None:
     """Without an app-level token there is no socket to try."""
-    code, out, _ = await run_command("rehearse", "--channel", NUMBERS, settings=environment, cwd=tmp_path)
-    assert code == 0
-    assert "A socket" not in out
+    code, lines = await rehearse_channel(environment, tmp_path)
+    assert (code, lines) == (0, [f"ok    {step}" for step in (POSTED, UPDATED, DELETED)])
     assert workspace.notes == []
 
 
+async def test_channel_without_the_bot(environment: dict[str, str], tmp_path: Path) -> None:
+    """If the bot cannot post in the channel, that is a line with Slack's reason."""
+    code, lines = await rehearse_channel(environment, tmp_path, QUIET)
+    assert (code, lines) == (1, [f"FAIL  Post a card in {QUIET}: Slack refused it (not_in_channel)."])
+
+
+NO_ANSWER = "Slack cannot be reached: no usable answer ({}). Check the network of this machine, and SLACK_API_URL."
+BROKEN = NO_ANSWER.format("no readable answer")
+
+
 @pytest.mark.parametrize(
-    ("fault", "line"),
+    ("method", "fault", "expected", "left"),
     [
-        pytest.param("deaf", "FAIL  A socket: TimeoutError", id="no answer to the ping"),
-        pytest.param("channel", f"FAIL  A card in {QUIET}: Slack refused it (not_in_channel).", id="no member"),
         pytest.param(
-            "away",
-            f"FAIL  A card in {NUMBERS}: Slack cannot be reached: no usable answer (no readable answer). "
-            "Check the network of this machine, and SLACK_API_URL.",
-            id="no card",
+            "chat.postMessage",
+            "drop_after",
+            [f"FAIL  {POSTED}: {NO_ANSWER.format('ServerDisconnectedError')}", LEFT],
+            True,
+            id="the answer to the post is lost",
+        ),
+        pytest.param("chat.postMessage", "500", [f"FAIL  {POSTED}: {BROKEN}", LEFT], False, id="no card, and no word"),
+        pytest.param(
+            "chat.update",
+            "500",
+            [f"ok    {POSTED}", f"FAIL  {UPDATED}: {BROKEN}", f"ok    {DELETED}"],
+            False,
+            id="no update",
+        ),
+        pytest.param(
+            "chat.delete",
+            "500",
+            [f"ok    {POSTED}", f"ok    {UPDATED}", f"FAIL  {DELETED}: {BROKEN}", LEFT],
+            True,
+            id="an outage at the end",
+        ),
+        pytest.param(
+            "chat.delete",
+            "cant_delete_message",
+            [
+                f"ok    {POSTED}",
+                f"ok    {UPDATED}",
+                f"FAIL  {DELETED}: Slack refused it (cant_delete_message).",
+                LEFT,
+            ],
+            True,
+            id="Slack does not delete it",
         ),
     ],
 )
-async def test_channel_that_fails(
+async def test_card_that_may_be_left(
+    environment: dict[str, str],
+    tmp_path: Path,
+    workspace: Workspace,
+    method: str,
+    fault: str,
+    expected: list[str],
+    left: bool,
+) -> None:
+    """Each step that fails has a line; if the card may be in the channel still, the last line says so."""
+    workspace.faults[method].append(fault)
+    code, lines = await rehearse_channel(environment, tmp_path)
+    assert (code, lines) == (1, expected)
+    assert len(workspace.notes) == left
+
+
+async def test_rate_limits_of_the_card(environment: dict[str, str], tmp_path: Path, workspace: Workspace) -> None:
+    """If Slack limits a step, the rehearsal says so, waits, and leaves no card."""
+    for method in ("chat.postMessage", "chat.update", "chat.delete"):
+        workspace.faults[method].append("429")
+    code, lines = await rehearse_channel(environment, tmp_path)
+    wait = "waiting 1 s, because Slack limits requests"
+    assert (code, lines) == (0, [wait, f"ok    {POSTED}", wait, f"ok    {UPDATED}", wait, f"ok    {DELETED}"])
+    assert workspace.notes == []
+
+
+@pytest.mark.parametrize("channel", [ANA, "W0ANA", DIRECT, "#numbers", "c0numbers"])
+async def test_what_is_not_a_channel(
+    environment: dict[str, str], tmp_path: Path, workspace: Workspace, channel: str
+) -> None:
+    """What is not the id of a channel is refused at once, with what is expected."""
+    code, out, err = await run_command("rehearse", "--channel", channel, settings=environment, cwd=tmp_path)
+    assert (code, out, workspace.api_calls) == (2, "", [])
+    assert err.endswith(
+        f"expected a channel's id, which begins with C or G (a channel's name > About > Channel ID), not '{channel}'\n"
+    )
+
+
+def settings_of(environment: dict[str, str]) -> Settings:
+    """The settings of an environment, for a rehearsal that the command line would refuse or not stop."""
+    given: dict[str, Any] = {name.lower(): value for name, value in environment.items()}
+    return Settings(_env_file=None, **given)
+
+
+async def test_channel_that_slack_names(
+    environment: dict[str, str], workspace: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """If Slack posts the card in a channel with another id, it is updated and deleted there."""
+    assert await rehearse(settings_of(environment), ANA)
+    assert f"ok    {DELETED}" in capsys.readouterr().out
+    assert workspace.notes == []
+
+
+async def test_card_that_is_left_at_ctrl_c(
+    environment: dict[str, str], workspace: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """If the rehearsal is stopped while its card is in the channel, the last line says so."""
+    updating = asyncio.Event()
+
+    async def note(step: str) -> None:
+        if step == "before chat.update":
+            updating.set()
+
+    workspace.on_step = note
+    workspace.faults["chat.update"].append("hang")
+    rehearsal = asyncio.create_task(rehearse(settings_of(environment), NUMBERS))
+    await updating.wait()
+    rehearsal.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await rehearsal
+    assert capsys.readouterr().out.splitlines()[-1] == LEFT
+    assert len(workspace.notes) == 1
+
+
+HELLO = json.dumps({"type": "hello", "num_connections": 1})
+REQUEST = json.dumps({"type": "slash_commands", "envelope_id": "1", "payload": {}})
+ARRIVED = (
+    "A person's request arrived here and got no answer, so Slack shows the person an error. "
+    "Rehearse before you start the bot, or stop it first."
+)
+
+
+def disconnect(reason: str) -> str:
+    """A frame with which Slack ends a connection."""
+    return json.dumps({"type": "disconnect", "reason": reason, "debug_info": {"host": "fake"}})
+
+
+@pytest.mark.parametrize(
+    ("greeting", "why"),
+    [
+        pytest.param(
+            [disconnect("link_disabled")],
+            "Slack disconnected it (link_disabled). Turn it on under api.slack.com/apps > your app > Socket Mode.",
+            id="Socket Mode is off",
+        ),
+        pytest.param(
+            [HELLO, disconnect("refresh_requested")],
+            "Slack disconnected it (refresh_requested). Try again later.",
+            id="a refresh",
+        ),
+        pytest.param([REQUEST], ARRIVED, id="a request before the hello"),
+        pytest.param([HELLO, REQUEST], ARRIVED, id="a request after the hello"),
+        pytest.param(["welcome"], "Slack did not greet it: the first frame is not a hello.", id="no hello"),
+        pytest.param(["{"], "The connection failed (JSONDecodeError).", id="half a frame"),
+    ],
+)
+async def test_socket_that_slack_does_not_greet(
+    environment: dict[str, str], tmp_path: Path, workspace: Workspace, greeting: list[str], why: str
+) -> None:
+    """A socket is fine only if Slack greets it, and sends neither a disconnect nor a person's request there."""
+    workspace.greeting = greeting
+    code, lines = await rehearse_channel(environment, tmp_path, socket=True)
+    assert (code, lines[-1]) == (1, f"FAIL  {SOCKET}: {why}")
+
+
+@pytest.mark.parametrize(
+    ("fault", "why"),
+    [
+        pytest.param("403", "The connection failed (WSServerHandshakeError, status 403).", id="a refused handshake"),
+        pytest.param("close", "Slack closed it.", id="a close"),
+        pytest.param("hang", "Slack did not answer in time.", id="no handshake"),
+    ],
+)
+async def test_socket_that_breaks(
     environment: dict[str, str],
     tmp_path: Path,
     workspace: Workspace,
     monkeypatch: pytest.MonkeyPatch,
     fault: str,
-    line: str,
+    why: str,
 ) -> None:
-    """What does not work with the channel or the socket is a line, and exit code 1."""
+    """A socket that cannot be opened is a line that does not name its address."""
+    monkeypatch.setattr("bot.cli.rehearse.SOCKET_TIMEOUT", 0.5)
+    workspace.faults["socket"].append(fault)
+    code, lines = await rehearse_channel(environment, tmp_path, socket=True)
+    assert (code, lines[-1]) == (1, f"FAIL  {SOCKET}: {why}")
+
+
+async def test_socket_that_stalls(
+    environment: dict[str, str], tmp_path: Path, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A socket that does not answer a ping is a line too."""
     monkeypatch.setattr("bot.cli.rehearse.SOCKET_TIMEOUT", 0.2)
-    workspace.deaf = fault == "deaf"
-    if fault == "away":
-        workspace.faults["chat.postMessage"].append("500")
-    channel = QUIET if fault == "channel" else NUMBERS
-    settings = environment | {"SLACK_APP_TOKEN": APP_TOKEN}
-    code, out, _ = await run_command("rehearse", "--channel", channel, settings=settings, cwd=tmp_path)
-    assert code == 1
-    assert line in out.splitlines()
-    assert workspace.notes == []
+    workspace.deaf = True
+    code, lines = await rehearse_channel(environment, tmp_path, socket=True)
+    assert (code, lines[-1]) == (1, f"FAIL  {SOCKET}: Slack did not answer in time.")
+
+
+async def test_socket_behind_a_proxy(environment: dict[str, str], tmp_path: Path, workspace: Workspace) -> None:
+    """If the environment names a proxy, the socket is opened through it, as the bot does."""
+    passed = bytearray()
+    address = URL(workspace.api_url)
+
+    async def copy(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        while data := await source.read(65_536):
+            passed.extend(data)
+            sink.write(data)
+        sink.close()
+
+    async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        slack = await asyncio.open_connection(address.host, address.port)
+        await asyncio.gather(copy(reader, slack[1]), copy(slack[0], writer))
+
+    async with await asyncio.start_server(pass_on, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        proxy = environment | {"HTTP_PROXY": f"http://127.0.0.1:{port}"}
+        code, lines = await rehearse_channel(proxy, tmp_path, socket=True)
+    assert (code, lines[-1]) == (0, f"ok    {SOCKET}")
+    assert re.search(rb"GET [a-z]+://[^ ]+/socket/", passed)
 
 
 async def test_rate_limit(environment: dict[str, str], tmp_path: Path, workspace: Workspace) -> None:
-    """If Slack limits requests, the rehearsal waits as long as Slack says, and goes on."""
+    """If Slack limits requests, the rehearsal says so, waits as long as Slack says, and goes on."""
     workspace.faults["blocks.validate"].append("429")
-    code, _, _ = await run_command("rehearse", settings=environment, cwd=tmp_path)
+    code, out, _ = await run_command("rehearse", settings=environment, cwd=tmp_path)
     assert code == 0
+    assert out.splitlines()[0] == "waiting 1 s, because Slack limits requests"
 
 
 @pytest.mark.parametrize(
-    ("fault", "says"),
+    ("fault", "why"),
     [
-        pytest.param("500", "Slack cannot be reached", id="an outage"),
-        pytest.param("unknown_method", "Slack does not validate messages (unknown_method).", id="no such method"),
+        pytest.param("invalid_blocks", "Slack does not say what is wrong (invalid_blocks)", id="no pointer"),
+        pytest.param("unknown_method", "Slack refused it (unknown_method).", id="another error"),
+        pytest.param("500", BROKEN, id="an outage"),
+        pytest.param("drop_before", NO_ANSWER.format("ServerDisconnectedError"), id="a lost connection"),
+    ],
+)
+async def test_one_bad_answer(
+    environment: dict[str, str], tmp_path: Path, workspace: Workspace, fault: str, why: str
+) -> None:
+    """One message that Slack does not judge has a line with the reason, and all others are tried."""
+    workspace.faults["blocks.validate"].extend(["", "", fault])
+    code, out, err = await run_command("rehearse", settings=environment, cwd=tmp_path)
+    *lines, _ = out.splitlines()
+    assert (code, err, len(lines)) == (1, "", JUDGED)
+    assert [n for n, line in enumerate(lines) if not line.startswith("ok    ")] == [2]
+    assert lines[2].startswith("FAIL  Cards: ")
+    assert lines[2].endswith(f": {why}")
+
+
+async def test_errors_that_are_not_a_list_of_faults(
+    environment: dict[str, str], tmp_path: Path, workspace: Workspace
+) -> None:
+    """Pointers in a shape that nobody documents are a line too."""
+    workspace.faults["blocks.validate"].extend(
+        f'{{"ok": false, "error": "invalid_message", "errors": {errors}}}' for errors in ("5", "[5]", "[]")
+    )
+    code, out, _ = await run_command("rehearse", settings=environment, cwd=tmp_path)
+    said = [line.partition(": Slack ")[2] for line in out.splitlines() if line.startswith("FAIL")]
+    assert (code, said) == (1, ["does not say what is wrong (invalid_message)"] * 3)
+
+
+@pytest.mark.parametrize(
+    ("fault", "why"),
+    [
+        pytest.param("500", BROKEN, id="an outage"),
+        pytest.param("unknown_method", "Slack refused it (unknown_method).", id="no such method"),
     ],
 )
 async def test_no_judgement(
-    environment: dict[str, str], tmp_path: Path, workspace: Workspace, fault: str, says: str
+    environment: dict[str, str], tmp_path: Path, workspace: Workspace, fault: str, why: str
 ) -> None:
-    """If Slack gives no judgement, that is one plain line and exit code 1."""
-    workspace.faults["blocks.validate"].append(fault)
-    code, _, err = await run_command("rehearse", settings=environment, cwd=tmp_path)
-    assert code == 1
-    assert says in err
-    assert len(err.splitlines()) == 1
+    """After three messages in a row without a judgement the rehearsal ends with the reason, and exit code 1."""
+    workspace.faults["blocks.validate"].extend([fault, fault, "", *[fault] * 100])
+    code, out, err = await run_command("rehearse", settings=environment, cwd=tmp_path)
+    assert (code, err) == (1, f"The rehearsal ended: Slack judged none of the last 3 messages. {why}\n")
+    assert [line[:4] for line in out.splitlines()] == ["FAIL", "FAIL", "ok  ", "FAIL", "FAIL", "FAIL"]
 
 
 async def test_wrong_token(environment: dict[str, str], tmp_path: Path) -> None:

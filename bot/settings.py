@@ -169,11 +169,11 @@ class Settings(BaseSettings):
     @field_validator("slack_bot_token", "slack_app_token")
     @classmethod
     def _token(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
-        if info.field_name == "slack_bot_token" and value and value.get_secret_value().startswith("xoxe."):
+        if info.field_name == "slack_bot_token" and value and value.get_secret_value().startswith("xoxe"):
             # https://docs.slack.dev/authentication/using-token-rotation
             raise ValueError(
-                "a token that begins with xoxe. expires after 12 hours, because the app has token rotation. Create the "
-                "app again from bot/manifest.json, where rotation is off, and set its token"
+                "a token that begins with xoxe belongs to token rotation, and expires after 12 hours. Create the app "
+                "again from bot/manifest.json, where rotation is off, and set its token"
             )
         prefix = "xoxb-" if info.field_name == "slack_bot_token" else "xapp-"
         if value is not None and not re.fullmatch(rf"{prefix}[A-Za-z0-9-]+", value.get_secret_value()):

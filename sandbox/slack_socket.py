@@ -61,6 +61,10 @@ class SocketMode(State):
             self._closing.add(closing)
             closing.add_done_callback(self._closing.discard)
 
+    async def disconnect(self, reason: str) -> None:
+        """Tell the bot through `next_socket` that this socket will be closed."""
+        await self._sockets[self.next_socket].send_json({"type": "disconnect", "reason": reason})
+
     async def _close_later(self, socket: web.WebSocketResponse) -> bool:
         await asyncio.sleep(self.refresh_seconds)
         return await socket.close()

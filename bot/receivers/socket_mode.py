@@ -22,7 +22,8 @@ from bot.receivers.bolt import Receive
 
 log = structlog.get_logger("bot.socket_mode")
 
-CONNECT_TIMEOUT = 15.0
+# Seconds. The second is for the new connection of a refresh: Slack may close the old one meanwhile.
+CONNECT_TIMEOUT, REFRESH_TIMEOUT = 15.0, 5.0
 CLOSE_TIMEOUT = 1.0  # seconds
 ACK_LIMIT = 3.0  # seconds: Slack takes no ack later (https://docs.slack.dev/apis/events-api/using-socket-mode)
 # With these reasons Slack announces that it will close a connection, every few hours. The same page describes them.
@@ -44,11 +45,16 @@ class Client(SocketModeClient):
         self.on_close_listeners.append(self._note_close)
 
     async def run_message_listeners(self, message: dict[str, Any], raw_message: str) -> None:
-        """Handle a message of Slack."""
-        if message.get("type") == "disconnect" and message.get("reason") in REFRESH:
+        """Handle a message of Slack. At any other disconnect slack_sdk opens a connection, also if it must not."""
+        refresh = message.get("reason") in REFRESH or not self.auto_reconnect_enabled
+        if message.get("type") == "disconnect" and refresh:
             self._refresh(self)
         else:
             await super().run_message_listeners(message, raw_message)
+
+    def stop_reconnecting(self) -> None:
+        """Open no other connection after this one. slack_sdk sets the second attribute from the first one at times."""
+        self.default_auto_reconnect_enabled = self.auto_reconnect_enabled = False
 
     async def _note_close(self, _frame: aiohttp.WSMessage) -> None:
         self.closed_by_slack.set()
@@ -88,25 +94,28 @@ class Socket:
 
     async def close(self) -> None:
         """Close the connection as soon as everything that has arrived is answered, or after ACK_LIMIT."""
+        for client in self._clients:
+            client.stop_reconnecting()
+        for refreshing in self._refreshing:
+            refreshing.cancel()
+        await asyncio.gather(*self._refreshing, return_exceptions=True)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(ACK_LIMIT):
                 while self._answering:  # what arrives meanwhile is answered too
                     await asyncio.wait(self._answering)
-        for refreshing in self._refreshing:
-            refreshing.cancel()
         await asyncio.gather(*map(self._close, list(self._clients)))
 
     async def _close(self, client: Client) -> None:
-        self._clients.remove(client)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_TIMEOUT):  # a stalled socket never answers the close frame
                 await client.disconnect()  # type: ignore[no-untyped-call]  # as above
         await client.close()  # type: ignore[no-untyped-call]  # as above
+        self._clients.remove(client)  # at the end: a stop that interrupts this closes it again
 
     def _refresh(self, client: Client) -> None:
         """Replace a connection that Slack will close soon. Slack can announce that twice."""
         if client is self.client and client.auto_reconnect_enabled:
-            client.auto_reconnect_enabled = False
+            client.stop_reconnecting()
             refreshing = asyncio.create_task(self._replace(client))
             self._refreshing.add(refreshing)
             refreshing.add_done_callback(self._refreshing.discard)
@@ -115,11 +124,12 @@ class Socket:
         new = self._new_client()
         try:
             new.wss_uri = await self._slack.open_socket(self._app_token)
-            async with asyncio.timeout(CONNECT_TIMEOUT):
+            async with asyncio.timeout(REFRESH_TIMEOUT):
                 await new.connect()  # type: ignore[no-untyped-call]  # as above
         except (SlackError, TimeoutError) as error:
             log.warning("socket_refresh_failed", error=str(error) or type(error).__name__)
-            old.auto_reconnect_enabled = True  # slack_sdk reconnects when Slack has closed the connection
+            # slack_sdk reconnects when Slack has closed the connection.
+            old.default_auto_reconnect_enabled = old.auto_reconnect_enabled = True
             await self._close(new)
             return
         self.client = new

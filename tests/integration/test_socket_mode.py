@@ -228,6 +228,66 @@ async def test_stop_during_a_refresh(start: Start, workspace: Workspace, monkeyp
         await workspace.until(lambda: workspace.connected == 0)
 
 
+async def test_refresh_during_a_stop(start: Start, workspace: Workspace, cellcast: Cellcast) -> None:
+    """A bot that is stopping opens no other socket if Slack asks for a refresh: a click on it would get no ack."""
+    workspace.groups["S0ADMINS"] = [BEN]
+    async with start(slack_app_token=APP_TOKEN, allowed_users=f"S0ADMINS,{ANA}") as bot:
+        await workspace.until(lambda: workspace.connected)
+        cards = [await ask(workspace, text=number) for number in (NUMBER, OTHER)]
+        reading, go_on = hold_group_read(workspace)
+        workspace.refresh_seconds = 30.0
+        clicking = [asyncio.create_task(workspace.click(BEN, cards[0], "Unsubscribe Number"))]
+        await reading.wait()
+        stopping = asyncio.create_task(bot.stop())
+        await asyncio.sleep(0)  # it begins
+        await workspace.refresh_sockets()
+        clicking.append(asyncio.create_task(workspace.click(BEN, cards[1], "Unsubscribe Number")))
+        await asyncio.sleep(0.2)  # now all of it has reached the bot
+        go_on.set()
+        assert [ack.status for ack in await asyncio.gather(*clicking)] == [200, 200]
+        await stopping
+    assert workspace.api_calls.count("apps.connections.open") == 1
+    assert len(cellcast.calls) == 2
+
+
+@pytest.mark.parametrize("step", ["before apps.connections.open", "before socket"])
+async def test_stop_while_a_refresh_opens_its_socket(start: Start, workspace: Workspace, step: str) -> None:
+    """A socket that is being opened when the bot is stopped is closed with the others, or never opened."""
+    opening, go_on = asyncio.Event(), asyncio.Event()
+
+    async def wait(now: str) -> None:
+        if now == step:
+            opening.set()
+            await go_on.wait()
+
+    async with start(slack_app_token=APP_TOKEN) as bot:
+        await workspace.until(lambda: workspace.connected)
+        workspace.on_step, workspace.refresh_seconds = wait, 30.0
+        await workspace.refresh_sockets()
+        await opening.wait()
+        await asyncio.wait_for(bot.stop(), 3)
+        go_on.set()
+        await workspace.until(lambda: workspace.connected == 0)
+    assert workspace.api_calls.count("apps.connections.open") == 2
+
+
+@pytest.mark.parametrize("reason", ["too_many_websockets", "link_disabled"])
+async def test_other_disconnect_of_an_old_socket(start: Start, workspace: Workspace, reason: str) -> None:
+    """After a refresh the old socket leads to no other one, whatever Slack says on it."""
+    async with start(slack_app_token=APP_TOKEN) as bot:
+        await workspace.until(lambda: workspace.connected)
+        workspace.refresh_seconds = 30.0
+        await workspace.refresh_sockets()
+        await workspace.until(lambda: workspace.connected == 2)
+        workspace.next_socket = 1
+        await ask(workspace)  # by now the bot knows of its second socket
+        workspace.next_socket = 0
+        await workspace.disconnect(reason)
+        await ask(workspace, text=OTHER)  # Slack's frames are handled in their order
+        await settled(bot)
+    assert workspace.api_calls.count("apps.connections.open") == 2
+
+
 async def test_old_socket_that_slack_forgets(
     start: Start, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -37,6 +37,9 @@ MIGRATION_TIMEOUT = 600.0
 # next sweep.
 CLOSINGS = 25
 HISTORY_PAGE = 500
+# What is shown in Slack is read in at most this time: a read as long as a lease could show an older state after a sweep
+# has shown the last one. Two calls to Slack, each of five seconds, fit in the rest of the lease.
+SHOWN_TIMEOUT = 5.0
 
 T = TypeVar("T")
 
@@ -60,7 +63,9 @@ def _prove_writable(folder: Path) -> None:
 
 
 class Ledger:
-    """Reads and writes requests and outcomes. What an ack waits for has ACK_TIMEOUT, the rest BACKGROUND_TIMEOUT.
+    """Reads and writes requests and outcomes.
+
+    What an ack waits for has ACK_TIMEOUT, what is shown in Slack SHOWN_TIMEOUT, and the rest BACKGROUND_TIMEOUT.
 
     Without `create` no file is created: then call `require_current` or `rehearse_start` first, instead of `open`.
     """
@@ -225,8 +230,8 @@ class Ledger:
     # Queries
 
     async def require(self, request_id: str) -> Request:
-        """Return the request of an id that the ledger itself gave out."""
-        return await self.database.read(lambda db: queries.require(db, request_id))
+        """Return the request of an id that the ledger itself gave out, to show it: within SHOWN_TIMEOUT."""
+        return await self.database.read(lambda db: queries.require(db, request_id), timeout=SHOWN_TIMEOUT)
 
     async def get(self, request_id: str) -> Request | None:
         """Return the request of an id, None if there is none."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 
 import pytest
+import sqlalchemy as sa
 
 from bot.app import Bot
 from bot.domain.models import Click
@@ -237,6 +239,44 @@ async def test_end_of_the_offer_is_shown(
     assert current(workspace, card).buttons
     await advance(bot, clock, LEASE + 1)
     assert not current(workspace, card).buttons
+
+
+@BOTH
+async def test_request_that_is_read_slowly_is_not_shown(
+    start: Start, workspace: Workspace, cellcast: Cellcast, clock: TestClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A replica whose database answers late does not show what it read then: the card may show a later state by now."""
+    cellcast.next.append(Answer(fault="drop"))
+    reading, answers = threading.Event(), threading.Event()
+    clicked = False
+
+    def answer_late(_db: object, _cursor: object, statement: str, *_: object) -> None:
+        nonlocal clicked
+        clicked = clicked or "card_update_due=" in statement
+        if clicked and statement.startswith("SELECT requests") and not reading.is_set():
+            reading.set()
+            assert answers.wait(30)
+
+    async with start() as slow:
+        url = workspace.bot_url
+        async with start() as other:
+            card = await ask(workspace)
+            await settled(other)
+            old = workspace.click_payload(ANA, card, "Unsubscribe Number")
+            await workspace.click(BEN, card, "Unsubscribe Number")
+            await settled(other)
+            monkeypatch.setattr("bot.ledger.store.SHOWN_TIMEOUT", 1.0)
+            sa.event.listen(slow.ledger.database.engine, "after_cursor_execute", answer_late)
+            await workspace.send("interactive", old, url)  # changes nothing, so the card is read and updated
+            assert await asyncio.to_thread(reading.wait, 10)
+            await workspace.click(BEN, current(workspace, card), "Try Again")
+            await settled(other)
+            await advance(other, clock, LEASE + 1)  # ends the claim
+            await slow.tasks.drain(10)  # it gives up
+            answers.set()
+            await settled(slow)
+            assert current(workspace, card).text.startswith("*Unsubscribed: ")
+    assert len(cellcast.calls) == 2
 
 
 async def test_click_in_vain_is_shown(

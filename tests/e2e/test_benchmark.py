@@ -22,7 +22,7 @@ ROW = re.compile(
 
 @pytest.mark.parametrize(
     "contestant",
-    [Contestant("this bot", BOT, ALL), Contestant("limit", LIMIT, ALL), Contestant("socket", BOT, ALL, SOCKET)],
+    [Contestant("limit", LIMIT, ALL), Contestant("this bot", BOT, ALL, SOCKET)],
     ids=lambda contestant: contestant.name,
 )
 async def test_a_round_is_played(contestant: Contestant) -> None:

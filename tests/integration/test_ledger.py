@@ -363,7 +363,7 @@ def test_promises_hold_whatever_happens_at_once(database: str, monkeypatch: pyte
     checks = list(HealthCheck)  # an example opens a database: slow by hypothesis' standards
     run_state_machine_as_test(
         Promises,
-        settings=settings(max_examples=20, stateful_step_count=25, deadline=None, suppress_health_check=checks),
+        settings=settings(max_examples=8, stateful_step_count=25, deadline=None, suppress_health_check=checks),
     )
 
 

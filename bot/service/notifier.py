@@ -169,13 +169,13 @@ class Notifier:
                         if isinstance(error, BaseException):
                             raise error
         except (SlackError, TimeoutError) as error:
-            await self._defer(outcome, channel, error)
+            await self._defer(outcome, error)
         else:
             await self.ledger.delivered(outcome, self.now())
             self.metrics.outcomes_delivered.labels(outcome.code).inc()
             log_of.info("outcome_delivered", outcome=outcome.code)
 
-    async def _defer(self, outcome: Outcome, channel: str, error: SlackError | TimeoutError) -> None:
+    async def _defer(self, outcome: Outcome, error: SlackError | TimeoutError) -> None:
         """Store when a delivery that failed is due again."""
         log_of = log.bind(request=outcome.request_id, attempt=outcome.attempt)
         since = outcome.undeliverable_since
@@ -189,7 +189,6 @@ class Notifier:
                 step = "python -m bot check" if code in ADMINISTRATOR_ERRORS else close
                 log_of.error("outcome_undeliverable", error=str(error), step=step)
         elif asked:
-            self.pace.hold(channel, asked)
             # Up to a second more, another one for each request: replicas do not all come back at once.
             wait = asked + int(outcome.request_id[:8], 16) / 2**32
         else:
@@ -204,7 +203,12 @@ class Notifier:
         ways: list[Callable[[], Awaitable[object]]] = [lambda: self.slack.post(request.channel, message)]
         if url is not None:
             ways.append(lambda: self.slack.respond(url, message))
-        await first_accepted(*ways, lambda: self.slack.post(person, message))
+        try:
+            await first_accepted(*ways, lambda: self.slack.post(person, message))
+        except SlackUnavailableError as error:
+            if error.retry_after:
+                self.pace.hold(request.channel, error.retry_after)
+            raise
         await self.ledger.message_posted(outcome, self.now())  # at once: it is not posted again
 
     async def update_card(self, request_id: str, due: float | None = None) -> None:

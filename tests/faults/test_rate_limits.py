@@ -60,6 +60,23 @@ async def test_a_hundred_outcomes_in_one_channel(
     )
 
 
+async def test_updates_that_slack_limits_hold_no_message_up(
+    start: Start, workspace: Workspace, cellcast: Cellcast, clock: TestClock
+) -> None:
+    """While Slack limits updates of cards, outcomes are still posted; the cards show them when Slack takes updates."""
+    async with start() as bot:
+        found = [await ask(workspace, text=f"{n:024x}") for n in range(4)]
+        workspace.limits["chat.update"] = 3600, 1
+        for card in found:
+            await workspace.click(BEN, card, "Unsubscribe Number")
+            await settled(bot)
+        assert len(toasts(workspace)) == len(found)
+        workspace.limits.clear()
+        await advance(bot, clock, 3600)
+    assert len(toasts(workspace)) == len(cellcast.calls) == len(found)
+    assert all(current(workspace, card).text.startswith("*Unsubscribed") for card in found)
+
+
 async def test_outcome_whose_turn_is_far_away(
     start: Start, workspace: Workspace, clock: TestClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -72,10 +72,7 @@ def option(number_id: str, called: str, *, has_card: bool) -> Block:
     """Return a number to choose (https://docs.slack.dev/reference/block-kit/composition-objects/option-object)."""
     mark = " (card open)" if has_card else ""
     text = cut(called or number_id, MAX_OPTION - len(mark))
-    description = {
-        "type": "plain_text",
-        "text": number_id,
-    }  # without `emoji`: an ack has little room
+    description = {"type": "plain_text", "text": number_id}  # short: an ack has little room
     return {"text": plain_text(f"{text}{mark}"), "description": description, "value": number_id}
 
 

@@ -61,6 +61,11 @@ class SocketMode(State):
             self._closing.add(closing)
             closing.add_done_callback(self._closing.discard)
 
+    async def close_sockets(self) -> None:
+        """Close every socket without a warning."""
+        for socket in list(self._sockets):
+            await socket.close()
+
     async def disconnect(self, reason: str) -> None:
         """Tell the bot through `next_socket` that this socket will be closed."""
         await self._sockets[self.next_socket].send_json({"type": "disconnect", "reason": reason})

@@ -159,9 +159,11 @@ class Slack:
 
     async def open_socket(self, app_token: str) -> str:
         """Prove the app-level token; the address of a socket (.../reference/methods/apps.connections.open)."""
-        return str(
-            (await self._call("apps.connections.open", self.client.apps_connections_open(app_token=app_token)))["url"]
-        )
+        opening = self.client.apps_connections_open(app_token=app_token)
+        url = (await self._call("apps.connections.open", opening)).get("url")
+        if not isinstance(url, str):
+            raise SlackUnavailableError("no address", sent=True)
+        return url
 
     async def group_members(self, group: str) -> frozenset[str]:
         """Who is in a user group now (https://docs.slack.dev/reference/methods/usergroups.users.list).

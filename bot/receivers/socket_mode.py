@@ -22,42 +22,52 @@ from bot.receivers.bolt import Receive
 
 log = structlog.get_logger("bot.socket_mode")
 
-# Seconds. The second is for the new connection of a refresh: Slack may close the old one meanwhile.
-CONNECT_TIMEOUT, REFRESH_TIMEOUT = 15.0, 5.0
+# Seconds. The second is for a later connection: until there is one, the bot may hear nothing.
+CONNECT_TIMEOUT, RECONNECT_TIMEOUT = 15.0, 5.0
 CLOSE_TIMEOUT = 1.0  # seconds
 ACK_LIMIT = 3.0  # seconds: Slack takes no ack later (https://docs.slack.dev/apis/events-api/using-socket-mode)
 # With these reasons Slack announces that it will close a connection, every few hours. The same page describes them.
 REFRESH = ("warning", "refresh_requested")
 # After a refresh the old connection stays open until Slack closes it, but no longer than this many seconds.
 REFRESH_LIMIT = 30.0
+# Seconds from a connection that failed to the next: doubling from the first to the longest.
+FIRST_WAIT, LONGEST_WAIT = 1.0, 30.0
 
 
 class Client(SocketModeClient):
-    """slack_sdk's client, except that it leaves a refresh to `refresh`.
+    """One connection. It tells `lost` when it ends or will end soon, and never reconnects by itself.
 
-    slack_sdk closes the connection before it opens the next one, and whatever Slack sends in between is lost.
+    slack_sdk's own client closes one before it opens the next, so that whatever Slack sends in between is lost. If a
+    handshake fails, it logs the address and tries it again for ever, although each is good for one connection.
     """
 
-    def __init__(self, refresh: Callable[[Client], None], app_token: str, slack: Slack) -> None:
-        super().__init__(app_token, web_client=slack.client, ping_interval=health.PING_EVERY)
-        self._refresh = refresh
-        self.closed_by_slack = asyncio.Event()
-        self.on_close_listeners.append(self._note_close)
+    def __init__(self, lost: Callable[[Client, bool], None], app_token: str, slack: Slack) -> None:
+        super().__init__(
+            app_token, web_client=slack.client, ping_interval=health.PING_EVERY, auto_reconnect_enabled=False
+        )
+        self._lost = lost
+        self.ended = asyncio.Event()
+        self.on_close_listeners.append(self._end)
+
+    async def open(self, url: str, seconds: float) -> None:
+        """Open the connection. Raise TimeoutError, or aiohttp.ClientError, which holds the address: don't show it."""
+        async with asyncio.timeout(seconds):
+            self.current_session = await self.aiohttp_client_session.ws_connect(
+                url, autoping=False, heartbeat=self.ping_interval, proxy=self.proxy
+            )
+        self.current_session_monitor = asyncio.ensure_future(self.monitor_current_session())  # it sends pings
+        self.message_receiver = asyncio.ensure_future(self.receive_messages())
 
     async def run_message_listeners(self, message: dict[str, Any], raw_message: str) -> None:
-        """Handle a message of Slack. At any other disconnect slack_sdk opens a connection, also if it must not."""
-        refresh = message.get("reason") in REFRESH or not self.auto_reconnect_enabled
-        if message.get("type") == "disconnect" and refresh:
-            self._refresh(self)
+        """Handle a message of Slack."""
+        if message.get("type") == "disconnect":
+            self._lost(self, message.get("reason") in REFRESH)
         else:
             await super().run_message_listeners(message, raw_message)
 
-    def stop_reconnecting(self) -> None:
-        """Open no other connection after this one. slack_sdk sets the second attribute from the first one at times."""
-        self.default_auto_reconnect_enabled = self.auto_reconnect_enabled = False
-
-    async def _note_close(self, _frame: aiohttp.WSMessage) -> None:
-        self.closed_by_slack.set()
+    async def _end(self, _frame: aiohttp.WSMessage) -> None:
+        self.ended.set()
+        self._lost(self, False)
 
 
 class Socket:
@@ -70,12 +80,14 @@ class Socket:
         self._slack, self._app_token = slack, app_token
         self._receive, self._greeted = receive, greeted
         self._answering: set[asyncio.Task[bool]] = set()
-        self._refreshing: set[asyncio.Task[None]] = set()
+        self._work: set[asyncio.Task[None]] = set()  # connections that are being replaced, and the watch
         self._clients: list[Client] = []  # more than one only during a refresh
+        self._replaced: Client | None = None
+        self._open = asyncio.Event()  # not set while there is no connection, and a new one is on its way
         self.client = self._new_client()
 
     def _new_client(self) -> Client:
-        client = Client(self._refresh, self._app_token, self._slack)
+        client = Client(self._lost, self._app_token, self._slack)
         client.socket_mode_request_listeners.append(self._hear)
         client.message_listeners.append(self._message)
         self._clients.append(client)
@@ -83,22 +95,22 @@ class Socket:
 
     async def connect(self, url: str) -> None:
         """Connect to the address that Slack gave. Raises StartError where that is not possible."""
-        self.client.wss_uri = url
-        connecting: Coroutine[Any, Any, None] = self.client.connect()  # type: ignore[no-untyped-call]  # slack_sdk's
         try:
-            await asyncio.wait_for(connecting, CONNECT_TIMEOUT)
-        except TimeoutError:
+            await self.client.open(url, CONNECT_TIMEOUT)
+        except (aiohttp.ClientError, TimeoutError) as error:
             raise StartError(
-                "Slack's socket cannot be reached (wss). Check the network and the proxy of this machine."
+                f"Slack's socket cannot be reached (wss, {type(error).__name__}). Check the network and the proxy of "
+                "this machine."
             ) from None
+        self._open.set()
+        self._start(self._watch())
 
     async def close(self) -> None:
         """Close the connection as soon as everything that has arrived is answered, or after ACK_LIMIT."""
-        for client in self._clients:
-            client.stop_reconnecting()
-        for refreshing in self._refreshing:
-            refreshing.cancel()
-        await asyncio.gather(*self._refreshing, return_exceptions=True)
+        self._replaced = self.client  # from now on nothing replaces it
+        for work in self._work:
+            work.cancel()
+        await asyncio.gather(*self._work, return_exceptions=True)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(ACK_LIMIT):
                 while self._answering:  # what arrives meanwhile is answered too
@@ -108,36 +120,56 @@ class Socket:
     async def _close(self, client: Client) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_TIMEOUT):  # a stalled socket never answers the close frame
-                await client.disconnect()  # type: ignore[no-untyped-call]  # as above
+                await client.disconnect()  # type: ignore[no-untyped-call]  # slack_sdk's
         await client.close()  # type: ignore[no-untyped-call]  # as above
         self._clients.remove(client)  # at the end: a stop that interrupts this closes it again
 
-    def _refresh(self, client: Client) -> None:
-        """Replace a connection that Slack will close soon. Slack can announce that twice."""
-        if client is self.client and client.auto_reconnect_enabled:
-            client.stop_reconnecting()
-            refreshing = asyncio.create_task(self._replace(client))
-            self._refreshing.add(refreshing)
-            refreshing.add_done_callback(self._refreshing.discard)
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._work.add(task)
+        task.add_done_callback(self._work.discard)
 
-    async def _replace(self, old: Client) -> None:
-        new = self._new_client()
-        try:
-            new.wss_uri = await self._slack.open_socket(self._app_token)
-            async with asyncio.timeout(REFRESH_TIMEOUT):
-                await new.connect()  # type: ignore[no-untyped-call]  # as above
-        except (SlackError, TimeoutError) as error:
-            log.warning("socket_refresh_failed", error=str(error) or type(error).__name__)
-            # slack_sdk reconnects when Slack has closed the connection.
-            old.default_auto_reconnect_enabled = old.auto_reconnect_enabled = True
-            await self._close(new)
-            return
-        self.client = new
-        # Until Slack closes the old connection, requests can arrive on both.
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(REFRESH_LIMIT):
-                await old.closed_by_slack.wait()
-        await self._close(old)
+    async def _watch(self) -> None:
+        """Notice a connection that hears nothing, or ended without a word."""
+        while True:
+            await asyncio.sleep(health.PING_EVERY)
+            if not await self.client.is_connected():
+                self._lost(self.client, False)
+
+    def _lost(self, client: Client, announced: bool) -> None:
+        """Replace a connection that has ended, or that Slack has `announced` to close soon; once, if told again."""
+        if client is self.client and client is not self._replaced:
+            self._replaced = client
+            if not announced:
+                self._open.clear()
+            self._start(self._replace(client, announced))
+
+    async def _replace(self, old: Client, announced: bool) -> None:
+        if not announced:  # Slack may count it among too many
+            await self._close(old)
+        self.client = await self._connected()
+        self._open.set()
+        if announced:  # until Slack closes the old connection, requests can arrive on both
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(REFRESH_LIMIT):
+                    await old.ended.wait()
+            await self._close(old)
+
+    async def _connected(self) -> Client:
+        """Return a new connection, however long that takes."""
+        wait = FIRST_WAIT
+        while True:
+            client = self._new_client()
+            try:
+                await client.open(await self._slack.open_socket(self._app_token), RECONNECT_TIMEOUT)
+            except (SlackError, aiohttp.ClientError, TimeoutError) as error:
+                why = str(error) if isinstance(error, SlackError) else type(error).__name__
+                log.warning("socket_reconnect_failed", error=why, wait=wait)
+                await self._close(client)
+                await asyncio.sleep(wait)
+                wait = min(2 * wait, LONGEST_WAIT)
+            else:
+                return client
 
     async def problem(self) -> str | None:
         """Return what is wrong with the socket (closed, or no pong for too long); None if it works."""
@@ -149,6 +181,8 @@ class Socket:
             self._greeted(max(message.get("num_connections", 1) - own, 0))
 
     async def _hear(self, client: AsyncBaseSocketModeClient, request: SocketModeRequest) -> None:
+        assert isinstance(client, Client)  # noqa: S101 - each calls only its own listeners
+
         async def send(answer: BoltResponse) -> None:
             # Slack delivers an event again until it is acknowledged, so what the bot refuses gets an empty ack.
             has_payload = answer.status == 200 and answer.body.startswith("{")
@@ -157,8 +191,8 @@ class Socket:
                 # The person sees no answer, but the socket stays open for everyone else.
                 log.error("ack_too_large", bytes=size, limit=FRAME_LIMIT, type=request.type)
                 ack = frame(request.envelope_id)
-            # While the socket reconnects, send_message waits for as long as that takes. The work that follows the ack,
-            # such as the call of a confirmation, must not.
+            # While the socket reconnects, `_send` waits for as long as that takes. The work that follows the ack, such
+            # as the call of a confirmation, must not.
             try:
                 async with asyncio.timeout(ACK_LIMIT):
                     await self._send(client, ack)
@@ -170,8 +204,10 @@ class Socket:
         answering.add_done_callback(self._answering.discard)
         await answering
 
-    async def _send(self, client: AsyncBaseSocketModeClient, ack: str) -> None:
+    async def _send(self, client: Client, ack: str) -> None:
         try:
             await client.send_message(ack)
-        except ConnectionError:
-            await self.client.send_message(ack)  # after a refresh this is another one; slack_sdk does the same
+        except ConnectionError:  # Slack takes the ack from a later connection too
+            self._lost(client, False)
+            await self._open.wait()
+            await self.client.send_message(ack)

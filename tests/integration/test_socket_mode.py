@@ -190,23 +190,31 @@ async def test_click_acked_after_the_old_socket_closed(start: Start, workspace: 
     assert len(cellcast.calls) == 1
 
 
-@pytest.mark.parametrize("fault", ["apps.connections.open", "socket"])
+@pytest.mark.parametrize(
+    ("method", "fault"),
+    [
+        ("apps.connections.open", "500"),
+        ("apps.connections.open", '{"ok": true}'),
+        ("socket", "hang"),
+        ("socket", "403"),
+    ],
+)
 async def test_refresh_that_fails(
     start: Start,
     workspace: Workspace,
     cellcast: Cellcast,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
+    method: str,
     fault: str,
 ) -> None:
-    """If no new socket can be opened, the bot uses the old one until Slack closes it, and then reconnects."""
-    monkeypatch.setattr("bot.ops.health.PING_EVERY", 0.2)
-    monkeypatch.setattr("bot.receivers.socket_mode.CONNECT_TIMEOUT", 0.3)
+    """If no new socket can be opened, the bot uses the old one until Slack closes it, and tries again."""
+    monkeypatch.setattr("bot.receivers.socket_mode.RECONNECT_TIMEOUT", 0.3)
     async with start(slack_app_token=APP_TOKEN) as bot:
         await workspace.until(lambda: workspace.connected)
         card = await ask(workspace)
         workspace.refresh_seconds = 1.0
-        workspace.faults[fault].append("500" if fault != "socket" else "hang")
+        workspace.faults[method].append(fault)
         await workspace.refresh_sockets()
         await workspace.click(BEN, card, "Unsubscribe Number")
         await workspace.until(lambda: workspace.opened == 2 and workspace.connected == 1)
@@ -214,7 +222,31 @@ async def test_refresh_that_fails(
         await workspace.click(BEN, other, "Unsubscribe Number")
         await settled(bot)
     assert len(cellcast.calls) == 2
-    assert '"event": "socket_refresh_failed"' in capsys.readouterr().out
+    assert '"event": "socket_reconnect_failed"' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("before", ["a close", "a refresh that failed", "a handshake that failed"])
+async def test_refresh_after_another_connection_was_lost(
+    start: Start, workspace: Workspace, monkeypatch: pytest.MonkeyPatch, before: str
+) -> None:
+    """A connection that replaced a lost one stays open in a refresh until Slack closes it, and answers what comes."""
+    monkeypatch.setattr("bot.receivers.socket_mode.RECONNECT_TIMEOUT", 0.3)
+    async with start(slack_app_token=APP_TOKEN):
+        await workspace.until(lambda: workspace.connected)
+        if before == "a refresh that failed":
+            workspace.faults["apps.connections.open"].append("internal_error")
+            await workspace.refresh_sockets()
+        else:
+            workspace.faults["socket"] += ["403"] * (before == "a handshake that failed")
+            await workspace.close_sockets()
+        await workspace.until(lambda: workspace.opened == 2 and workspace.connected == 1)
+        await workspace.command(ANA, NUMBERS, "help")  # by now the bot knows of its new socket
+        workspace.refresh_seconds = 30.0
+        await workspace.refresh_sockets()
+        await workspace.until(lambda: workspace.connected == 2)
+        for workspace.next_socket in (1, 0, 1, 0):
+            assert (await workspace.command(ANA, NUMBERS, "help")).status == 200
+        assert workspace.connected == 2
 
 
 async def test_stop_during_a_refresh(start: Start, workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -433,13 +465,17 @@ async def test_ack_waits_for_no_reconnect(
     """A socket that breaks before the ack and comes back slowly holds up no work that follows the ack."""
     monkeypatch.setattr("bot.receivers.socket_mode.ACK_LIMIT", 0.2)
     monkeypatch.setattr("bot.ops.health.PING_EVERY", 0.2)
-    given_up = asyncio.Event()
+    given_up, reconnecting = asyncio.Event(), asyncio.Event()
+
+    async def step(now: str) -> None:
+        if now == "before apps.connections.open":
+            reconnecting.set()
 
     async def answer(_payload: dict[str, Any], send: Send) -> bool:
         workspace.faults["socket"].append("hang")
+        workspace.on_step = step
         await workspace.drop_sockets()
-        while not socket.client.connect_operation_lock.locked():  # noqa: ASYNC110 - slack_sdk sends no event
-            await asyncio.sleep(0.01)
+        await reconnecting.wait()
         await send(BoltResponse(status=200, body=""))
         given_up.set()
         return True

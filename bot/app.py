@@ -223,6 +223,8 @@ class Bot:
         for loop in (self.sweep, self.watch):
             loop.cancel()
         await asyncio.wait([self.sweep, self.watch])
+        self.home.stop()
+        self.notifier.stop()
         left = await self.tasks.close(deadline - self.clock.monotonic())
         await self._closing.aclose()
         log.info("stopped", left=left)

@@ -16,7 +16,9 @@ from bot.errors import SlackError
 log = structlog.get_logger("bot.access")
 
 # The members of user groups are read again after this; someone removed from a group loses access then at the latest.
-GROUP_CACHE_SECONDS = 10.0
+# With more than two groups it takes longer: Slack allows 20 reads a minute, of all groups together
+# (https://docs.slack.dev/reference/methods/usergroups.users.list).
+GROUP_CACHE_SECONDS, SECONDS_FOR_EACH_GROUP = 10.0, 3.5
 # Without an answer from Slack the last known members count for this long; then nobody gets in through a group.
 GROUP_STALE_SECONDS = 600.0
 # Seconds after a failed read before Slack is asked again; clicks in between do not wait.
@@ -48,6 +50,7 @@ class UserGroups:
     def __init__(self, ids: frozenset[str], slack: Slack, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._groups = {group: _Group() for group in sorted(ids)}
         self._slack, self._monotonic = slack, monotonic
+        self._cache_seconds = max(GROUP_CACHE_SECONDS, SECONDS_FOR_EACH_GROUP * len(ids))
 
     async def contain(self, user_id: str, within: float = GROUP_TIMEOUT) -> bool | None:
         """Return whether one of the groups has this member now; None if a group has been unknown for too long.
@@ -88,7 +91,7 @@ class UserGroups:
         finally:
             group.reading = None
         group.read_at = self._monotonic()
-        group.read_again_at = group.read_at + GROUP_CACHE_SECONDS
+        group.read_again_at = group.read_at + self._cache_seconds
 
 
 class People:

@@ -50,14 +50,11 @@ ADMINISTRATOR_ERRORS = frozenset(
     }
 )
 # Errors that say nothing of the message itself: Slack can take it later.
-TRANSIENT_ERRORS = ADMINISTRATOR_ERRORS | {
-    "accesslimited",
-    "external_channel_migrating",
-    "message_limit_exceeded",
-    "rate_limited",
-    "ratelimited",
-    "update_failed",
-}
+TRANSIENT_ERRORS = ADMINISTRATOR_ERRORS | {"accesslimited", "external_channel_migrating", "update_failed"}
+# The seconds that a limit takes at least, also if Slack does not say so.
+SHORTEST_WAIT = 1.0
+# Too many calls or messages, said without a time to wait.
+LIMIT_ERRORS = frozenset({"message_limit_exceeded", "rate_limited", "ratelimited"})
 # Errors after which Slack's documentation allows that some of the work was done.
 AMBIGUOUS_ERRORS = frozenset(
     {"internal_error", "fatal_error", "service_unavailable", "request_timeout", "team_added_to_org"}
@@ -296,11 +293,11 @@ def _no_answer(error: Exception) -> SlackUnavailableError:
 
 
 def _rate_limited(headers: Any) -> SlackUnavailableError:
-    """Return when to try again (https://docs.slack.dev/apis/web-api/rate-limits): after a second if Slack says none."""
+    """Return when to try again (https://docs.slack.dev/apis/web-api/rate-limits): not before a second has passed."""
     value = str(headers.get("Retry-After", ""))
-    seconds = float(value) if value.isascii() and value.isdigit() else 1.0
+    seconds = float(value) if value.isascii() and value.isdigit() else SHORTEST_WAIT
     return SlackUnavailableError(
-        "ratelimited", sent=False, retry_after=min(seconds, MAX_RETRY_AFTER), code="ratelimited"
+        "ratelimited", sent=False, retry_after=min(max(seconds, SHORTEST_WAIT), MAX_RETRY_AFTER), code="ratelimited"
     )
 
 
@@ -328,6 +325,8 @@ def _failure(code: object) -> SlackError:
     """Return what Slack's error code means; without a readable code nobody knows whether the call was done."""
     if not isinstance(code, str) or code in AMBIGUOUS_ERRORS:
         return SlackUnavailableError(str(code or "no readable answer"), sent=True)
+    if code in LIMIT_ERRORS:
+        return SlackUnavailableError(code, sent=False, retry_after=SHORTEST_WAIT, code=code)
     if code in TRANSIENT_ERRORS:
         return SlackUnavailableError(code, sent=False, code=code)
     return SlackRejectedError(code)

@@ -49,6 +49,11 @@ def close_outcomes(db: sa.Connection, request_id: str, now: float) -> list[Outco
     return sorted((queries.to_outcome(row) for row in rows), key=lambda outcome: outcome.attempt)
 
 
+def extend_posting(db: sa.Connection, request_id: str, until: float) -> None:
+    """Extend the time in which this replica posts a card that is not posted yet."""
+    db.execute(statements.EXTEND_POSTING, {"request": request_id, "posting_lease_until": until})
+
+
 def card_posted(db: sa.Connection, request_id: str, ts: str | None) -> Request:
     """Store where the card is (`ts` is None if it was posted by response_url); return the request as it is now.
 

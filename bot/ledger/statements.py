@@ -83,6 +83,8 @@ CLAIM_CARD = _update.values(
 CARD_POSTED = _update.values(
     card_posted=True, card_ts=sa.func.coalesce(requests.c.card_ts, sa.bindparam("ts"))
 ).returning(requests)
+# Nobody else replaces a request whose card still waits for its turn.
+EXTEND_POSTING = _update.where(_is_pending, requests.c.card_posted.is_(False))
 CARD_LOST = _update.where(_is_pending, requests.c.card_posted.is_(False)).values(posting_lease_until=0.0)
 CARD_UPDATED = _update.where(
     requests.c.card_update_due == _until,

@@ -207,6 +207,10 @@ class Ledger:
         """Close the undelivered outcomes of a request by hand, so that they are never due again; return them."""
         return await self.database.write(lambda db: outbox.close_outcomes(db, request_id, now))
 
+    async def extend_posting(self, request_id: str, until: float) -> None:
+        """Extend the time in which this replica posts a card: until then no other request replaces this one."""
+        await self.database.write(lambda db: outbox.extend_posting(db, request_id, until))
+
     async def card_posted(self, request_id: str, ts: str | None) -> Request:
         """Store where the card is, None if it was posted by response_url; return the request as it is now."""
         return await self.database.write(lambda db: outbox.card_posted(db, request_id, ts))

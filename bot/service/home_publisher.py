@@ -14,7 +14,7 @@ import structlog
 from bot.clients.slack import Slack
 from bot.clock import Clock
 from bot.domain.access import Person
-from bot.errors import LedgerError, RequestDeniedError, SlackError
+from bot.errors import LedgerError, RequestDeniedError, SlackError, SlackRejectedError
 from bot.ledger.store import Ledger
 from bot.service.access import Access
 from bot.tasks import Tasks
@@ -28,8 +28,8 @@ log = structlog.get_logger("bot.home")
 LOOKING_SECONDS = 600.0
 # A change that follows another within this time waits for the first sweep after it.
 EVERY = 2.0
-# Seconds until the tab is published again if Slack did not say whether a person has permission.
-UNKNOWN_AGAIN = 10.0
+# Seconds until the tab is published again if that failed, or if Slack did not say whether a person has permission.
+AGAIN = 10.0
 
 
 @dataclass
@@ -49,77 +49,116 @@ class HomePublisher:
 
     def __post_init__(self) -> None:
         self._looking: dict[str, float] = {}
-        self._shown: set[str] = set()  # who sees the page, and not why they don't
+        self._permitted: set[str] = set()  # who sees the page, and not why they don't
+        self._changes = 0  # how many changes there were, and up to which one each person sees them
+        self._seen: dict[str, int] = {}
+        self._publishing: set[str] = set()
         self._again_at = float("inf")
         self._limited_until = self._refreshed_at = float("-inf")
         self._refreshing: asyncio.Task[None] | None = None
-        self._reading: asyncio.Task[list[Block] | None] | None = None
+        self._reading: asyncio.Task[tuple[int, list[Block] | None]] | None = None
+        self._stopping = False
 
     async def opened(self, user: str) -> None:
         """Publish the tab for a person who has just opened it."""
         self._looking[user] = self.clock.monotonic()
+        self._seen.pop(user, None)
         # People who open it at the same time share one reading: a change after it publishes the tab again.
         if self._reading is None or self._reading.done():
             self._reading = self.tasks.start(self._read())
-        await self._publish([user], await self._reading)
+        await self._publish([user], *await self._reading)
 
     def refresh(self) -> None:
         """Publish what has changed for everyone who looks at the tab, at most every two seconds."""
-        now = self.clock.monotonic()
-        self._looking = {user: at for user, at in self._looking.items() if at >= now - LOOKING_SECONDS}
-        self._shown &= self._looking.keys()
-        if not self._looking:
-            return
-        if now < self._refreshed_at + EVERY or not (self._refreshing is None or self._refreshing.done()):
-            self._come_back(self._refreshed_at + EVERY - now)
-            return
-        self._refreshed_at = now
-        self._refreshing = self.tasks.start(self._refresh())
+        self._changes += 1
+        self._refresh_now_or_later()
 
     def refresh_due(self) -> None:
         """Publish what has waited for its turn, or was not accepted by Slack before, if it is due."""
         if self.clock.monotonic() >= self._again_at:
             self._again_at = float("inf")
-            self.refresh()
+            self._refresh_now_or_later()
+
+    def stop(self) -> None:
+        """Publish what waits now, and every change to come at once: no sweep comes after this."""
+        self._stopping = True
+        self._refresh_now_or_later()
+
+    def _refresh_now_or_later(self) -> None:
+        now = self.clock.monotonic()
+        self._looking = {user: at for user, at in self._looking.items() if at >= now - LOOKING_SECONDS}
+        self._permitted &= self._looking.keys()
+        self._seen = {user: seen for user, seen in self._seen.items() if user in self._looking}
+        early = now < self._refreshed_at + EVERY and not self._stopping
+        if early or not (self._refreshing is None or self._refreshing.done()):
+            self._come_back(self._refreshed_at + EVERY - now)
+        elif self._behind():
+            self._refreshed_at = now
+            self._refreshing = self.tasks.start(self._refresh())
+
+    def _behind(self) -> list[str]:
+        """Return the people who look at the tab and don't see the last change."""
+        return [user for user in self._looking if self._seen.get(user, -1) < self._changes]
 
     def _come_back(self, seconds: float) -> None:
         self._again_at = min(self._again_at, self.clock.monotonic() + seconds)
 
     async def _refresh(self) -> None:
-        self._reading = self.tasks.start(self._read())
-        await self._publish(list(self._looking), await self._reading)
+        changes = -1
+        while changes < self._changes and (self._stopping or changes < 0):
+            self._reading = self.tasks.start(self._read())
+            changes, page = await self._reading
+            await self._publish(self._behind(), changes, page)
 
-    async def _read(self) -> list[Block] | None:
-        """Return the page, which is the same for everyone with permission; None if the ledger cannot be read."""
+    async def _read(self) -> tuple[int, list[Block] | None]:
+        """Return the page, the same for everyone with permission, and how many changes it has at least.
+
+        The page is None if the ledger cannot be read.
+        """
+        changes = self._changes
         try:
             found = await self.ledger.overview(self.clock.now(), home.MAX_OPEN, home.MAX_OUTCOMES)
         except LedgerError as error:
             log.warning("home_publish_failed", error=str(error))
-            return None
+            return changes, None
         requests, open_count, outcomes = found
         more = open_count - len(requests)
-        return home.page(requests, outcomes, self.rules(), self.access.rights(), more=more, dry_run=self.dry_run)
+        rules, rights = self.rules(), self.access.rights()
+        return changes, home.page(requests, outcomes, rules, rights, more=more, dry_run=self.dry_run)
 
-    async def _publish(self, users: list[str], page: list[Block] | None) -> None:
+    async def _publish(self, users: list[str], changes: int, page: list[Block] | None) -> None:
         if page is not None:
-            await asyncio.gather(*(self._publish_for(user, page) for user in users))
+            await asyncio.gather(*(self._publish_for(user, changes, page) for user in users))
+        if self._behind():
+            self._come_back(AGAIN)
 
-    async def _publish_for(self, user: str, page: list[Block]) -> None:
-        if (left := self._limited_until - self.clock.monotonic()) > 0:
+    async def _publish_for(self, user: str, changes: int, page: list[Block]) -> None:
+        if user in self._publishing:  # a later page must not land first
+            self._come_back(0)
+        elif (left := self._limited_until - self.clock.monotonic()) > 0:
             self._come_back(left)
-            return
+        else:
+            self._publishing.add(user)
+            try:
+                if await self._accepted(user, page):
+                    self._seen[user] = changes
+            finally:
+                self._publishing.discard(user)
+
+    async def _accepted(self, user: str, page: list[Block]) -> bool:
+        """Publish for a person; return whether this need not be repeated."""
+        temporary = False
         try:
             # The event names no team of the person, and members of other companies (Slack Connect) can send it.
             await self.access.check(Person(user, None), None)
         except RequestDeniedError as denial:
-            if denial.temporary:
-                self._come_back(UNKNOWN_AGAIN)
-                if user in self._shown:  # what stands there stays
-                    return
-            self._shown.discard(user)
+            temporary = denial.temporary
+            if temporary and user in self._permitted:  # what stands there stays
+                return False
+            self._permitted.discard(user)
             page = home.denied(str(denial))
         else:
-            self._shown.add(user)
+            self._permitted.add(user)
         try:
             await self.slack.publish_home(user, page)
         except SlackError as error:
@@ -127,3 +166,5 @@ class HomePublisher:
             if error.retry_after:  # Slack limits the calls for everyone together
                 self._limited_until = self.clock.monotonic() + error.retry_after
                 self._come_back(error.retry_after)
+            return isinstance(error, SlackRejectedError)
+        return not temporary

@@ -29,6 +29,11 @@ FIRST_WAIT, MAX_WAIT, MAX_WAIT_IF_REJECTED = 1.0, 60.0, 4 * 3600.0
 
 # A message waits up to this many seconds for its turn in the channel, which its lease allows; later ones are deferred.
 LONGEST_PAUSE = 5.0
+# A card waits for its turn up to this many seconds. After that it goes out by response_url, which has no such limit:
+# Slack lets the bot change such a card only after a click, or within 30 minutes.
+LONGEST_CARD_WAIT = 60.0
+# One more try of a private message comes within this time or not at all.
+LONGEST_PRIVATE_WAIT = 10.0
 
 T = TypeVar("T")
 
@@ -36,6 +41,11 @@ T = TypeVar("T")
 def backoff(attempts: int) -> float:
     """Return the seconds from a failed delivery, the last of `attempts`, to the next: 1, then doubling."""
     return float(min(FIRST_WAIT * 2 ** min(attempts - 1, 20), MAX_WAIT))
+
+
+def _turn(outcome: Outcome) -> str:
+    """Return the name under which the message of an outcome has its turn in the channel."""
+    return f"{outcome.request_id}:{outcome.attempt}"
 
 
 async def first_accepted(*ways: Callable[[], Awaitable[T]]) -> T:
@@ -66,9 +76,15 @@ class Notifier:
     ) -> None:
         self.ledger, self.slack, self.rules, self.metrics, self.now = ledger, slack, rules, metrics, clock.now
         self.on_change = on_change
-        self.pace = Pace(clock.monotonic)
+        # Cards that Slack puts off have turns of their own: many at once hold up no outcome.
+        self.pace, self.card_pace, self.monotonic = Pace(clock.monotonic), Pace(clock.monotonic), clock.monotonic
+        self._stopping = asyncio.Event()
         # One update of a card at a time. An entry lasts while somebody holds the lock or waits for it.
         self._updating: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    def stop(self) -> None:
+        """Let no card wait any longer for its turn."""
+        self._stopping.set()
 
     async def post_card(self, request: Request) -> None:
         """Post the card of a new request: as a message, or by response_url if the bot is not in the channel."""
@@ -76,11 +92,11 @@ class Notifier:
         url = request.response_url
 
         async def post() -> str | None:
-            return await self._post_within_limits(request, message)
+            return await self._within_limits(request, lambda: self._post(request.channel, message))
 
         async def respond() -> None:
             assert url is not None  # noqa: S101 - the way is only taken with one
-            await self.slack.respond(url, message)
+            await self._within_limits(request, lambda: self.slack.respond(url, message))
             log.info("card_posted_by_response_url", request=request.id)
 
         try:
@@ -98,21 +114,37 @@ class Notifier:
                 await self.update_card(request.id)
         self.on_change()
 
-    async def _post_within_limits(self, request: Request, message: Message) -> str:
-        """Post a card; if Slack limits messages, wait as long as it says.
+    async def _post(self, channel: str, message: Message) -> str:
+        return (await self.slack.post(channel, message))[1]
 
-        Raise SlackRejectedError if that is too long: after the lease the next request for the number would replace this
-        one.
+    async def _within_limits(self, request: Request, post: Callable[[], Awaitable[T]]) -> T:
+        """Post a card; if Slack limits messages, wait as long as it says, and then for the card's turn in the channel.
+
+        Raise SlackRejectedError if that is longer than a person waits, or if the bot stops meanwhile: another way may
+        have no such limit.
         """
-        while True:
-            try:
-                return (await self.slack.post(request.channel, message))[1]
-            except SlackUnavailableError as error:
-                if not error.retry_after:
-                    raise
-                if self.now() + error.retry_after + CALL_TIMEOUT > request.posting_lease_until:
-                    raise SlackRejectedError(error.code) from error  # a response_url has no such limit
-                await asyncio.sleep(error.retry_after)
+        give_up_at, lease = self.monotonic() + LONGEST_CARD_WAIT, request.posting_lease_until
+        try:
+            while True:
+                try:
+                    return await post()
+                except SlackUnavailableError as error:
+                    if not error.retry_after:
+                        raise
+                    limited = error
+                self.card_pace.wait(request.channel, request.id)  # takes a turn, which `hold` puts off with the others
+                self.card_pace.hold(request.channel, limited.retry_after)
+                while (wait := self.card_pace.wait(request.channel, request.id)) > 0:
+                    if self._stopping.is_set() or self.monotonic() + wait > give_up_at:
+                        raise SlackRejectedError(limited.code) from limited
+                    pause = min(wait, LEASE - CALL_TIMEOUT - 1)
+                    if self.now() + pause + CALL_TIMEOUT > lease:  # else the next request would replace this one
+                        lease = self.now() + LEASE
+                        await self.ledger.extend_posting(request.id, lease)
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(self._stopping.wait(), pause)
+        finally:
+            self.card_pace.done(request.channel, request.id)
 
     async def send_card_link(self, request: Request, response_url: str | None) -> None:
         """Tell the person who requested again where the open card is."""
@@ -123,14 +155,19 @@ class Notifier:
         await self.send_private(response_url, replies.pointer(request, link))
 
     async def send_private(self, response_url: str | None, message: Message, trigger_id: str | None = None) -> None:
-        """Show one person a message, once, without retrying: it changes nothing."""
-        try:
-            if response_url is not None:
-                await self.slack.respond(response_url, message, private=True)
-            elif trigger_id is not None:
-                await self.slack.open_dialog(trigger_id, modal(replies.DIALOG, message))
-        except SlackError as error:
-            log.warning("private_reply_failed", error=str(error))
+        """Show one person a message, once: it changes nothing. If Slack limits that, try once more when it says so."""
+        for attempt in (1, 2):
+            try:
+                if response_url is not None:
+                    await self.slack.respond(response_url, message, private=True)
+                elif trigger_id is not None:
+                    await self.slack.open_dialog(trigger_id, modal(replies.DIALOG, message))
+            except SlackError as error:
+                if attempt == 1 and 0 < error.retry_after <= LONGEST_PRIVATE_WAIT:
+                    await asyncio.sleep(error.retry_after)
+                    continue
+                log.warning("private_reply_failed", error=str(error))
+            return
 
     async def withdraw(self, response_url: str) -> None:
         """Take away the private message whose menu was used; one that stays can do no harm."""
@@ -144,9 +181,9 @@ class Notifier:
         """
         log_of = log.bind(request=outcome.request_id, attempt=outcome.attempt)
         request = request or await self.ledger.require(outcome.request_id)
-        channel, message = request.channel, f"{outcome.request_id}:{outcome.attempt}"
+        channel, turn = request.channel, _turn(outcome)
         posts = outcome.attempt > 0 and outcome.message_posted_at is None
-        wait = self.pace.wait(channel, message) if posts else 0.0
+        wait = self.pace.wait(channel, turn) if posts else 0.0
         if wait > LONGEST_PAUSE:  # a sweep comes back when it is this message's turn
             log_of.info("delivery_waits", wait=wait)
             await self.ledger.defer_delivery(
@@ -157,7 +194,6 @@ class Notifier:
             async with asyncio.timeout(LEASE - 1):
                 if wait:
                     await asyncio.sleep(wait)
-                self.pace.done(channel, message)
                 updating = self._update(outcome.request_id)
                 if not posts:
                     # Kept and expired are on the card; only if it can't be changed, a message must say so.
@@ -203,12 +239,17 @@ class Notifier:
         ways: list[Callable[[], Awaitable[object]]] = [lambda: self.slack.post(request.channel, message)]
         if url is not None:
             ways.append(lambda: self.slack.respond(url, message))
+        limited = 0.0
         try:
             await first_accepted(*ways, lambda: self.slack.post(person, message))
-        except SlackUnavailableError as error:
-            if error.retry_after:
-                self.pace.hold(request.channel, error.retry_after)
+        except SlackError as error:
+            limited = error.retry_after
             raise
+        finally:
+            if limited:  # the message keeps its turn, which comes later
+                self.pace.hold(request.channel, limited)
+            else:
+                self.pace.done(request.channel, _turn(outcome))
         await self.ledger.message_posted(outcome, self.now())  # at once: it is not posted again
 
     async def update_card(self, request_id: str, due: float | None = None) -> None:

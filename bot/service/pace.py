@@ -24,7 +24,7 @@ class Pace:
         self._turns: dict[tuple[str, str], float] = {}
 
     def wait(self, channel: str, message: str) -> float:
-        """Return the seconds until it is this message's turn. A message that asks again keeps its turn."""
+        """Return the seconds until it is this message's turn. One that asks again before `done` keeps its turn."""
         now = self._monotonic()
         if (channel, message) not in self._turns:
             self._turns = {key: turn for key, turn in self._turns.items() if turn > now - FORGET_AFTER}
@@ -34,9 +34,13 @@ class Pace:
         return max(0.0, self._turns[channel, message] - now)
 
     def done(self, channel: str, message: str) -> None:
-        """Forget the turn of a message: it has come."""
+        """Forget the turn of a message: Slack has accepted it, or it will ask for a new one."""
         self._turns.pop((channel, message), None)
 
     def hold(self, channel: str, seconds: float) -> None:
-        """Give no new turn for so many seconds, because Slack asked for that."""
-        self._next[channel] = max(self._next.get(channel, 0.0), self._monotonic() + seconds)
+        """Put off every turn of a channel so that the first one comes in so many seconds: Slack asked for that."""
+        turns = {key: turn for key, turn in self._turns.items() if key[0] == channel}
+        until = self._monotonic() + seconds
+        later = max(0.0, until - min(turns.values(), default=until))
+        self._turns |= {key: turn + later for key, turn in turns.items()}
+        self._next[channel] = max(self._next.get(channel, 0.0) + later, until)

@@ -251,7 +251,7 @@ async def test_response_url_says_later_with_200(
     await workspace.click(BEN, card, "Unsubscribe Number")
     await settled(bot)
     assert toasts(workspace, QUIET) == toasts(workspace, f"D0{BEN}") == []
-    await advance(bot, clock, 1.1)
+    await advance(bot, clock, 2.1)
     assert len(toasts(workspace, QUIET)) == 1
     assert toasts(workspace, f"D0{BEN}") == []
     what = {"garbage": "broken JSON", "word:<html>": "HTML"}.get(fault, fault.removeprefix("word:"))

@@ -14,10 +14,12 @@ from sandbox.fake_slack import Workspace
 from tests.conftest import (
     ANA,
     BEN,
+    DIRECT,
     GIL,
     NUMBER,
     NUMBERS,
     OTHER,
+    SECRET,
     Record,
     Start,
     TestClock,
@@ -114,6 +116,155 @@ async def test_card_that_slack_wants_later(
     assert len(toasts(workspace)) == 1
     assert "Unsubscribed" in current(workspace, card).text
     assert len(cellcast.calls) == 1
+
+
+@pytest.mark.parametrize("channel", [SECRET, DIRECT])
+async def test_card_by_response_url_that_slack_wants_later(start: Start, workspace: Workspace, channel: str) -> None:
+    """Where the bot is no member, a card waits for the limit of its response_url, and nobody is told to ask again."""
+    workspace.faults["response_url"].append("429")
+    async with start() as bot:
+        await workspace.command(ANA, channel, NUMBER)
+        await settled(bot)
+    (card,) = workspace.notes
+    assert card.buttons
+
+
+@pytest.mark.parametrize("fault", ["ratelimited", "rate_limited", "message_limit_exceeded", "Retry-After: 0"])
+async def test_limit_without_a_time(start: Start, workspace: Workspace, fault: str) -> None:
+    """If Slack does not say how long to wait, or says 0, the card waits for a second."""
+    workspace.retry_after = 0
+    workspace.faults["chat.postMessage"].append("429" if fault == "Retry-After: 0" else fault)
+    async with start() as bot:
+        await ask(workspace)
+        await settled(bot)
+    assert private(workspace, ANA) == []
+
+
+async def test_many_cards_at_once(
+    start: Start, workspace: Workspace, cellcast: Cellcast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cards that Slack puts off come as messages, in their order, with few refused calls; an outcome does not wait."""
+    monkeypatch.setattr("bot.service.pace.EVERY", pace.EVERY * EVERY)
+    monkeypatch.setattr("bot.clients.slack.SHORTEST_WAIT", EVERY)
+    async with start(sweep_every=EVERY) as bot:
+        first = await ask(workspace, text=OTHER)
+        await settled(bot)
+        workspace.limits["chat.postMessage"], workspace.retry_after = (EVERY, BURST), 0
+        for n in range(20):
+            await workspace.command(ANA, NUMBERS, f"{n:024x}")
+        await workspace.click(BEN, first, "Unsubscribe Number")
+        await workspace.until(lambda: toasts(workspace))
+        assert len([note for note in public(workspace) if note.buttons]) < 20
+        await settled(bot)
+    cards = [note for note in public(workspace) if note.buttons]
+    assert [f"`{n:024x}`" in card.text for n, card in enumerate(cards)] == [True] * 20
+    assert len(workspace.limited) < 40
+    assert workspace.api_calls.count("chat.postMessage") == 22 + len(workspace.limited)
+
+
+async def test_message_keeps_its_turn(
+    start: Start, workspace: Workspace, clock: TestClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An outcome that Slack puts off comes before those that were settled after it."""
+    monkeypatch.setattr("bot.service.notifier.LONGEST_PAUSE", 0.0)
+    async with start() as bot:
+        found = [await ask(workspace, text=f"{n:024x}") for n in range(8)]
+        workspace.faults["chat.postMessage"].append("429")
+        workspace.retry_after = 3
+        for card in found:
+            await workspace.click(BEN, card, "Unsubscribe Number")
+            await settled(bot)
+        for _ in range(30):
+            await advance(bot, clock, 0.5)
+    order = [text.split("`")[1] for text in toasts(workspace)]
+    assert sorted(order) == [f"{n:024x}" for n in range(8)]
+    assert order.index(f"{0:024x}") < order.index(f"{7:024x}")
+
+
+async def test_private_answer_that_slack_wants_later(start: Start, workspace: Workspace) -> None:
+    """A person whose click or request is turned away still reads why, in the channel and in the App Home."""
+    async with start() as bot:
+        card = await ask(workspace)
+        await workspace.open_home(BEN)
+        await settled(bot)
+        workspace.faults["response_url"].append("429")
+        await workspace.click(GIL, card, "Unsubscribe Number")
+        await settled(bot)
+        workspace.faults["response_url"].append("429")
+        await workspace.command(BEN, NUMBERS, NUMBER)
+        await settled(bot)
+        button = workspace.home_buttons(BEN)[0]
+        await workspace.click(ANA, card, "Keep Number")
+        workspace.faults["views.open"].append("429")
+        await workspace.click_in_home(BEN, button)
+        await settled(bot)
+    assert "You don't have permission" in private(workspace, GIL)[0]
+    assert "There is already an open card" in private(workspace, BEN)[0]
+    assert [user for user, _ in workspace.dialogs] == [BEN]
+
+
+async def test_stop_while_a_card_waits(start: Start, workspace: Workspace) -> None:
+    """A card that waits for its turn when the bot is stopped goes out at once by response_url."""
+    workspace.faults["chat.postMessage"].append("429")
+    workspace.retry_after = 8
+    refused = asyncio.Event()
+
+    async def step(now: str) -> None:
+        if now == "before chat.postMessage":
+            refused.set()
+
+    async with start(cellcast_timeout_seconds="0.5") as bot:
+        workspace.on_step = step
+        await workspace.command(ANA, NUMBERS, NUMBER)
+        await refused.wait()
+        await asyncio.sleep(0.2)  # now the bot knows of it
+        await asyncio.wait_for(bot.stop(), 3)
+    (card,) = workspace.notes
+    assert card.buttons
+
+
+@pytest.mark.parametrize("groups", [4, 25])
+async def test_many_user_groups(start: Start, workspace: Workspace, clock: TestClock, groups: int) -> None:
+    """With many groups each is read less often, so that Slack's limit leaves nobody out."""
+    ids = [f"S0G{n:02}" for n in range(groups)]
+    workspace.groups |= {group: [] for group in ids} | {ids[-1]: [GIL]}
+    async with start(allowed_users=",".join(ids)) as bot:
+        for n in range(12):
+            await workspace.command(GIL, NUMBERS, f"{n:024x}")
+            await settled(bot)
+            clock.advance(10)
+    assert private(workspace, GIL) == []
+    assert workspace.api_calls.count("usergroups.users.list") <= groups + 2 * 20
+
+
+@pytest.mark.parametrize("fault", ["ratelimited", "500", "drop_before", "internal_error"])
+async def test_home_that_slack_does_not_take(start: Start, workspace: Workspace, clock: TestClock, fault: str) -> None:
+    """An App Home that could not be published is published later."""
+    async with start() as bot:
+        await workspace.open_home(ANA)
+        await settled(bot)
+        workspace.faults["views.publish"].append(fault)
+        await ask(workspace)
+        await settled(bot)
+        await advance(bot, clock, 10)
+    assert NUMBER in said_by(workspace.homes[ANA])
+
+
+async def test_more_viewers_than_slack_allows_at_once(start: Start, workspace: Workspace) -> None:
+    """If Slack limits the calls, those who don't see the last change are next; nobody is published to in vain."""
+    people = [f"U0P{n:02}" for n in range(12)]
+    workspace.people |= {user: user for user in people}
+    async with start(sweep_every=0.1, allowed_users=",".join([ANA, *people])) as bot:
+        for user in people:
+            await workspace.open_home(user)
+        await settled(bot)
+        before = workspace.api_calls.count("views.publish")
+        workspace.limits["views.publish"] = 0.1, 6
+        await ask(workspace)
+        await workspace.until(lambda: all(NUMBER in said_by(workspace.homes[user]) for user in people))
+        await settled(bot)
+    accepted = workspace.api_calls.count("views.publish") - before - len(workspace.limited)
+    assert accepted == len(people)
 
 
 async def test_home_that_slack_wants_later(start: Start, workspace: Workspace, clock: TestClock) -> None:

@@ -224,7 +224,7 @@ async def test_card_that_slack_refuses(bot: Bot, workspace: Workspace, fault: st
 async def test_card_while_slack_refuses_all(bot: Bot, workspace: Workspace) -> None:
     """Where even the private line is not taken, nothing happens, and the next asking works."""
     workspace.faults["chat.postMessage"].append("is_archived")
-    workspace.faults["response_url"] += ["429", "drop_before"]
+    workspace.faults["response_url"] += ["429", "drop_before", "drop_before"]
     await workspace.command(ANA, NUMBERS, NUMBER)
     await settled(bot)
     assert workspace.notes == []

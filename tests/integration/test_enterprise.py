@@ -99,7 +99,7 @@ async def refused_without_an_answer(
     start: Start, workspace: Workspace, form: str, fault: str, team: str | None, sentence: str
 ) -> None:
     """Use the bot while users.info has a fault: this sentence and the next step come, and later it works."""
-    workspace.retry_after = 0
+    workspace.retry_after = 1
     async with start() as bot:
         await workspace.open_home(ANA)
         await settled(bot)
@@ -107,6 +107,8 @@ async def refused_without_an_answer(
         assert not await uses(bot, workspace, form, team)
         assert form == "typing" or sentence in told(workspace)
         assert form == "typing" or "Try again in a moment" in told(workspace)
+        assert isinstance(bot.clock, TestClock)
+        bot.clock.advance(1)
         assert await uses(bot, workspace, form, team)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from pathlib import Path
@@ -111,6 +112,36 @@ async def test_changes_that_come_quickly(start: Start, workspace: Workspace, clo
         await advance(bot, clock, 60)
         assert workspace.api_calls.count("views.publish") == published + 2
     assert f"{4:024x}" in said(workspace, BEN)
+
+
+async def test_page_that_takes_long(start: Start, workspace: Workspace, clock: TestClock) -> None:
+    """If a change comes while a page is on its way to Slack, that page is not the last one."""
+    reached, go_on = asyncio.Event(), asyncio.Event()
+
+    async def wait(step: str) -> None:
+        if step == "before views.publish":
+            reached.set()
+            await go_on.wait()
+
+    async with start() as bot:
+        workspace.on_step = wait
+        await workspace.open_home(BEN)
+        await reached.wait()
+        await ask(workspace)
+        go_on.set()
+        await advance(bot, clock, EVERY)
+        await advance(bot, clock, EVERY)
+    assert NUMBER in said(workspace, BEN)
+
+
+async def test_stop_shows_the_last_outcome(start: Start, workspace: Workspace) -> None:
+    """A call that ends while the bot stops is shown in the home: nobody else knows who looks at it."""
+    async with start() as bot:
+        await look(bot, workspace, BEN)
+        card = await ask(workspace)
+        await settled(bot)
+        await workspace.click(BEN, card, "Unsubscribe Number")
+    assert "*Unsubscribed" in said(workspace, BEN)
 
 
 async def test_stop_does_not_wait_for_the_home(start: Start, workspace: Workspace) -> None:

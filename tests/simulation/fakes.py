@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sqlite3
+from collections import deque
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from random import Random
@@ -19,7 +20,7 @@ from sqlalchemy.exc import OperationalError
 
 from bot.clients.slack import CALL_TIMEOUT
 from bot.clock import Clock
-from bot.ledger.threads import Threads
+from bot.ledger.threads import CLOSE_TIMEOUT, Threads
 from tests.simulation.loop import SimulatedLoop
 
 if TYPE_CHECKING:
@@ -90,6 +91,7 @@ class SimulatedThreads(Threads):
 
     def __init__(self, world: World, replica: Replica) -> None:
         self._world, self._replica, self._free_at = world, replica, 0.0
+        self._waiting: deque[tuple[float, Callable[[], None], str]] = deque()
 
     def submit(self, work: Callable[[], None]) -> None:
         """Run a job after those before it."""
@@ -100,12 +102,19 @@ class SimulatedThreads(Threads):
         )
         begins = loop.seconds + (faults.remaining(loop.seconds) if fault == "away" else 0)
         self._free_at = max(begins, self._free_at) + takes
-        loop.call_at(self._free_at, self._do, work, fault)
+        self._waiting.append((self._free_at, work, fault))
+        loop.call_at(self._free_at, self._do_next)
 
     def close(self) -> None:
-        """There is nothing to end."""
+        """Run what would end within the time that closing waits."""
+        while self._waiting and self._waiting[0][0] <= self._world.loop.seconds + CLOSE_TIMEOUT:
+            self._do_next()
+        self._waiting.clear()
 
-    def _do(self, work: Callable[[], None], fault: str) -> None:
+    def _do_next(self) -> None:
+        if not self._waiting:
+            return
+        _, work, fault = self._waiting.popleft()
         if not self._replica.step("database"):
             return
         world = self._world
@@ -212,6 +221,12 @@ class PostedMessage:
     at: float
     versions: list[dict[str, Any]] = field(default_factory=list)
     deleted: bool = False  # somebody has deleted the message
+    rejected: bool = False  # Slack has rejected its last update, for a while
+
+    def update(self, version: dict[str, Any]) -> None:
+        """Show another version."""
+        self.versions.append(version)
+        self.rejected = False
 
     @property
     def texts(self) -> list[str]:
@@ -307,12 +322,18 @@ class SimulatedSession:
             return SlackAnswer(
                 429, '{"ok": false, "error": "ratelimited"}', {"Retry-After": str(chance.randint(1, 20))}
             )
-        if fault == "rejected" and method == "response_url" and chance.random() < 0.5:
+        if fault == "rejected" and method == "response_url":
+            if chance.random() < 0.5:
+                return SlackAnswer(404, "expired_url")
             return SlackAnswer(200, '{"ok": false, "error": "expired_url"}')
         if fault == "rejected" and method == "chat.postMessage" and not body["channel"].startswith("U"):
             return SlackAnswer(200, '{"ok": false, "error": "not_in_channel"}')
         if fault == "rejected" and method == "chat.update":
-            self._world.cards[body["channel"], body["ts"]].deleted = True
+            card = self._world.cards[body["channel"], body["ts"]]
+            if chance.random() < 0.7:
+                card.rejected = True
+                return SlackAnswer(200, '{"ok": false, "error": "is_archived"}')
+            card.deleted = True
         if fault == "server error" and chance.random() < 0.5:
             return SlackAnswer(500, "oops")
         return None

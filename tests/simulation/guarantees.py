@@ -49,11 +49,19 @@ def check_confirmed(world: World) -> None:
 
 
 def check_cards(world: World, wrong_since: dict[str, float]) -> None:
-    """Look whether each card shows the state of its request; for a while after a change it need not."""
+    """Look whether each card shows the state of its request; for a while after a change it need not.
+
+    If Slack has rejected its last update it need not either, until somebody clicks it.
+    """
     for row in world.rows("SELECT * FROM requests"):
         state = f"{row['id'][:6]} {row['status']} {row['attempt']} {row['expires_at'] is not None}"
         shown = world.cards.get((row["channel"], row["card_ts"]))
-        if shown is None or shown.deleted or (problem := _wrong(world, row, shown)) is None:
+        if (
+            shown is None
+            or shown.deleted
+            or (problem := _wrong(world, row, shown)) is None
+            or world.stays_rejected(shown)
+        ):
             for key in [key for key in wrong_since if key.startswith(row["id"][:6])]:
                 del wrong_since[key]
             continue

@@ -55,11 +55,38 @@ class Plan:
         """Return the plan with only some of its events, named by their positions."""
         return Plan(**{**vars(self), "events": [self.events[i] for i in kept]})
 
+    @property
+    def faults_end(self) -> float:
+        """Return the moment at which every fault ends, a while after the last event."""
+        ends = [
+            event.at + (0.0 if event.what == "clock" else event.details.get("seconds", 0.0)) for event in self.events
+        ]
+        return min(max(ends, default=0.0) + 5.0, FAULTS_END)
+
 
 def make(seed: int) -> Plan:
-    """Return the plan of a seed."""
+    """Return the plan of a seed: anything, or one of the themes."""
     chance = Random(f"plan {seed}")
     replicas = chance.choice([1, 1, 2, 2, 3])
+    sweep_every, settings = 1.0, dict[str, Any]()  # as in real life; a long run with fewer sweeps takes less time
+    if chance.random() < THEMES_SHARE:
+        replicas = chance.choice([1, 2, 2])
+        events = chance.choice(THEMES)(chance, replicas)
+    else:
+        events = _anything(chance, replicas)
+        settings, sweep_every = chance.choice([{}, {}, *SETTINGS[1:3]]), chance.choice([5.0, 10.0])
+    return Plan(
+        seed=seed,
+        replicas=replicas,
+        sweep_every=sweep_every,
+        shuffled=chance.random() < 0.5,
+        settings=settings,
+        skews=[chance.choice([0.0, 0.0, -3.0, 3.0]) for _ in range(replicas)],
+        events=sorted(events, key=lambda event: event.at),
+    )
+
+
+def _anything(chance: Random, replicas: int) -> list[Event]:
     events: list[Event] = []
     clicks: list[float] = []
 
@@ -84,20 +111,7 @@ def make(seed: int) -> Plan:
             clicks.append(_time(at + after))
             events += _clicks(chance, clicks[-1])
 
-    events += _faults(chance, moment, replicas)
-    sweep_every = chance.choice([5.0, 10.0])
-    if clicks and chance.random() < 0.3:
-        events += _long_call(chance, chance.choice(clicks), replicas)
-        sweep_every = 1.0  # as in real life; a run with fewer sweeps is shorter
-    return Plan(
-        seed=seed,
-        replicas=replicas,
-        sweep_every=sweep_every,
-        shuffled=chance.random() < 0.5,
-        settings=chance.choice([{}, {}, *SETTINGS[1:3]]),
-        skews=[chance.choice([0.0, 0.0, -3.0, 3.0]) for _ in range(replicas)],
-        events=sorted(events, key=lambda event: event.at),
-    )
+    return events + _faults(chance, moment, replicas)
 
 
 def _faults(chance: Random, moment: Callable[[], float], replicas: int) -> list[Event]:
@@ -117,18 +131,69 @@ def _faults(chance: Random, moment: Callable[[], float], replicas: int) -> list[
     return events
 
 
-def _long_call(chance: Random, at: float, replicas: int) -> list[Event]:
+def _long_call(chance: Random, replicas: int) -> list[Event]:
     """A call that takes all of its time, with a database or a clock that goes wrong at its beginning or its end."""
+    at, events = _first_click(chance)
     replica = chance.randrange(replicas)
-    events = [Event(_time(at - 0.5), "cellcast", {"kind": chance.choice(["hang", "late"]), "seconds": 5.0})]
+    events.append(Event(_time(at - 0.5), "cellcast", {"kind": chance.choice(["hang", "late"]), "seconds": 5.0}))
     if chance.random() < 0.5:
         details = {"kind": chance.choice(DATABASE_FAULTS), "seconds": _time(chance.uniform(10, 30)), "replica": replica}
-        return [*events, Event(_time(at + chance.uniform(3, 12)), "database", details)]
-    jump = {"replica": replica, "seconds": chance.choice([-900.0, -60.0])}
-    events.append(Event(_time(at + chance.uniform(0.1, 1)), "clock", jump))
-    # Every replica: whichever gets the click is still storing it when the clock is set.
-    slow = [{"kind": "slow", "seconds": 3.0, "replica": i} for i in range(replicas)]
-    return [*events, *(Event(_time(at - 0.1), "database", details) for details in slow)]
+        events.append(Event(_time(at + chance.uniform(3, 12)), "database", details))
+    else:
+        jump = {"replica": replica, "seconds": chance.choice([-900.0, -60.0])}
+        events.append(Event(_time(at + chance.uniform(0.1, 1)), "clock", jump))
+        # Every replica: whichever gets the click is still storing it when the clock is set.
+        slow = [{"kind": "slow", "seconds": 3.0, "replica": i} for i in range(replicas)]
+        events += [Event(_time(at - 0.1), "database", details) for details in slow]
+    if chance.random() < 0.5:
+        events += _faults(chance, lambda: _time(at + chance.uniform(-2, 30)), replicas)
+        events += _clicks(chance, _time(at + chance.uniform(1, 40)))
+    return events
+
+
+def _stop_at_a_click(chance: Random, replicas: int) -> list[Event]:
+    """A stop of every replica, while a slow database still stores a click."""
+    at, events = _first_click(chance)
+    stops = [_time(at + chance.uniform(0.05, 1)), _time(at + chance.uniform(3, 30))]
+    for replica in range(replicas):
+        events += [
+            Event(_time(at - 0.1), "database", {"kind": "slow", "seconds": 3.0, "replica": replica}),
+            Event(stops[0], "stop", {"replica": replica}),
+            Event(stops[1], "start", {"replica": replica, "settings": {}}),
+        ]
+    return events
+
+
+def _lost_update(chance: Random, _replicas: int) -> list[Event]:
+    """An update of a card that Slack does not take, or applies late; perhaps people then click what the card shows."""
+    kind = chance.choice(["late", "rejected"])
+    # Without a call one update is the last one: people can still click what the card shows if it is rejected.
+    at, events = _first_click(chance, "keep" if kind == "rejected" else "confirm")
+    events.append(Event(_time(at - 0.1), "slack", {"kind": kind, "seconds": _time(chance.uniform(0.2, 2))}))
+    for _ in range(chance.choice([0, 0, 1, 2])):
+        events += _clicks(chance, _time(at + chance.uniform(5, 30)))
+    return events
+
+
+def _next_attempt(chance: Random, replicas: int) -> list[Event]:
+    """A call that takes all of its time, while clocks that are ahead let others take it for interrupted, and try again."""
+    at, events = _first_click(chance)
+    events.append(Event(_time(at - 0.1), "cellcast", {"kind": chance.choice(["hang", "late"]), "seconds": 2.0}))
+    events += [Event(_time(at + 2), "clock", {"replica": i, "seconds": 60.0}) for i in range(replicas)]
+    again = {"user": chance.choice([ANA, BEN]), "button": "confirm", "card": 0.0, "old": False}
+    return [*events, Event(_time(at + chance.uniform(4, 12)), "click", again)]
+
+
+def _first_click(chance: Random, button: str = "confirm") -> tuple[float, list[Event]]:
+    """Return the moment of a click on a new card, and what leads to it."""
+    at = _time(chance.uniform(4, 8))
+    request = Event(1.0, "request", {"user": ANA, "number": chance.choice(NUMBERS)})
+    return at, [request, Event(at, "click", {"user": BEN, "button": button, "card": 0.0, "old": False})]
+
+
+# Each is a chain of events that other plans seldom bring about, in a short run.
+THEMES = [_long_call, _stop_at_a_click, _lost_update, _next_attempt]
+THEMES_SHARE = 0.4
 
 
 def _time(seconds: float) -> float:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import aiohttp
 
-from bot.app import Bot, Outside
+from bot.app import DRAIN_MARGIN, Bot, Outside
 from bot.errors import BotError
 from bot.receivers import http
 from tests.simulation.fakes import Faults, SimulatedCellcast, SimulatedClock, SimulatedSession, SimulatedThreads
@@ -116,12 +116,12 @@ class Replica:
         if self.alive and self.started and self.bot is not None:
             self.world.note(self, "stops")
             self.started = False
-            life, began, calm = self.life, self.world.loop.seconds, not self.database.now
+            life, began = self.life, self.world.loop.seconds
             await asyncio.wait([self.spawn(self.bot.stop())])
-            if self.lives(life) and calm and not self.database.now:
-                self.world.check_stop(self)
             if self.lives(life):
                 took = self.world.loop.seconds - began
+                if took < self.bot.stop_limit - DRAIN_MARGIN:  # nothing was left when the drain ended
+                    self.world.check_stop(self)
                 if took > self.bot.stop_limit:
                     self.world.report_violation(f"{self} took {took:.1f} s to stop")
                 self.kill()

@@ -21,7 +21,7 @@ from bot.ledger.store import Ledger
 from bot.ops import health
 from tests.simulation.fakes import break_transactions
 from tests.simulation.guarantees import LOOK_EVERY, check_cards, check_confirmed, check_outcomes, still_open
-from tests.simulation.plan import FAULTS_END, Plan
+from tests.simulation.plan import Plan
 from tests.simulation.replica import CURRENT
 from tests.simulation.world import World
 
@@ -149,12 +149,12 @@ async def _run(world: World) -> None:
         replica.start({})
     for event in world.plan.events:
         world.loop.call_at(event.at, world.apply_event, event)
-    while world.loop.seconds < FAULTS_END:
+    while world.loop.seconds < world.plan.faults_end:
         await asyncio.sleep(LOOK_EVERY)
         check_confirmed(world)
     _heal(world)
     late = max(abs(replica.clock.ahead) for replica in world.replicas)
-    until, wrong_since = FAULTS_END + PATIENCE + late, dict[str, float]()
+    until, wrong_since = world.loop.seconds + PATIENCE + late, dict[str, float]()
     while True:
         await asyncio.sleep(LOOK_EVERY)
         for replica in world.replicas:  # one that was just stopping then

@@ -32,7 +32,7 @@ def test_seeds_of_every_run(reliability: Record) -> None:
     counts = {
         what: sum(event.what in kinds for found in plans for event in found.events) for what, kinds in KINDS.items()
     }
-    hours = SEEDS * plan.FAULTS_END / 3600
+    hours = sum(found.faults_end for found in plans) / 3600
     reliability(
         "Simulation",
         f"CI plays {SEEDS:,} seeds, over {hours:.0f} hours of virtual time: {counts['requests']:,} requests, "
@@ -56,6 +56,29 @@ def test_seed_is_one_exact_run(play: Callable[[Plan], Result]) -> None:
     """The same seed has the same trace, line by line; another one has another."""
     found = [play(plan.make(seed)).trace for seed in (11, 11, 12)]
     assert found[0] == found[1] != found[2]
+
+
+def test_faults_end_soon_after_the_last_event() -> None:
+    """A plan whose last event comes early is a short run, and none has faults for longer than FAULTS_END."""
+    whole = plan.make(3)
+    slow = plan.Event(2.0, "database", {"kind": "slow", "seconds": 4.0, "replica": 0})
+    jump = plan.Event(3.0, "clock", {"seconds": 60.0, "replica": 0})
+    assert replace(whole, events=[slow, jump]).faults_end == 11.0
+    assert replace(whole, events=[]).faults_end == 5.0
+    assert max(plan.make(seed).faults_end for seed in range(50)) == plan.FAULTS_END
+
+
+def test_card_with_a_rejected_update_is_clicked(play: Callable[[Plan], Result]) -> None:
+    """A card whose last update Slack has rejected shows its state after people have clicked it."""
+    events = [
+        plan.Event(1.0, "request", {"user": plan.ANA, "number": plan.NUMBERS[0]}),
+        plan.Event(3.9, "slack", {"kind": "rejected", "seconds": 2.0}),
+        plan.Event(4.0, "click", {"user": plan.BEN, "button": "keep", "card": 0.0, "old": False}),
+    ]
+    played = [play(Plan(seed, 1, 5.0, shuffled=False, settings={}, skews=[0.0], events=events)) for seed in range(20)]
+    assert [result.violations for result in played] == [[]] * len(played)
+    afterwards = ["\n".join(result.trace).partition("no more faults")[2] for result in played]
+    assert any("clicks unsubscribe_number" in trace and "*Kept: " in trace for trace in afterwards)
 
 
 def test_failure_shrinks() -> None:

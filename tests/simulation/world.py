@@ -195,7 +195,7 @@ class World:
             shown = self.cards[body["channel"], body["ts"]]
             if shown.deleted:
                 return SlackAnswer(200, '{"ok": false, "error": "message_not_found"}')
-            shown.versions.append(body)
+            shown.update(body)
             self.note(replica, f"updates {shown.ts}: {_short(text)}")
             return SlackAnswer(200, json.dumps({"ok": True, "ts": shown.ts}))
         if method == "chat.getPermalink":
@@ -213,7 +213,7 @@ class World:
         if body.get("replace_original") and ts is not None:
             if self.cards[CHANNEL, ts].deleted:
                 return SlackAnswer(404, "message_not_found")
-            self.cards[CHANNEL, ts].versions.append(body)
+            self.cards[CHANNEL, ts].update(body)
             self.note(replica, f"replaces {ts}: {_short(text)}")
         elif body.get("response_type") == "in_channel":
             self.note(replica, f"posts {self._show(CHANNEL, body)} by response_url: {_short(text)}")
@@ -295,9 +295,28 @@ class World:
         version = with_buttons[0] if old else shown.versions[-1]
         wanted = ("keep_number",) if button == "keep" else ("unsubscribe_number", "try_again")
         found = next((b for b in _buttons(version) if b["action_id"] in wanted), None)
-        if found is None:
-            return
-        click = Click(self.loop.seconds, user, found["value"], button != "keep", str(version["text"]))
+        if found is not None:
+            self._press(user, shown, version, found, again_after)
+
+    def stays_rejected(self, shown: PostedMessage) -> bool:
+        """Let people click a card whose last update Slack has rejected; True if it has no button to click."""
+        if shown.rejected and (found := _buttons(shown.versions[-1])):
+            shown.rejected = False
+            for user in (ANA, CEM):  # one of them has not requested it
+                self._press(user, shown, shown.versions[-1], found[0])
+        return shown.rejected
+
+    def _press(
+        self,
+        user: str,
+        shown: PostedMessage,
+        version: dict[str, Any],
+        found: dict[str, Any],
+        again_after: float | None = None,
+    ) -> None:
+        click = Click(
+            self.loop.seconds, user, found["value"], found["action_id"] != "keep_number", str(version["text"])
+        )
         self.clicks.append(click)
         self.note(user, f"clicks {found['action_id']} on {shown.ts} ({found['value'][:6]}{found['value'][32:]})")
         body = {

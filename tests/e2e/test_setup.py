@@ -27,7 +27,9 @@ from tests.process import clean_environment, run_bot
 
 # The terminal becomes the process's own: getpass opens it, and Ctrl-C reaches it.
 IN_A_TERMINAL = (
-    "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
+    "import fcntl, os, signal, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0);"
+    # A test run in the background ignores it, and so would its children.
+    "signal.signal(signal.SIGINT, signal.SIG_DFL); os.execv(sys.argv[1], sys.argv[1:])"
 )
 CTRL_C = "\x03"
 Talk = Callable[[list[tuple[str, str]]], "asyncio.Future[tuple[int, str]]"]

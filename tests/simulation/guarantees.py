@@ -42,9 +42,11 @@ def check_confirmed(world: World) -> None:
     """Look for a confirmation that nobody acts on, though its replica runs and no fault is at work."""
     if any(event.what in STOPS | {"clock"} for event in world.plan.events):
         return
-    world.calm = 0 if any(replica.database.now for replica in world.replicas) else world.calm + 1
+    now = world.loop.seconds
+    world.calm = 0 if any(replica.database.remaining(now) > 0 for replica in world.replicas) else world.calm + 1
     for row in world.rows("SELECT * FROM requests WHERE status = 'confirmed' AND call_started_at IS NULL"):
-        if world.calm > 4 and world.replicas[0].clock.now() - row["decided_at"] > 4 * LOOK_EVERY:
+        # A sweep that settles it, when its call must have ended, is later.
+        if world.calm > 1 and world.replicas[0].clock.now() - row["decided_at"] > 2 * LOOK_EVERY:
             world.report_violation(f"{row['id'][:6]} is confirmed, and nobody acts on it")
 
 

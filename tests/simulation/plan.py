@@ -134,17 +134,17 @@ def _faults(chance: Random, moment: Callable[[], float], replicas: int) -> list[
 def _long_call(chance: Random, replicas: int) -> list[Event]:
     """A call that takes all of its time, with a database or a clock that goes wrong at its beginning or its end."""
     at, events = _first_click(chance)
-    replica = chance.randrange(replicas)
     events.append(Event(_time(at - 0.5), "cellcast", {"kind": chance.choice(["hang", "late"]), "seconds": 5.0}))
     if chance.random() < 0.5:
-        details = {"kind": chance.choice(DATABASE_FAULTS), "seconds": _time(chance.uniform(10, 30)), "replica": replica}
-        events.append(Event(_time(at + chance.uniform(3, 12)), "database", details))
+        away = {"kind": chance.choice(DATABASE_FAULTS), "seconds": _time(chance.uniform(10, 30))}
+        replica = chance.randrange(replicas)
+        events.append(Event(_time(at + chance.uniform(3, 12)), "database", away | {"replica": replica}))
     else:
-        jump = {"replica": replica, "seconds": chance.choice([-900.0, -60.0])}
-        events.append(Event(_time(at + chance.uniform(0.1, 1)), "clock", jump))
+        jumps, jump = _time(at + chance.uniform(0.1, 1)), chance.choice([-900.0, -60.0])
         # Every replica: whichever gets the click is still storing it when the clock is set.
-        slow = [{"kind": "slow", "seconds": 3.0, "replica": i} for i in range(replicas)]
-        events += [Event(_time(at - 0.1), "database", details) for details in slow]
+        for i in range(replicas):
+            events.append(Event(_time(at - 0.1), "database", {"kind": "slow", "seconds": 3.0, "replica": i}))
+            events.append(Event(jumps, "clock", {"seconds": jump, "replica": i}))
     if chance.random() < 0.5:
         events += _faults(chance, lambda: _time(at + chance.uniform(-2, 30)), replicas)
         events += _clicks(chance, _time(at + chance.uniform(1, 40)))
@@ -169,7 +169,8 @@ def _lost_update(chance: Random, _replicas: int) -> list[Event]:
     kind = chance.choice(["late", "rejected"])
     # Without a call one update is the last one: people can still click what the card shows if it is rejected.
     at, events = _first_click(chance, "keep" if kind == "rejected" else "confirm")
-    events.append(Event(_time(at - 0.1), "slack", {"kind": kind, "seconds": _time(chance.uniform(0.2, 2))}))
+    seconds = 3.0 if kind == "rejected" else _time(chance.uniform(0.2, 1))
+    events.append(Event(_time(at - 0.1), "slack", {"kind": kind, "seconds": seconds}))
     for _ in range(chance.choice([0, 0, 1, 2])):
         events += _clicks(chance, _time(at + chance.uniform(5, 30)))
     return events
@@ -181,7 +182,25 @@ def _next_attempt(chance: Random, replicas: int) -> list[Event]:
     events.append(Event(_time(at - 0.1), "cellcast", {"kind": chance.choice(["hang", "late"]), "seconds": 2.0}))
     events += [Event(_time(at + 2), "clock", {"replica": i, "seconds": 60.0}) for i in range(replicas)]
     again = {"user": chance.choice([ANA, BEN]), "button": "confirm", "card": 0.0, "old": False}
-    return [*events, Event(_time(at + chance.uniform(4, 12)), "click", again)]
+    return [*events, Event(_time(at + chance.uniform(6, 10)), "click", again)]
+
+
+def _lost_commit(chance: Random, replicas: int) -> list[Event]:
+    """A click that is stored, and whose replica does not learn so."""
+    at, events = _first_click(chance)
+    lost = {"kind": chance.choice(["lost after commit", "late answer"]), "seconds": _time(chance.uniform(0.2, 1))}
+    return [*events, *(Event(_time(at - 0.1), "database", lost | {"replica": i}) for i in range(replicas))]
+
+
+def _changed_settings(chance: Random, replicas: int) -> list[Event]:
+    """A click under other settings than its request."""
+    _, events = _first_click(chance)
+    for replica in range(replicas):
+        for stops, starts in ((0.1, 0.2), (2.5, 2.6)):
+            details: dict[str, Any] = {"replica": replica}
+            events.append(Event(stops, "kill", details))
+            events.append(Event(starts, "start", details | {"settings": chance.choice(SETTINGS)}))
+    return events
 
 
 def _first_click(chance: Random, button: str = "confirm") -> tuple[float, list[Event]]:
@@ -192,7 +211,7 @@ def _first_click(chance: Random, button: str = "confirm") -> tuple[float, list[E
 
 
 # Each is a chain of events that other plans seldom bring about, in a short run.
-THEMES = [_long_call, _stop_at_a_click, _lost_update, _next_attempt]
+THEMES = [_long_call, _stop_at_a_click, _lost_update, _next_attempt, _lost_commit, _changed_settings]
 THEMES_SHARE = 0.4
 
 

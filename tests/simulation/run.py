@@ -160,6 +160,7 @@ async def _run(world: World) -> None:
         for replica in world.replicas:  # one that was just stopping then
             replica.start({})
         open_requests = still_open(world)
+        check_confirmed(world)
         check_cards(world, wrong_since)
         if world.violations or (not open_requests and not wrong_since):
             break

@@ -143,7 +143,10 @@ class WebApi(State):
             return _error(refused)
         if self._refused_blocks(given):
             return _error("invalid_blocks")
-        note = await self._add(channel, BOT_USER, given["text"], given["blocks"])
+        thread = given.get("thread_ts")
+        if thread is not None and self._own(channel, thread) is None:
+            return _error("thread_not_found")  # not documented: the bot must not depend on either answer
+        note = await self._add(channel, BOT_USER, given["text"], given["blocks"], thread=thread)
         return {"ok": True, "channel": channel, "ts": note.ts, "message": {"text": note.text}}
 
     async def _update(self, given: dict[str, Any]) -> dict[str, Any]:

@@ -31,7 +31,10 @@ class Channel:
 
 @dataclass(frozen=True)
 class Note:
-    """A message as the channel shows it; `to` is set if only that person sees it."""
+    """A message as the channel shows it; `to` is set if only that person sees it.
+
+    `thread` is the message that this one replies to, if any.
+    """
 
     ts: str
     channel: str
@@ -40,6 +43,7 @@ class Note:
     blocks: list[dict[str, Any]] = field(default_factory=list)
     to: str | None = None
     edited: bool = False
+    thread: str | None = None
 
     @property
     def mentions(self) -> frozenset[str]:

@@ -97,9 +97,15 @@ class State:
         return bool(found)
 
     async def _add(
-        self, channel: str, author: str, text: str, blocks: list[dict[str, Any]] | None = None, to: str | None = None
+        self,
+        channel: str,
+        author: str,
+        text: str,
+        blocks: list[dict[str, Any]] | None = None,
+        to: str | None = None,
+        thread: str | None = None,
     ) -> Note:
-        note = Note(self._ts(), channel, author, text, blocks or [], to)
+        note = Note(self._ts(), channel, author, text, blocks or [], to, thread=thread)
         self.notes.append(note)
         await self._wake(note)
         return note

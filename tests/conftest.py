@@ -313,8 +313,13 @@ async def advance(bot: Bot, clock: TestClock, seconds: float) -> None:
 
 
 def public(workspace: Workspace, channel: str = NUMBERS) -> list[Note]:
-    """What stands in the channel for everybody."""
-    return [n for n in workspace.notes if n.channel == channel and n.to is None]
+    """What stands in the channel for everybody, replies in threads aside."""
+    return [n for n in workspace.notes if n.channel == channel and n.to is None and n.thread is None]
+
+
+def thread_of(workspace: Workspace, card: Note) -> list[str]:
+    """The replies in the thread of a card."""
+    return [n.text for n in workspace.notes if n.thread == card.ts]
 
 
 def private(workspace: Workspace, user: str) -> list[str]:

@@ -161,6 +161,15 @@ def _cards() -> Iterator[Row]:
 def _toasts() -> Iterator[Row]:
     for name, request, outcome in outcomes():
         yield Row("New messages", f"outcome: {name}", "the channel", outcome_views.toast(request, outcome, now=NOON))
+    kept = ended(OutcomeCode.KEPT, replace(REQUEST, decided_by=BEN, decided_at=NOON))
+    for when, request in {
+        "someone else kept the number": kept,
+        "nobody confirmed": ended(OutcomeCode.EXPIRED, REQUEST),
+    }.items():
+        assert request.outcome is not None  # noqa: S101 - as above
+        reply = outcome_views.reply_to_requester(request, request.outcome)
+        assert reply is not None  # noqa: S101 - both are replied to
+        yield Row("New messages", f"{when}: a reply in the card's thread", "the channel", reply)
     late = ended(OutcomeCode.TIMEOUT)
     assert late.outcome is not None  # noqa: S101 - as above
     when = "outcome: timeout, and the deadline to try again has passed"

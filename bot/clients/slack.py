@@ -107,15 +107,17 @@ class Slack:
         """Close the connections."""
         await self.session.close()
 
-    async def post(self, channel: str, message: Message) -> tuple[str, str]:
+    async def post(self, channel: str, message: Message, thread_ts: str | None = None) -> tuple[str, str]:
         """Post a message (https://docs.slack.dev/reference/methods/chat.postMessage); return its channel and its ts.
 
         `channel` may be a person's id: then Slack posts a direct message, and the returned channel is another one.
+        `thread_ts` is the message that this one is a reply to, if any.
         """
         posting = self.client.chat_postMessage(
             channel=channel,
             text=message.text,
             blocks=message.blocks,
+            thread_ts=thread_ts,
             parse="none",  # Slack's default here, but not in chat.update
             unfurl_links=False,
             unfurl_media=False,

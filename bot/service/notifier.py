@@ -182,7 +182,8 @@ class Notifier:
         log_of = log.bind(request=outcome.request_id, attempt=outcome.attempt)
         request = request or await self.ledger.require(outcome.request_id)
         channel, turn = request.channel, _turn(outcome)
-        posts = outcome.attempt > 0 and outcome.message_posted_at is None
+        reply = outcomes.reply_to_requester(request, outcome)
+        posts = outcome.message_posted_at is None and (outcome.attempt > 0 or reply is not None)
         wait = self.pace.wait(channel, turn) if posts else 0.0
         if wait > LONGEST_PAUSE:  # a sweep comes back when it is this message's turn
             log_of.info("delivery_waits", wait=wait)
@@ -195,15 +196,17 @@ class Notifier:
                 if wait:
                     await asyncio.sleep(wait)
                 updating = self._update(outcome.request_id)
-                if not posts:
-                    # Kept and expired are on the card; only if it can't be changed, a message must say so.
-                    if not await updating and outcome.message_posted_at is None:
-                        await self._post_outcome(outcome, request)
-                else:  # the message and the card go out at once, and an error in one does not stop the other
+                if posts and outcome.attempt > 0:
+                    # The message and the card go out at once, and an error in one does not stop the other.
                     posting = self._post_outcome(outcome, request)
                     for error in await asyncio.gather(posting, updating, return_exceptions=True):
                         if isinstance(error, BaseException):
                             raise error
+                # Kept and expired are on the card; only if it can't be changed, a message in the channel must say so.
+                elif not await updating and outcome.message_posted_at is None:
+                    await self._post_outcome(outcome, request)
+                elif posts:
+                    await self._post_outcome(outcome, request, reply)
         except (SlackError, TimeoutError) as error:
             await self._defer(outcome, error)
         else:
@@ -232,11 +235,17 @@ class Notifier:
         log_of.warning("delivery_failed", error=str(error), wait=wait)
         await self.ledger.defer_delivery(outcome, self.now() + wait, since)
 
-    async def _post_outcome(self, outcome: Outcome, request: Request) -> None:
-        """Post the message of an outcome: in the channel, by response_url, or to the person who decided."""
-        message = outcomes.toast(request, outcome, now=self.now(), account=self.rules().account)
+    async def _post_outcome(self, outcome: Outcome, request: Request, reply: Message | None = None) -> None:
+        """Post the message of an outcome in the channel, or this reply in the card's thread.
+
+        If Slack rejects that, post it by response_url, or to the person who decided or hears the reply.
+        """
+        message = reply or outcomes.toast(request, outcome, now=self.now(), account=self.rules().account)
+        thread = request.card_ts if reply else None
         url, person = request.response_url, outcome.decided_by or request.requested_by
-        ways: list[Callable[[], Awaitable[object]]] = [lambda: self.slack.post(request.channel, message)]
+        if reply:
+            person = request.requested_by
+        ways: list[Callable[[], Awaitable[object]]] = [lambda: self.slack.post(request.channel, message, thread)]
         if url is not None:
             ways.append(lambda: self.slack.respond(url, message))
         limited = 0.0

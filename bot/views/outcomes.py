@@ -164,7 +164,9 @@ def toast(request: Request, outcome: Outcome, *, now: float, account: str = "") 
 
     `now` is the time of the message in seconds since the epoch: after the deadline it does not mention Try Again.
     """
-    about = [CORRECTION if outcome.correction else "", decision(outcome), *reason(request)]
+    # A mention: an edit of the card notifies nobody, and a new message does.
+    requested = "" if outcome.decided_by == request.requested_by else f"Requested by {person(request.requested_by)}."
+    about = [CORRECTION if outcome.correction else "", decision(outcome), requested, *reason(request)]
     if outcome.code is OutcomeCode.SUCCEEDED:
         said = outcome.message or "Cellcast reported success, without a message."
         return message([plain(said), context(" ".join(filter(None, [f"{begin(number(request))}.", *about])))])
@@ -176,3 +178,18 @@ def toast(request: Request, outcome: Outcome, *, now: float, account: str = "") 
     if small := " ".join(filter(None, about)):
         blocks.append(context(small))
     return message(blocks)
+
+
+def reply_to_requester(request: Request, outcome: Outcome) -> Message | None:
+    """Return the reply in the card's thread if a request ended without a call and not by the requester, else None."""
+    requester, called = person(request.requested_by), number(request)
+    if outcome.code is OutcomeCode.KEPT and outcome.decided_by != request.requested_by:
+        said = f"{person(outcome.decided_by)} kept {called}. Nothing was sent to Cellcast."
+    elif outcome.code is OutcomeCode.EXPIRED:
+        said = (
+            f"nobody confirmed {called} in time. Nothing was sent to Cellcast. To unsubscribe the number, request it "
+            f"again with {command(request)}."
+        )
+    else:
+        return None
+    return message([section(f"{requester}: {said}")])

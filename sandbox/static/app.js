@@ -183,7 +183,7 @@ const onMessage = (note) => ({
 });
 
 function message(note, follows) {
-  const line = element("li", `message${note.to ? " private" : ""}${follows ? " follows" : ""}`);
+  const line = element("li", `message${note.to ? " private" : ""}${follows ? " follows" : ""}${note.thread ? " reply" : ""}`);
   line.id = `m${note.ts}`;
   line.tabIndex = -1;
   const name = nameOf(note.author);
@@ -203,6 +203,7 @@ function message(note, follows) {
     only.append(eye, "Only visible to you");
     body.append(only);
   }
+  if (note.thread) body.append(element("span", "only", "Reply in the thread"));
   const head = element("span", follows ? "unseen" : "head");
   head.append(element("span", "name", name));
   if (note.author === state.bot) head.append(element("span", "badge", "APP"));
@@ -221,10 +222,12 @@ function showMessages() {
   const list = byId("messages");
   const log = byId("log");
   const atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 80;
-  const seen = state.notes.filter((note) => !note.to || note.to === you);
+  const mine = state.notes.filter((note) => !note.to || note.to === you);
+  // Slack shows a thread beside the channel; here its replies stand below their message.
+  const seen = mine.filter((note) => !note.thread).flatMap((note) => [note, ...mine.filter((reply) => reply.thread === note.ts)]);
   let before = null;
   const lines = seen.map((note) => {
-    const follows = before !== null && before.author === note.author && before.to === note.to && note.ts - before.ts < GROUP_SECONDS;
+    const follows = before !== null && before.author === note.author && before.to === note.to && before.thread === note.thread && note.ts - before.ts < GROUP_SECONDS;
     before = note;
     const made = JSON.stringify([note, follows]);
     const old = shown.get(note.ts);

@@ -175,10 +175,13 @@ async def test_main_round(demo: Demo) -> None:
 
 
 async def test_keep(demo: Demo) -> None:
-    """Keep Number closes the card without a call."""
+    """Keep Number closes the card without a call, and the requester reads a reply in its thread."""
     await demo.type(f"/unsubscribe-number {SUPPORT}")
+    await demo.see("Requested by @Ana")
+    await demo.be("Ben")
     await demo.click("Keep Number")
     await demo.see("Kept:")
+    await expect(demo.says("@Ana: @Ben kept")).to_contain_text("Reply in the thread")
     await expect(demo.tab.get_by_role("main").get_by_role("button", name="Keep Number")).to_have_count(0)
     assert demo.cellcast.calls == []
 

@@ -44,7 +44,7 @@ async def test_only_the_people_named_are_alerted(
     assert LOUD in text_of(toast)
     assert pointer.mentions == {ANA}
     assert history.mentions == ended.mentions == {ANA, BEN}
-    assert toast.mentions == {BEN}
+    assert toast.mentions == {ANA, BEN}
     home = workspace.homes[BEN]
     assert SHOWN in str(home)
     assert blocks.mentions("", home) == {ANA, BEN}

@@ -53,7 +53,9 @@ def test_first_line_says_action_and_object(row: Row) -> None:
     """The first lines of what stands in the channel say what is done to which number."""
     begin = "\n".join(row.message.text.split("\n")[:2])
     assert NUMBER in begin
-    assert re.search("[Uu]nsubscrib|Kept|Replaced|Outcome unknown|Cellcast reported success", begin)
+    assert re.search(
+        "[Uu]nsubscrib|Kept|kept|nobody confirmed|Replaced|Outcome unknown|Cellcast reported success", begin
+    )
 
 
 NEXT_STEP = re.compile(

@@ -77,7 +77,7 @@ class _Quiet:
     async def publish_home(self, _user: str, _blocks: object) -> None:
         """Take it."""
 
-    async def check(self, _who: object, _channel: object) -> None:
+    async def check(self, _who: object, _channel: object, _right: object) -> None:
         """Permit it."""
 
     def rights(self) -> str:

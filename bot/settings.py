@@ -63,17 +63,26 @@ class Settings(BaseSettings):
         },
     )
     allowed_users: Ids = Field(
-        description="Who can request and confirm",
+        description="Who can request and keep numbers, and confirm if APPROVERS is unset",
         json_schema_extra={
             "expected": "comma-separated ids of people (U... or W...) and user groups (S...), or * for everyone in the "
             "workspace except guests",
             "source": "a Slack profile > More > Copy member ID",
         },
     )
+    approvers: Ids | None = Field(
+        default=None,
+        description="Who can confirm. If it is set, the people of ALLOWED_USERS can only request and keep numbers. If "
+        "unset, they can confirm too",
+        json_schema_extra={
+            "expected": "comma-separated ids of people (U... or W...) and user groups (S...), or * for everyone in the "
+            "workspace except guests",
+        },
+    )
     allow_guests: bool = Field(
         default=False,
-        description="If true, `ALLOWED_USERS=*` includes the workspace's guests. Guests whom the list names are always "
-        "permitted",
+        description="If true, * in ALLOWED_USERS and APPROVERS includes the workspace's guests. A guest whom a list "
+        "names is always permitted",
         json_schema_extra={"expected": "true or false"},
     )
     allowed_channels: Ids = Field(
@@ -162,9 +171,9 @@ class Settings(BaseSettings):
         return self.slack_app_token is not None
 
     @property
-    def allowed_groups(self) -> frozenset[str]:
-        """The user groups in `allowed_users`."""
-        return frozenset(i for i in self.allowed_users if i.startswith("S"))
+    def user_groups(self) -> frozenset[str]:
+        """The user groups in all lists of people."""
+        return frozenset(i for i in self.allowed_users | (self.approvers or frozenset()) if i.startswith("S"))
 
     @field_validator("slack_bot_token", "slack_app_token")
     @classmethod
@@ -199,13 +208,13 @@ class Settings(BaseSettings):
             raise ValueError
         return value
 
-    @field_validator("allowed_users", "allowed_channels", "allowed_teams", mode="before")
+    @field_validator("allowed_users", "approvers", "allowed_channels", "allowed_teams", mode="before")
     @classmethod
     def _ids(cls, value: object, info: ValidationInfo) -> object:
         if not isinstance(value, str):
             return value
         ids = frozenset(part.strip() for part in value.split(",") if part.strip())
-        shape = {"allowed_users": "[UWS]", "allowed_channels": "[CGD]", "allowed_teams": "[TE]"}[info.field_name or ""]
+        shape = {"allowed_channels": "[CGD]", "allowed_teams": "[TE]"}.get(info.field_name or "", "[UWS]")
         wrong = sum(i != EVERYONE and not re.fullmatch(rf"{shape}[A-Z0-9]{{2,20}}", i) for i in ids)
         if wrong:
             raise ValueError(f"{wrong} of {len(ids)} entries are not ids")
@@ -220,9 +229,11 @@ class Settings(BaseSettings):
     @field_validator("require_second_person")
     @classmethod
     def _second_person(cls, value: bool, info: ValidationInfo) -> bool:
-        people = info.data.get("allowed_users", frozenset({EVERYONE}))
-        if value and len(people) == 1 and not people & {EVERYONE} and not any(p.startswith("S") for p in people):
-            raise ValueError("nobody could confirm, because ALLOWED_USERS has only one person")
+        requesters = info.data.get("allowed_users", frozenset({EVERYONE}))
+        approvers = info.data.get("approvers") or requesters
+        if value and requesters == approvers and len(approvers) == 1 and next(iter(approvers))[0] in "UW":
+            names = "ALLOWED_USERS has" if info.data.get("approvers") is None else "ALLOWED_USERS and APPROVERS have"
+            raise ValueError(f"nobody could confirm, because {names} only one person")
         return value
 
     @field_validator("database_url")

@@ -9,7 +9,7 @@ from slack_bolt.async_app import AsyncApp
 from slack_bolt.context.ack.async_ack import AsyncAck
 from slack_bolt.context.async_context import AsyncBoltContext
 
-from bot.domain.access import Person
+from bot.domain.access import Person, Right
 from bot.domain.models import Click, Request
 from bot.errors import RequestDeniedError
 from bot.receivers.payloads import BlockActions
@@ -27,7 +27,7 @@ def register(app: AsyncApp, services: Services) -> None:
     @app.action(cards.TRY_AGAIN)
     async def unsubscribe(ack: AsyncAck, context: AsyncBoltContext) -> None:
         """Store the confirmation and ack; the call is made in the background for the one click that was stored."""
-        click = await read_click(services, payload_of(context, BlockActions))
+        click = await read_click(services, payload_of(context, BlockActions), Right.CONFIRM)
         if (request := await services.executor.confirm(click)) is not None:
             log.info("request_confirmed", request=request.id, by=click.by, attempt=request.attempt)
             after_ack(context, services.executor.execute(request))
@@ -39,7 +39,7 @@ def register(app: AsyncApp, services: Services) -> None:
     @app.action(cards.KEEP)
     async def keep(ack: AsyncAck, context: AsyncBoltContext) -> None:
         """Store that the number is kept and ack; the card is closed in the background."""
-        click = await read_click(services, payload_of(context, BlockActions))
+        click = await read_click(services, payload_of(context, BlockActions), Right.KEEP)
         if (kept := await services.ledger.keep(click)) is not None:
             log.info("request_kept", request=click.request_id, by=click.by)
             deliver(services, context, kept)
@@ -48,8 +48,8 @@ def register(app: AsyncApp, services: Services) -> None:
         await ack()
 
 
-async def read_click(services: Services, payload: BlockActions) -> Click:
-    """Return the click of a permitted person. Raise RequestDeniedError otherwise.
+async def read_click(services: Services, payload: BlockActions, right: Right) -> Click:
+    """Return the click of a person who has this right. Raise RequestDeniedError otherwise.
 
     A person's own team decides, not the channel's: members of other companies can click buttons in a shared channel
     (https://docs.slack.dev/apis/slack-connect).
@@ -58,11 +58,11 @@ async def read_click(services: Services, payload: BlockActions) -> Click:
     about = value[1] if value else ""
     channel = payload.channel.id if payload.channel else None  # in the App Home there is none: the request's counts
     person = Person(payload.user.id, payload.user.team_id)
-    await services.access.check(person, channel, about)
+    await services.access.check(person, channel, right, about)
     if value is None:
         raise RequestDeniedError(replies.UNKNOWN_BUTTON)
     if channel is None:
-        await services.access.check(person, (await find(services, value[1])).channel, about)
+        await services.access.check(person, (await find(services, value[1])).channel, right, about)
     return Click(
         request_id=value[1],
         attempt=int(value[2]),

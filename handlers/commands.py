@@ -7,7 +7,7 @@ from slack_bolt.async_app import AsyncApp
 from slack_bolt.context.ack.async_ack import AsyncAck
 from slack_bolt.context.async_context import AsyncBoltContext
 
-from bot.domain.access import Person
+from bot.domain.access import Person, Right
 from bot.domain.commands import COMMAND, Action, parse_action, parse_target
 from bot.domain.models import NewRequest
 from bot.domain.numbers import Number
@@ -59,7 +59,8 @@ def register(app: AsyncApp, services: Services) -> None:
         if action is Action.HELP:
             await answer_command(services, ack, context, replies.usage(services.access.rights(), listed=has_list))
             return
-        await services.access.check(Person(command.user_id, command.team_id), command.channel_id)
+        right = Right.KEEP if action is Action.HISTORY else Right.REQUEST
+        await services.access.check(Person(command.user_id, command.team_id), command.channel_id, right)
         known = await services.numbers.current()
         if action is Action.CHOOSE:
             known.require_usable()

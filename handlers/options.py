@@ -11,7 +11,7 @@ from slack_bolt.context.ack.async_ack import AsyncAck
 from slack_bolt.context.async_context import AsyncBoltContext
 
 from bot.clients.slack import fits_in_ack
-from bot.domain.access import Person
+from bot.domain.access import Person, Right
 from bot.domain.numbers import NUMBER_ID, Number
 from bot.errors import LedgerError
 from bot.receivers.payloads import BlockActions, Suggestion
@@ -65,7 +65,7 @@ def _menu(options: list[Block], total: int) -> dict[str, Any]:
 
 async def _check(services: Services, payload: Suggestion | BlockActions) -> None:
     channel = payload.channel.id if payload.channel else None
-    await services.access.check(Person(payload.user.id, payload.user.team_id), channel)
+    await services.access.check(Person(payload.user.id, payload.user.team_id), channel, Right.REQUEST)
 
 
 async def _request(services: Services, payload: BlockActions, number: Number, channel: str) -> None:

@@ -13,12 +13,12 @@ from bot.errors import BotError, SlackError
 from bot.ledger.schema import SCHEMA_VERSION
 from bot.ledger.store import Ledger
 from bot.service.startup import identify, open_socket, or_start_error, unreachable
-from bot.settings import APP_PAGE, MANIFEST, Settings, signing_secret_doubt
+from bot.settings import APP_PAGE, EVERYONE, MANIFEST, Settings, signing_secret_doubt
 
 # What to do about Slack's errors for a user group (https://docs.slack.dev/reference/methods/usergroups.users.list).
 GROUP_STEPS = {
     "missing_scope": "add the scope usergroups:read to the app and reinstall it",
-    "plan_upgrade_required": "user groups need a paid plan of Slack, so list people's ids in ALLOWED_USERS instead",
+    "plan_upgrade_required": "user groups need a paid plan of Slack, so list people's ids instead",
 }
 
 PUBLIC = "chat:write.public"  # optional: the bot can post in public channels that it has not joined
@@ -31,7 +31,7 @@ async def check(settings: Settings) -> bool:
     ledger = Ledger(settings.database_url, create=False)
 
     async def bot_token() -> str:
-        return await prove_bot_token(slack, groups=bool(settings.allowed_groups))
+        return await prove_bot_token(slack, groups=bool(settings.user_groups))
 
     async def app_token() -> str:
         if settings.slack_app_token is None:
@@ -60,7 +60,8 @@ async def check(settings: Settings) -> bool:
         ("Slack bot token", bot_token),
         ("Slack app token", app_token),
         ("Slack signing secret", signing_secret),
-        ("Slack user groups", lambda: _groups(sorted(settings.allowed_groups), slack)),
+        ("People", lambda: _people(settings)),
+        ("Slack user groups", lambda: _groups(sorted(settings.user_groups), slack)),
         ("Cellcast key", key),
         ("Cellcast account", account),
         ("Database", database),
@@ -119,15 +120,26 @@ def _unreachable(error: httpx.HTTPError) -> str:
     return f"Cellcast cannot be reached ({type(error).__name__}). Check the network of this machine."
 
 
+async def _people(settings: Settings) -> str:
+    requesters, approvers = settings.allowed_users, settings.approvers or settings.allowed_users
+    if requesters == approvers:
+        return f"can request and confirm: {_ids(requesters)}"
+    return f"can request and keep: {_ids(requesters)}; can confirm: {_ids(approvers)}"
+
+
+def _ids(people: frozenset[str]) -> str:
+    return "everyone" if EVERYONE in people else ", ".join(sorted(people))
+
+
 async def _groups(groups: list[str], slack: Slack) -> str:
     try:
         counts = [f"{group} has {len(await slack.group_members(group))} members" for group in groups]
     except SlackError as error:
         if (sentence := unreachable(error)) is not None:
             raise BotError(sentence) from None
-        step = GROUP_STEPS.get(error.code, "check the ids of the groups in ALLOWED_USERS")
+        step = GROUP_STEPS.get(error.code, "check the ids of the groups in ALLOWED_USERS and APPROVERS")
         raise BotError(f"Slack does not list their members ({error.code}): {step}.") from None
-    return ", ".join(counts) or "none in ALLOWED_USERS"
+    return ", ".join(counts) or "none in ALLOWED_USERS and APPROVERS"
 
 
 async def _numbers(settings: Settings) -> str:

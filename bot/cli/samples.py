@@ -8,7 +8,7 @@ from typing import Any
 
 from bot import errors
 from bot.clients.cellcast import CUT, MAX_MESSAGE
-from bot.domain.access import AccessPolicy, Denial
+from bot.domain.access import AccessPolicy, Denial, People, Right
 from bot.domain.commands import MAX_REASON, parse_target
 from bot.domain.models import Message, Outcome, Request
 from bot.domain.numbers import MAX_LABEL, Number, NumberList
@@ -22,6 +22,7 @@ from bot.views.home import MAX_OPEN
 from bot.views.replies import NO_RECORD, ONE_COMMAND
 
 ANA, BEN, CHANNEL = "U0ANA", "U0BEN", "C0NUMBERS"
+APPROVERS = People(frozenset({"U0CEM"}), frozenset({"S0ADMINS"}))
 NOON, LATER = 1_788_264_000.0, 1_788_264_900.0
 NUMBER, OTHER = "66ea98514f0c1a121c76ec17", "66ea98514f0c1a121c76ec18"
 KNOWN = Number(NUMBER, "+61 480 000 000", "Support line")
@@ -181,6 +182,8 @@ def _private() -> Iterator[Row]:
     may = replies.rights(_policy())
     yield Row("Private replies", "the command with `help`, or alone", who, replies.usage(may))
     yield Row("Private replies", "the same, with a list of numbers", who, replies.usage(may, listed=True))
+    separate = replies.rights(_policy(approvers=APPROVERS))
+    yield Row("Private replies", "the same, and others can confirm (`APPROVERS`)", who, replies.usage(separate))
     yield Row("Private replies", "the command alone, with a list of numbers", who, replies.picker())
     link = "https://example.slack.com/archives/C0NUMBERS/p1"
     for when, request in {
@@ -233,8 +236,10 @@ def _refusals() -> Iterator[Row]:
         except BotError as refusal:
             yield Row("Denials and errors", when, "the requester", blocks.private(str(refusal)))
     other = frozenset({"C0OTHER"})
+    separate = _policy(approvers=APPROVERS)
     for when, denial, policy in [
         ("no permission", Denial.NOT_LISTED, _policy()),
+        ("no permission to confirm, because APPROVERS is set", Denial.NOT_LISTED, separate),
         ("a member of another workspace", Denial.OTHER_TEAM, _policy()),
         ("another channel", Denial.CHANNEL, _policy(channels=other)),
         (
@@ -248,7 +253,8 @@ def _refusals() -> Iterator[Row]:
         ("a guest of the workspace", Denial.GUEST, _policy(None)),
         ("Slack does not say whether the person is a guest", Denial.UNKNOWN_GUEST, _policy(None)),
     ]:
-        sentence = replies.denied(denial, policy, ANA if denial is Denial.REQUESTER else "U0GIL")
+        user = ANA if denial is Denial.REQUESTER or policy is separate else "U0GIL"
+        sentence = replies.denied(denial, policy, user, Right.CONFIRM)
         yield Row("Denials and errors", when, "the person who requested or clicked", blocks.private(sentence))
     said: list[tuple[str, str, str | BotError]] = [
         ("a button of another bot", "the person who clicked", replies.UNKNOWN_BUTTON),
@@ -270,9 +276,12 @@ def _refusals() -> Iterator[Row]:
 
 
 def _policy(
-    users: frozenset[str] | None = frozenset({ANA, BEN}), channels: frozenset[str] | None = None
+    users: frozenset[str] | None = frozenset({ANA, BEN}),
+    channels: frozenset[str] | None = None,
+    approvers: People | None = None,
 ) -> AccessPolicy:
-    return AccessPolicy(users=users, groups=frozenset(), channels=channels, teams=frozenset({"T0HOME"}))
+    people = People(users)
+    return AccessPolicy(people, people if approvers is None else approvers, channels, teams=frozenset({"T0HOME"}))
 
 
 def _home() -> Iterator[Row]:
@@ -284,9 +293,11 @@ def _home() -> Iterator[Row]:
             [REQUEST], [(r, r.outcome) for r in (ended(OutcomeCode.SUCCEEDED), kept) if r.outcome], rules, rights
         ),
         "nothing yet": home.page([], [], rules, rights),
-        "no permission": home.denied(replies.denied(Denial.NOT_LISTED, _policy(), "U0GIL")),
-        "a guest of the workspace": home.denied(replies.denied(Denial.GUEST, _policy(None), "U0GIL")),
-        "Slack does not say who it is": home.denied(replies.denied(Denial.UNKNOWN_TEAM, _policy(), "U0GIL")),
+        "no permission": home.denied(replies.denied(Denial.NOT_LISTED, _policy(), "U0GIL", Right.KEEP)),
+        "a guest of the workspace": home.denied(replies.denied(Denial.GUEST, _policy(None), "U0GIL", Right.KEEP)),
+        "Slack does not say who it is": home.denied(
+            replies.denied(Denial.UNKNOWN_TEAM, _policy(), "U0GIL", Right.KEEP)
+        ),
     }
     for when, page in pages.items():
         yield Row(HOME, when, who, blocks.message(page))

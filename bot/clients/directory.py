@@ -52,19 +52,20 @@ class UserGroups:
         self._slack, self._monotonic = slack, monotonic
         self._cache_seconds = max(GROUP_CACHE_SECONDS, SECONDS_FOR_EACH_GROUP * len(ids))
 
-    async def contain(self, user_id: str, within: float = GROUP_TIMEOUT) -> bool | None:
-        """Return whether one of the groups has this member now; None if a group has been unknown for too long.
+    async def contain(self, user_id: str, groups: frozenset[str], within: float = GROUP_TIMEOUT) -> bool | None:
+        """Return whether one of these groups has this member now; None if one has been unknown for too long.
 
         Concurrent callers share one read of a group. For a few seconds after a failed read, the last known members
         count and no caller waits.
         """
-        due = {name: group for name, group in self._groups.items() if self._is_due(group)}
+        asked = {name: group for name, group in self._groups.items() if name in groups}
+        due = {name: group for name, group in asked.items() if self._is_due(group)}
         if due:
             await asyncio.wait([self._read(*found) for found in due.items()], timeout=max(within, 0))
-        known = [group.members for group in self._groups.values() if self._is_known(group)]
+        known = [group.members for group in asked.values() if self._is_known(group)]
         if any(user_id in members for members in known):
             return True
-        return False if len(known) == len(self._groups) else None
+        return False if len(known) == len(asked) else None
 
     def _is_known(self, group: _Group) -> bool:
         return self._monotonic() - group.read_at <= GROUP_STALE_SECONDS
@@ -94,7 +95,7 @@ class UserGroups:
         group.read_again_at = group.read_at + self._cache_seconds
 
 
-class People:
+class Members:
     """What users.info says about people, remembered for a few minutes."""
 
     def __init__(self, slack: Slack, monotonic: Callable[[], float] = time.monotonic) -> None:

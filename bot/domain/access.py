@@ -27,6 +27,26 @@ class Membership:
     guest: bool | None = False
 
 
+class Right(enum.Enum):
+    """What a person wants to do: request a number, confirm, or keep it and read what the bot shows."""
+
+    REQUEST = enum.auto()
+    CONFIRM = enum.auto()
+    KEEP = enum.auto()
+
+
+@dataclass(frozen=True)
+class People:
+    """The people whom a setting lists; `users` is None if it lists everyone."""
+
+    users: frozenset[str] | None
+    groups: frozenset[str] = frozenset()
+
+    def name(self, user_id: str) -> bool:
+        """Return whether the list names the person, everyone and user groups aside."""
+        return self.users is not None and user_id in self.users
+
+
 class Denial(enum.StrEnum):
     """Why a person was turned away."""
 
@@ -47,23 +67,35 @@ class Denial(enum.StrEnum):
 
 @dataclass(frozen=True)
 class AccessPolicy:
-    """The operator's rules. `users` and `channels` are None if everyone, or every channel, is allowed.
+    """The operator's rules. `channels` is None if every channel is allowed.
 
     `guests` is whether "everyone" includes the workspace's guests. A guest whom the operator has listed is always
     allowed.
     """
 
-    users: frozenset[str] | None
-    groups: frozenset[str]
+    requesters: People
+    approvers: People
     channels: frozenset[str] | None
     teams: frozenset[str]
     enterprise_id: str | None = None
     second_person: bool = False
     guests: bool = False
 
-    def needs_membership(self, person: Person) -> bool:
-        """Return whether only users.info can tell if this person may use the bot."""
-        return self._needs_team(person) or (person.team_id in self.teams and self._refuses_guests())
+    def people(self, right: Right) -> list[People]:
+        """Return the lists of the people who have this right: each who can request or confirm can keep, and read."""
+        lists = {Right.REQUEST: [self.requesters], Right.CONFIRM: [self.approvers]}
+        return lists.get(right, [self.requesters, self.approvers])
+
+    def groups(self, right: Right) -> frozenset[str]:
+        """Return the user groups whose members have this right."""
+        return frozenset().union(*(people.groups for people in self.people(right)))
+
+    def needs_membership(self, person: Person, right: Right) -> bool:
+        """Return whether only users.info can tell if this person has this right."""
+        if self._needs_team(person):
+            return True
+        named = any(people.name(person.user_id) for people in self.people(right))
+        return person.team_id in self.teams and self._allows_everyone(right) and not self.guests and not named
 
     def _needs_team(self, person: Person) -> bool:
         """Return whether only users.info can tell if this person belongs to an allowed team.
@@ -73,8 +105,8 @@ class AccessPolicy:
         """
         return person.team_id is None or (person.team_id not in self.teams and self.enterprise_id is not None)
 
-    def _refuses_guests(self) -> bool:
-        return self.users is None and not self.guests
+    def _allows_everyone(self, right: Right) -> bool:
+        return any(people.users is None for people in self.people(right))
 
     def is_member(self, person: Person, membership: Membership | None) -> bool:
         """Return whether the person belongs to an allowed team; `membership` is what users.info said, if asked."""
@@ -87,20 +119,24 @@ class AccessPolicy:
         return same and bool(self.teams & {*membership.teams, membership.enterprise_id})
 
     def deny(self, person: Person, channel: str | None, membership: Membership | None) -> Denial | None:
-        """Return why this person can't use the bot in this channel (None: any), the list of people aside."""
+        """Return why nobody of this person's teams can use the bot in this channel (None: any)."""
         if self._needs_team(person) and (membership is None or not membership.teams):
             return Denial.UNKNOWN_TEAM
         if not self.is_member(person, membership):
             return Denial.OTHER_TEAM
         if channel is not None and self.channels is not None and channel not in self.channels:
             return Denial.CHANNEL
-        if self._refuses_guests() and (membership is None or membership.guest is not False):
-            return Denial.GUEST if membership is not None and membership.guest else Denial.UNKNOWN_GUEST
         return None
 
-    def lists(self, user_id: str) -> bool:
-        """Return whether the list names the person, user groups aside."""
-        return self.users is None or user_id in self.users
+    def deny_right(self, user_id: str, right: Right, membership: Membership | None) -> Denial | None:
+        """Return why a person lacks a right, user groups aside."""
+        if any(people.name(user_id) for people in self.people(right)):
+            return None
+        if not self._allows_everyone(right):
+            return Denial.NOT_LISTED
+        if self.guests or (membership is not None and membership.guest is False):
+            return None
+        return Denial.GUEST if membership is not None and membership.guest else Denial.UNKNOWN_GUEST
 
     def can_confirm(self, user_id: str, requested_by: str) -> bool:
         """Return whether this person can confirm what `requested_by` has requested."""

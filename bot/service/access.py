@@ -8,9 +8,9 @@ from collections.abc import Callable
 
 import structlog
 
-from bot.clients.directory import GROUP_TIMEOUT, People, UserGroups
+from bot.clients.directory import GROUP_TIMEOUT, Members, UserGroups
 from bot.clients.slack import Slack
-from bot.domain.access import AccessPolicy, Denial, Person
+from bot.domain.access import AccessPolicy, Denial, People, Person, Right
 from bot.domain.models import Request
 from bot.errors import RequestDeniedError
 from bot.settings import EVERYONE, Settings
@@ -24,14 +24,19 @@ CHECK_TIMEOUT = 2.5
 def policy_of(settings: Settings, home_team: str, enterprise_id: str | None) -> AccessPolicy:
     """Return the rules that the settings ask for."""
     return AccessPolicy(
-        users=None if EVERYONE in settings.allowed_users else settings.allowed_users - settings.allowed_groups,
-        groups=settings.allowed_groups,
+        requesters=_people(settings.allowed_users),
+        approvers=_people(settings.approvers or settings.allowed_users),
         channels=None if EVERYONE in settings.allowed_channels else settings.allowed_channels,
         teams=settings.allowed_teams or frozenset({home_team}),
         enterprise_id=enterprise_id,
         second_person=settings.require_second_person,
         guests=settings.allow_guests,
     )
+
+
+def _people(ids: frozenset[str]) -> People:
+    groups = frozenset(i for i in ids if i.startswith("S"))
+    return People(None if EVERYONE in ids else ids - groups, groups)
 
 
 class Access:
@@ -46,24 +51,27 @@ class Access:
         enterprise_id: str | None = None,
     ) -> None:
         self.policy = policy_of(settings, home_team, enterprise_id)
-        self._groups = UserGroups(self.policy.groups, slack, monotonic)
-        self._people = People(slack, monotonic)
+        self._groups = UserGroups(self.policy.groups(Right.KEEP), slack, monotonic)
+        self._members = Members(slack, monotonic)
 
-    async def check(self, who: Person, channel: str | None, about: str = "") -> None:
-        """Raise RequestDeniedError, naming who can help, if this person lacks permission in this channel (None: any).
+    async def check(self, who: Person, channel: str | None, right: Right, about: str = "") -> None:
+        """Raise RequestDeniedError, naming who can help, if this person lacks a right in this channel (None: any).
 
         `about` is the request that the log names beside the person.
         """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + CHECK_TIMEOUT
-        membership = await self._people.find(who.user_id) if self.policy.needs_membership(who) else None
+        needed = self.policy.needs_membership(who, right)
+        membership = await self._members.find(who.user_id) if needed else None
         denial = self.policy.deny(who, channel, membership)
-        if denial is None and not self.policy.lists(who.user_id):
-            found = await self._groups.contain(who.user_id, min(GROUP_TIMEOUT, deadline - loop.time()))
-            if found is None:
-                denial = Denial.UNKNOWN_GROUPS
-            elif not found:
-                denial = Denial.NOT_LISTED
+        if denial is None:
+            denial = self.policy.deny_right(who.user_id, right, membership)
+            if denial is not None and (groups := self.policy.groups(right)):
+                found = await self._groups.contain(who.user_id, groups, min(GROUP_TIMEOUT, deadline - loop.time()))
+                if found:
+                    denial = None
+                elif found is None and denial is Denial.NOT_LISTED:
+                    denial = Denial.UNKNOWN_GROUPS
         if denial is None:
             return
         teams = (
@@ -72,15 +80,15 @@ class Access:
         log.warning(
             "access_denied", user=who.user_id, team=who.team_id, **teams, channel=channel, request=about, why=denial
         )
-        raise RequestDeniedError(replies.denied(denial, self.policy, who.user_id), temporary=denial.temporary)
+        raise RequestDeniedError(replies.denied(denial, self.policy, who.user_id, right), temporary=denial.temporary)
 
     def check_decision(self, user_id: str, request: Request) -> None:
         """Raise RequestDeniedError if this person requested it, and someone else must confirm."""
         if not self.policy.can_confirm(user_id, request.requested_by):
             why = Denial.REQUESTER
             log.warning("access_denied", user=user_id, requested_by=request.requested_by, request=request.id, why=why)
-            raise RequestDeniedError(replies.denied(why, self.policy, user_id))
+            raise RequestDeniedError(replies.denied(why, self.policy, user_id, Right.CONFIRM))
 
     def rights(self) -> str:
-        """Return the sentence that names the people with permission, and the channels."""
+        """Return the sentences that name the people with permission, and the channels."""
         return replies.rights(self.policy)

@@ -13,7 +13,7 @@ import structlog
 
 from bot.clients.slack import Slack
 from bot.clock import Clock
-from bot.domain.access import Person
+from bot.domain.access import Person, Right
 from bot.errors import LedgerError, RequestDeniedError, SlackError, SlackRejectedError
 from bot.ledger.store import Ledger
 from bot.service.access import Access
@@ -150,7 +150,7 @@ class HomePublisher:
         temporary = False
         try:
             # The event names no team of the person, and members of other companies (Slack Connect) can send it.
-            await self.access.check(Person(user, None), None)
+            await self.access.check(Person(user, None), None, Right.KEEP)
         except RequestDeniedError as denial:
             temporary = denial.temporary
             if temporary and user in self._permitted:  # what stands there stays

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bot.domain.access import AccessPolicy, Denial
+from bot.domain.access import AccessPolicy, Denial, Right
 from bot.domain.commands import COMMAND, EXAMPLE
 from bot.domain.markup import cut
 from bot.domain.models import Message, Request
@@ -181,42 +181,54 @@ def _since_then(request: Request) -> str:
 
 
 def rights(policy: AccessPolicy) -> str:
-    """Return who can use the bot, and where."""
-    everyone = "Everyone in the workspace" if policy.guests else "Everyone in the workspace, except guests,"
-    people = everyone if policy.users is None else listing(_names(policy), "and", "people")
-    return f"{people} can request and confirm{_where(policy, 'and')}."
+    """Return who can use the bot, and where: in two lines if others can confirm than request."""
+    where = _where(policy, "and")
+    if policy.requesters == policy.approvers:
+        return f"{_people(policy, Right.REQUEST)} can request and confirm{where}."
+    requesters, approvers = _people(policy, Right.REQUEST), _people(policy, Right.CONFIRM)
+    return f"{requesters} can request and keep numbers{where}.\n{approvers} can confirm{where}."
 
 
-def denied(denial: Denial, policy: AccessPolicy, user_id: str) -> str:
-    """Return why a person was turned away, and what to do."""
+def _people(policy: AccessPolicy, right: Right) -> str:
+    if any(people.users is None for people in policy.people(right)):
+        return "Everyone in the workspace" if policy.guests else "Everyone in the workspace, except guests,"
+    return listing(_names(policy, right), "and", "people")
+
+
+def denied(denial: Denial, policy: AccessPolicy, user_id: str, right: Right) -> str:
+    """Return why a person was turned away from what only people with this right can do, and what to do."""
     if denial is Denial.UNKNOWN_TEAM:
         return f"The bot cannot read from Slack which workspace you belong to. {CHECK_SLACK}"
     if denial is Denial.UNKNOWN_GUEST:
         return f"The bot cannot read from Slack whether you are a guest of the workspace. {CHECK_SLACK}"
     if denial is Denial.UNKNOWN_GROUPS:
         return f"The bot cannot read from Slack who is in the user groups that have permission. {CHECK_SLACK}"
+    confirms = right is Right.CONFIRM and policy.requesters != policy.approvers
+    does = "confirm requests" if confirms else "unsubscribe numbers"
     why = {
         Denial.OTHER_TEAM: "Only members of the workspaces that use this bot can unsubscribe numbers.",
-        Denial.GUEST: "Guests of the workspace can't unsubscribe numbers.",
+        Denial.GUEST: f"Guests of the workspace can't {does}.",
         Denial.CHANNEL: "Numbers can't be unsubscribed in this channel.",
-        Denial.NOT_LISTED: "You don't have permission to unsubscribe numbers.",
+        Denial.NOT_LISTED: f"You don't have permission to {does}.",
         Denial.REQUESTER: "You requested this yourself, so someone else must confirm it.",
     }[denial]
-    if policy.lists(user_id) and denial is Denial.CHANNEL:
+    if denial is Denial.CHANNEL and any(p.users is None or p.name(user_id) for p in policy.people(right)):
         return f"{why} Use the command{_where(policy, 'or')}."
-    others = [called for called in _names(policy) if called != person(user_id)]
+    others = [called for called in _names(policy, right) if called != person(user_id)]
     ask = {
         Denial.OTHER_TEAM: "someone in one of those workspaces",
         Denial.GUEST: "a member who is not a guest",
     }.get(denial, "someone else")
     if others:
         ask = listing(others, "or", "people")
-    keep = " You can still click Keep Number." if denial is Denial.REQUESTER else ""
+    keeps = denial is Denial.NOT_LISTED and confirms and policy.requesters.name(user_id)
+    keep = " You can still click Keep Number." if keeps or denial is Denial.REQUESTER else ""
     return f"{why} Ask {ask}{_where(policy, 'or')}.{keep}"
 
 
-def _names(policy: AccessPolicy) -> list[str]:
-    return [f"<!subteam^{group}>" for group in sorted(policy.groups)] + [*map(person, sorted(policy.users or ()))]
+def _names(policy: AccessPolicy, right: Right) -> list[str]:
+    users = frozenset().union(*(people.users or () for people in policy.people(right)))
+    return [f"<!subteam^{group}>" for group in sorted(policy.groups(right))] + [*map(person, sorted(users))]
 
 
 def _where(policy: AccessPolicy, last: str) -> str:

@@ -207,7 +207,8 @@ async def test_check_proves_a_set_up(tmp_path: Path, environment: dict[str, str]
         "ok    Slack bot token: cellcast in Stand-in (T0HOME)",
         "ok    Slack app token: a socket can be opened",
         "ok    Slack signing secret: it has the usual form, and only a request of Slack can prove it",
-        "ok    Slack user groups: none in ALLOWED_USERS",
+        f"ok    People: can request and confirm: {ANA}, {BEN}",
+        "ok    Slack user groups: none in ALLOWED_USERS and APPROVERS",
         "ok    Cellcast key: Token verified successfully!",
         "ok    Cellcast account: Stand-in Pty Ltd, SMS balance 9972.2, MMS 10000",
         "ok    Database: not there yet: the bot creates it when it starts",
@@ -277,8 +278,8 @@ async def test_check_reports_every_fault(tmp_path: Path, environment: dict[str, 
     code, out, _ = await run_command("check", settings=environment | wrong, cwd=tmp_path)
     assert code == 1
     lines = out.splitlines()
-    assert [line[:4] for line in lines] == ["FAIL", "ok  ", "ok  ", "ok  ", "FAIL", "FAIL", "FAIL", "ok  "]
-    assert "Cellcast does not accept CELLCAST_API_KEY (Token expired)" in lines[4]
+    assert [line[:4] for line in lines] == ["FAIL", "ok  ", "ok  ", "ok  ", "ok  ", "FAIL", "FAIL", "FAIL", "ok  "]
+    assert "Cellcast does not accept CELLCAST_API_KEY (Token expired)" in lines[5]
     assert "other-key" not in out
     code, out, _ = await run_command(
         "check", settings=environment | {"CELLCAST_BASE_URL": "http://127.0.0.1:9"}, cwd=tmp_path

@@ -6,14 +6,23 @@ from dataclasses import replace
 
 import pytest
 
-from bot.domain.access import AccessPolicy, Denial, Membership, Person
+from bot.domain.access import AccessPolicy, Denial, Membership, People, Person, Right
 from bot.views.replies import denied, rights
 
-ANA, BEN, GIL = "U0ANA", "U0BEN", "U0GIL"
+ANA, BEN, CEM, GIL = "U0ANA", "U0BEN", "U0CEM", "U0GIL"
 HOME, SALES, PARTNER = "T0HOME", "T0SALES", "T0PARTNER"
 ORG, OTHER_ORG = "E0ORG", "E0OTHER"
-LISTED = AccessPolicy(frozenset({ANA, BEN}), frozenset(), None, frozenset({HOME}))
-OPEN = replace(LISTED, users=None)
+
+
+def listing(users: set[str] | None, *groups: str) -> AccessPolicy:
+    """A policy with these people, who can request and confirm."""
+    people = People(None if users is None else frozenset(users), frozenset(groups))
+    return AccessPolicy(people, people, None, frozenset({HOME}))
+
+
+LISTED, OPEN, GROUP = listing({ANA, BEN}), listing(None), listing(set(), "S0A")
+# Ana and Ben request, Cem and a group confirm.
+SEPARATE = replace(LISTED, approvers=People(frozenset({CEM}), frozenset({"S0A"})))
 IN_ORG = replace(LISTED, enterprise_id=ORG)
 
 
@@ -38,7 +47,7 @@ def member(team: str | None, enterprise: str | None, *teams: str) -> Membership:
 )
 def test_needs_membership(policy: AccessPolicy, team_id: str | None, needed: bool) -> None:
     """Slack is asked about a person only if the payload's team does not decide."""
-    assert policy.needs_membership(Person(ANA, team_id)) is needed
+    assert policy.needs_membership(Person(ANA, team_id), Right.REQUEST) is needed
 
 
 @pytest.mark.parametrize(
@@ -72,20 +81,19 @@ def test_team(policy: AccessPolicy, team_id: str | None, membership: Membership 
         pytest.param(replace(OPEN, guests=True), True, None, id="guests are allowed"),
         pytest.param(replace(OPEN, guests=True), None, None, id="guests are allowed, Slack does not say"),
         pytest.param(LISTED, True, None, id="a guest in the list"),
-        pytest.param(
-            replace(LISTED, users=frozenset(), groups=frozenset({"S0A"})), True, None, id="a guest in a group"
-        ),
     ],
 )
 def test_guest(policy: AccessPolicy, team_id: str | None, guest: bool | None, denial: Denial | None) -> None:
     """Everyone does not include guests, unless the operator says so; a guest whom the operator lists gets in."""
-    assert policy.deny(Person(ANA, team_id), None, replace(member(HOME, None), guest=guest)) is denial
+    membership = replace(member(HOME, None), guest=guest)
+    assert policy.deny(Person(ANA, team_id), None, membership) is None
+    assert policy.deny_right(ANA, Right.CONFIRM, membership) is denial
 
 
 def test_guest_without_an_answer() -> None:
     """If Slack does not answer, the person may be a guest, and is refused."""
-    assert OPEN.deny(Person(ANA, HOME), None, None) is Denial.UNKNOWN_GUEST
-    assert replace(OPEN, guests=True).deny(Person(ANA, HOME), None, None) is None
+    assert OPEN.deny_right(ANA, Right.REQUEST, None) is Denial.UNKNOWN_GUEST
+    assert replace(OPEN, guests=True).deny_right(ANA, Right.REQUEST, None) is None
 
 
 @pytest.mark.parametrize(
@@ -103,17 +111,25 @@ def test_channel(channels: frozenset[str] | None, channel: str | None, denial: D
 
 
 @pytest.mark.parametrize(
-    ("policy", "user", "listed"),
+    ("policy", "user", "rights"),
     [
-        pytest.param(LISTED, ANA, True, id="listed"),
-        pytest.param(LISTED, GIL, False, id="not listed"),
-        pytest.param(OPEN, GIL, True, id="everyone"),
-        pytest.param(replace(LISTED, users=frozenset(), groups=frozenset({"S0A"})), ANA, False, id="groups only"),
+        pytest.param(LISTED, ANA, set(Right), id="listed"),
+        pytest.param(LISTED, GIL, set(), id="not listed"),
+        pytest.param(GROUP, ANA, set(), id="groups only"),
+        pytest.param(SEPARATE, ANA, {Right.REQUEST, Right.KEEP}, id="a requester"),
+        pytest.param(SEPARATE, CEM, {Right.CONFIRM, Right.KEEP}, id="an approver"),
+        pytest.param(replace(LISTED, approvers=People(None)), ANA, {Right.REQUEST, Right.KEEP}, id="a guest, listed as requester"),
     ],
-)
-def test_listed(policy: AccessPolicy, user: str, listed: bool) -> None:
-    """The list of people decides without user groups."""
-    assert policy.lists(user) is listed
+)  # fmt: skip
+def test_rights_of_a_person(policy: AccessPolicy, user: str, rights: set[Right]) -> None:
+    """Requesters request, approvers confirm, and both keep and read; user groups are looked at elsewhere."""
+    guest = replace(member(HOME, None), guest=True)
+    assert {right for right in Right if policy.deny_right(user, right, guest) is None} == rights
+
+
+def test_groups_of_a_right() -> None:
+    """Slack is asked only about the groups that can give this right."""
+    assert [SEPARATE.groups(right) for right in Right] == [frozenset(), {"S0A"}, {"S0A"}]
 
 
 @pytest.mark.parametrize(
@@ -130,15 +146,18 @@ def test_second_person(second_person: bool, user: str, can: bool) -> None:
 
 
 IN_CHANNELS = replace(LISTED, channels=frozenset({"C0A", "C0B"}))
-MANY = replace(LISTED, users=frozenset(f"U0{n:02}" for n in range(13)))
+MANY = listing({f"U0{n:02}" for n in range(13)})
 
 
 @pytest.mark.parametrize(
     ("denial", "policy", "user", "sentence"),
     [
         pytest.param(Denial.NOT_LISTED, LISTED, GIL, "You don't have permission to unsubscribe numbers. Ask <@U0ANA> or <@U0BEN>.", id="not listed"),
-        pytest.param(Denial.NOT_LISTED, replace(LISTED, users=frozenset(), groups=frozenset({"S0A"})), GIL,
+        pytest.param(Denial.NOT_LISTED, GROUP, GIL,
                      "You don't have permission to unsubscribe numbers. Ask <!subteam^S0A>.", id="not in the group"),
+        pytest.param(Denial.NOT_LISTED, SEPARATE, ANA, "You don't have permission to confirm requests. Ask <!subteam^S0A> or <@U0CEM>. You can still click Keep Number.",
+                     id="a requester who cannot confirm"),
+        pytest.param(Denial.NOT_LISTED, SEPARATE, GIL, "You don't have permission to confirm requests. Ask <!subteam^S0A> or <@U0CEM>.", id="nobody of either list"),
         pytest.param(Denial.OTHER_TEAM, LISTED, GIL, "Only members of the workspaces that use this bot can unsubscribe numbers. Ask <@U0ANA> or <@U0BEN>.", id="another workspace"),
         pytest.param(Denial.OTHER_TEAM, OPEN, GIL, "Only members of the workspaces that use this bot can unsubscribe numbers. Ask someone in one of those workspaces.",
                      id="another workspace, everyone"),
@@ -156,7 +175,7 @@ MANY = replace(LISTED, users=frozenset(f"U0{n:02}" for n in range(13)))
 )  # fmt: skip
 def test_denied(denial: Denial, policy: AccessPolicy, user: str, sentence: str) -> None:
     """Each denial says why, and whom to ask or where to go, without naming the person who is denied."""
-    assert denied(denial, policy, user) == sentence
+    assert denied(denial, policy, user, Right.CONFIRM) == sentence
 
 
 @pytest.mark.parametrize(
@@ -166,7 +185,8 @@ def test_denied(denial: Denial, policy: AccessPolicy, user: str, sentence: str) 
         pytest.param(OPEN, "Everyone in the workspace, except guests, can request and confirm.", id="everyone"),
         pytest.param(replace(OPEN, guests=True), "Everyone in the workspace can request and confirm.", id="everyone and guests"),
         pytest.param(IN_CHANNELS, "<@U0ANA> and <@U0BEN> can request and confirm in <#C0A> and <#C0B>.", id="two channels"),
-        pytest.param(replace(LISTED, users=frozenset({ANA})), "<@U0ANA> can request and confirm.", id="one person"),
+        pytest.param(SEPARATE, "<@U0ANA> and <@U0BEN> can request and keep numbers.\n<!subteam^S0A> and <@U0CEM> can confirm.", id="approvers"),
+        pytest.param(listing({ANA}), "<@U0ANA> can request and confirm.", id="one person"),
     ],
 )  # fmt: skip
 def test_rights(policy: AccessPolicy, sentence: str) -> None:

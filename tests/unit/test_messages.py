@@ -10,7 +10,7 @@ import pytest
 from slack_sdk.models.blocks import Block
 
 from bot.cli.samples import CONFIRMED, LONG_FIELDS, LONG_ID, NOON, NUMBER, REQUEST, Row, longest_outcomes, rows
-from bot.domain.access import AccessPolicy, Denial
+from bot.domain.access import AccessPolicy, Denial, People, Right
 from bot.domain.commands import MAX_ECHO
 from bot.domain.markup import literal
 from bot.domain.models import Message
@@ -81,7 +81,8 @@ def test_slack_parses_nothing_again(row: Row) -> None:
 @pytest.mark.parametrize("denial", Denial)
 def test_every_denial_has_a_row(denial: Denial) -> None:
     """docs/messages.md shows every way to turn a person away, and Slack judges it in `rehearse`."""
-    why = replies.denied(denial, AccessPolicy(None, frozenset(), None, frozenset()), "U0GIL").partition(". ")[0]
+    policy = AccessPolicy(People(None), People(None), None, frozenset())
+    why = replies.denied(denial, policy, "U0GIL", Right.CONFIRM).partition(". ")[0]
     assert [row for row in rows() if row.part == "Denials and errors" and row.message.text.startswith(why)]
 
 

@@ -146,7 +146,8 @@ class Bot:
     def _rules(self) -> Rules:
         """Return what holds for every card now."""
         listed = self.settings.numbers_file is not None
-        return Rules(self.settings.require_second_person, listed=listed, account=self._account)
+        notify = self.settings.notify_users or frozenset()
+        return Rules(self.settings.require_second_person, listed=listed, account=self._account, notify=notify)
 
     async def _read_account(self) -> None:
         """Ask once for the name of the Cellcast account, which messages mention; if it stays unknown, they don't."""

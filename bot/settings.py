@@ -17,6 +17,7 @@ from sqlalchemy.exc import ArgumentError
 from bot.errors import SettingsError
 
 EVERYONE = "*"
+MAX_NOTIFIED = 50
 APP_PAGE = "api.slack.com/apps > your app"
 
 # What `python -m bot setup` creates the app from, and `check` compares the token's scopes with.
@@ -79,6 +80,11 @@ class Settings(BaseSettings):
             "workspace except guests",
         },
     )
+    notify_users: Ids | None = Field(
+        default=None,
+        description="Who is mentioned on a new card, and so notified of it. Each must be able to confirm",
+        json_schema_extra={"expected": "up to 50 comma-separated ids of people (U... or W...) and user groups (S...)"},
+    )
     allow_guests: bool = Field(
         default=False,
         description="If true, * in ALLOWED_USERS and APPROVERS includes the workspace's guests. A guest whom a list "
@@ -109,6 +115,13 @@ class Settings(BaseSettings):
         le=86_400,
         description="How long a card can be confirmed, and later tried again, in seconds",
         json_schema_extra={"expected": "a whole number from 1 to 86400"},
+    )
+    remind_before_seconds: int = Field(
+        default=0,
+        ge=0,
+        le=86_400,
+        description="How long before its deadline a card that still waits gets one reminder, in seconds. 0 means none",
+        json_schema_extra={"expected": "a whole number from 0, and less than CONFIRM_WITHIN_SECONDS"},
     )
     cellcast_timeout_seconds: float = Field(
         default=20,
@@ -173,7 +186,8 @@ class Settings(BaseSettings):
     @property
     def user_groups(self) -> frozenset[str]:
         """The user groups in all lists of people."""
-        return frozenset(i for i in self.allowed_users | (self.approvers or frozenset()) if i.startswith("S"))
+        lists = (self.allowed_users, self.approvers, self.notify_users)
+        return frozenset(i for people in lists for i in people or () if i.startswith("S"))
 
     @field_validator("slack_bot_token", "slack_app_token")
     @classmethod
@@ -208,7 +222,7 @@ class Settings(BaseSettings):
             raise ValueError
         return value
 
-    @field_validator("allowed_users", "approvers", "allowed_channels", "allowed_teams", mode="before")
+    @field_validator("allowed_users", "approvers", "notify_users", "allowed_channels", "allowed_teams", mode="before")
     @classmethod
     def _ids(cls, value: object, info: ValidationInfo) -> object:
         if not isinstance(value, str):
@@ -220,11 +234,33 @@ class Settings(BaseSettings):
             raise ValueError(f"{wrong} of {len(ids)} entries are not ids")
         if not ids:
             raise ValueError("the list is empty")
-        if EVERYONE in ids and info.field_name == "allowed_teams":
+        if EVERYONE in ids and info.field_name in ("allowed_teams", "notify_users"):
             raise ValueError("* is not allowed here")
         if EVERYONE in ids and len(ids) > 1:
             raise ValueError("* cannot be combined with ids")
         return ids
+
+    @field_validator("notify_users")
+    @classmethod
+    def _notified(cls, value: frozenset[str] | None, info: ValidationInfo) -> frozenset[str] | None:
+        if value is None:
+            return None
+        if len(value) > MAX_NOTIFIED:
+            raise ValueError(f"it has {len(value)} ids, and a card has room for {MAX_NOTIFIED}")
+        approvers = info.data.get("approvers") or info.data.get("allowed_users", frozenset({EVERYONE}))
+        # Whether a person belongs to a user group of the approvers, only Slack knows: `check` asks.
+        in_a_group = any(i.startswith("S") for i in approvers)
+        others = [i for i in value - approvers if i.startswith("S") or not in_a_group]
+        if others and EVERYONE not in approvers:
+            raise ValueError(f"{len(others)} of {len(value)} entries cannot confirm")
+        return value
+
+    @field_validator("remind_before_seconds")
+    @classmethod
+    def _reminder(cls, value: int, info: ValidationInfo) -> int:
+        if value >= info.data.get("confirm_within_seconds", value + 1):
+            raise ValueError("it must be less than CONFIRM_WITHIN_SECONDS")
+        return value
 
     @field_validator("require_second_person")
     @classmethod

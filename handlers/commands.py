@@ -36,6 +36,7 @@ async def request_card(
         requested_by=by,
         now=services.now(),
         within=services.settings.confirm_within_seconds,
+        remind_before=services.settings.remind_before_seconds,
         dry_run=services.settings.dry_run,
         response_url=response_url,
     )

@@ -62,6 +62,7 @@ async def check(settings: Settings) -> bool:
         ("Slack signing secret", signing_secret),
         ("People", lambda: _people(settings)),
         ("Slack user groups", lambda: _groups(sorted(settings.user_groups), slack)),
+        ("People to notify", lambda: _notified(settings, slack)),
         ("Cellcast key", key),
         ("Cellcast account", account),
         ("Database", database),
@@ -125,6 +126,24 @@ async def _people(settings: Settings) -> str:
     if requesters == approvers:
         return f"can request and confirm: {_ids(requesters)}"
     return f"can request and keep: {_ids(requesters)}; can confirm: {_ids(approvers)}"
+
+
+async def _notified(settings: Settings, slack: Slack) -> str:
+    """Return how many people a new card mentions. Raise BotError if one of them cannot confirm."""
+    if not settings.notify_users:
+        return "nobody: NOTIFY_USERS is not set"
+    approvers = settings.approvers or settings.allowed_users
+    try:
+        members = {group: await slack.group_members(group) for group in sorted(settings.user_groups)}
+    except SlackError as error:
+        raise BotError(f"Slack does not list the members of the user groups ({error.code}).") from None
+    can_confirm = approvers.union(*(members[group] for group in approvers & members.keys()))
+    people = frozenset().union(*(members.get(i, {i}) for i in settings.notify_users))
+    if EVERYONE not in approvers and (others := sorted(people - can_confirm)):
+        raise BotError(
+            f"{', '.join(others)} cannot confirm. Add them to the people who can, or take them off the list."
+        )
+    return f"a new card will notify {len(people)} {'person' if len(people) == 1 else 'people'}"
 
 
 def _ids(people: frozenset[str]) -> str:

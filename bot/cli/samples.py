@@ -147,6 +147,13 @@ def _cards() -> Iterator[Row]:
     yield Row("Cards", "requested by an id without a list of numbers", who, cards.card(unlisted, rules))
     yield Row("Cards", "requested by an id that the list does not name", who, cards.card(unlisted, Rules(listed=True)))
     yield Row("Cards", "someone else must confirm", who, cards.card(REQUEST, Rules(second_person=True)))
+    notified = Rules(notify=frozenset({BEN, "S0ADMINS"}))
+    yield Row(
+        "Cards",
+        "with people to notify (`NOTIFY_USERS`), until its first update",
+        who,
+        cards.new_card(REQUEST, notified),
+    )
     yield Row("Cards", "in a dry run", who, cards.card(replace(REQUEST, dry_run=True), rules))
     yield Row("Cards", "confirmed, the call is in progress", who, cards.card(CONFIRMED, rules))
     yield Row("Cards", "tried again, the call is in progress", who, cards.card(replace(CONFIRMED, attempt=2), rules))
@@ -162,6 +169,10 @@ def _cards() -> Iterator[Row]:
 def _toasts() -> Iterator[Row]:
     for name, request, outcome in outcomes():
         yield Row("New messages", f"outcome: {name}", "the channel", outcome_views.toast(request, outcome, now=NOON))
+    part, thread = "New messages", "a reply in the card's thread"
+    yield Row(
+        part, f"a card still waits (`REMIND_BEFORE_SECONDS`): {thread}", "the channel", cards.reminder(REQUEST, Rules())
+    )
     kept = ended(OutcomeCode.KEPT, replace(REQUEST, decided_by=BEN, decided_at=NOON))
     for when, request in {
         "someone else kept the number": kept,
@@ -170,7 +181,7 @@ def _toasts() -> Iterator[Row]:
         assert request.outcome is not None  # noqa: S101 - as above
         reply = outcome_views.reply_to_requester(request, request.outcome)
         assert reply is not None  # noqa: S101 - both are replied to
-        yield Row("New messages", f"{when}: a reply in the card's thread", "the channel", reply)
+        yield Row(part, f"{when}: {thread}", "the channel", reply)
     late = ended(OutcomeCode.TIMEOUT)
     assert late.outcome is not None  # noqa: S101 - as above
     when = "outcome: timeout, and the deadline to try again has passed"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from bot.domain.status import OutcomeCode, Status
@@ -39,7 +39,7 @@ class Request:
     """A request as it is now. `expires_at` is the moment until which a click can (again) confirm it, if any.
 
     `call_started_at` is set once the call of this attempt may have been sent. From `card_update_due` on a sweep updates
-    the card, because it may show an older state.
+    the card, because it may show an older state. `remind_at` is the moment of a reminder that was not posted yet.
     """
 
     id: str
@@ -62,6 +62,7 @@ class Request:
     call_deadline: float | None = None
     call_started_at: float | None = None
     card_update_due: float | None = None
+    remind_at: float | None = None
     card_posted: bool = False
     card_ts: str | None = None
     response_url_replaces: bool = False
@@ -70,7 +71,10 @@ class Request:
 
 @dataclass(frozen=True)
 class NewRequest:
-    """Someone requests, at `now`, to unsubscribe a number; the card can be confirmed for `within` seconds."""
+    """Someone requests, at `now`, to unsubscribe a number; the card can be confirmed for `within` seconds.
+
+    `remind_before` is how long before its deadline people are reminded of it, in seconds; 0 means never.
+    """
 
     number_id: str
     channel: str
@@ -82,6 +86,7 @@ class NewRequest:
     reason: str | None = None
     phone: str | None = None
     label: str | None = None
+    remind_before: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -99,10 +104,11 @@ class Click:
 
 @dataclass(frozen=True)
 class DueWork:
-    """What a sweep found due and claimed: outcomes to deliver, and requests whose card must be updated."""
+    """What a sweep found due and claimed: outcomes to deliver, cards to update, and requests to remind people of."""
 
     outcomes: list[Outcome]
     cards: list[Request]
+    reminders: list[Request] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

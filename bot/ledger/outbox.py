@@ -18,11 +18,19 @@ def anything_due(db: sa.Connection, now: float) -> bool:
 
 
 def claim_due(db: sa.Connection, now: float) -> DueWork:
-    """Claim the outcomes and cards that are due: until the lease is over no other replica takes them."""
+    """Claim the outcomes and cards that are due: until the lease is over no other replica takes them.
+
+    A reminder is taken for good: at most one is posted.
+    """
     found = db.execute(statements.OUTCOMES_DUE, {"at": now}).mappings().all()
     outcomes = [_claim(db, queries.to_outcome(row), now + LEASE) for row in found]
-    cards = db.execute(statements.CARDS_DUE, {"at": now}).all()
-    return DueWork(outcomes, [_claim_card(db, {"request": row.id, "due": now + LEASE}) for row in cards])
+    cards = [
+        _claim_card(db, {"request": row.id, "due": now + LEASE})
+        for row in db.execute(statements.CARDS_DUE, {"at": now}).all()
+    ]
+    reminders = db.execute(statements.REMINDERS_DUE, {"at": now}).all()
+    taken = [db.execute(statements.TAKE_REMINDER, {"request": row.id, "at": now}) for row in reminders]
+    return DueWork(outcomes, cards, [queries.to_request(row, None) for found in taken for row in found.mappings()])
 
 
 def message_posted(db: sa.Connection, outcome: Outcome, now: float) -> None:

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from bot.errors import NewerLedgerError
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 METADATA = sa.MetaData()
 
 
@@ -45,6 +45,8 @@ requests = sa.Table(
     sa.Column("call_started_at", sa.Double),
     # From this moment on the sweep updates the card, because it may show an older state.
     sa.Column("card_update_due", sa.Double),
+    # When people are reminded of the card; empty once they were, or if they are not.
+    sa.Column("remind_at", sa.Double),
     sa.Column("posting_lease_until", sa.Double, nullable=False),
     sa.Column("card_posted", sa.Boolean, nullable=False),
     sa.Column("card_ts", sa.String(32)),
@@ -57,6 +59,7 @@ requests = sa.Table(
     _partial("requests_by_deadline", "expires_at, status", "expires_at IS NOT NULL"),
     _partial("requests_by_call_deadline", "call_deadline, status", "call_deadline IS NOT NULL"),
     _partial("requests_by_card_update", "card_update_due", "card_update_due IS NOT NULL"),
+    _partial("requests_by_reminder", "remind_at, status", "remind_at IS NOT NULL"),
 )
 outcomes = sa.Table(
     "outcomes",
@@ -181,6 +184,10 @@ MIGRATIONS = {
         "CREATE INDEX outcomes_by_number ON outcomes (number_id, code)",
         "CREATE INDEX outcomes_undelivered ON outcomes (deliver_after) WHERE delivered_at IS NULL",
         "CREATE INDEX outcomes_undelivered_by_age ON outcomes (settled_at) WHERE delivered_at IS NULL",
+    ],
+    6: [
+        "ALTER TABLE requests ADD COLUMN remind_at DOUBLE PRECISION",
+        "CREATE INDEX requests_by_reminder ON requests (remind_at, status) WHERE remind_at IS NOT NULL",
     ],
 }
 

@@ -93,6 +93,9 @@ CARD_UPDATED = _update.where(
     requests.c.expires_at.is_not_distinct_from(sa.bindparam("shown_expires_at", type_=sa.Double)),
 ).values(card_update_due=None)
 
+# Whoever takes a reminder posts it: nobody else does, also if that fails.
+TAKE_REMINDER = _update.where(_is_pending, requests.c.remind_at <= _at).values(remind_at=None).returning(requests)
+
 # Outcomes.
 OUTCOME = sa.select(*OUTCOME_COLUMNS).where(outcomes.c.request_id == _id, outcomes.c.attempt == _attempt)
 INTERRUPTED_OUTCOME = OUTCOME.where(outcomes.c.code == OutcomeCode.INTERRUPTED).with_for_update()
@@ -147,6 +150,9 @@ CARDS_OVERDUE = _due(sa.select(requests).where(requests.c.expires_at <= _at), (r
 OUTCOMES_DUE = _due(
     sa.select(*OUTCOME_COLUMNS).where(_is_deliverable), (outcomes.c.delivery_attempts, outcomes.c.deliver_after), BATCH
 )
+REMINDERS_DUE = _due(
+    sa.select(requests.c.id).where(requests.c.remind_at <= _at, _is_pending), (requests.c.remind_at,), BATCH
+)
 CARDS_DUE = _due(sa.select(requests).where(requests.c.card_update_due <= _at), (requests.c.card_update_due,), BATCH)
 
 
@@ -163,6 +169,7 @@ ANYTHING_DUE = sa.select(
     sa.or_(
         _first(requests.c.card_update_due) <= _at,
         _far_ahead(requests.c.card_update_due, LONGEST_LEASE),
+        _first(requests.c.remind_at, _is_pending) <= _at,
         _first(requests.c.expires_at) <= _at,
         _first(requests.c.call_deadline, _is_confirmed) <= _at,
         _far_ahead(requests.c.call_deadline, LONGEST_CALL, _is_confirmed),

@@ -52,6 +52,7 @@ def create(db: sa.Connection, new: NewRequest) -> Request:
         reason=new.reason,
         phone=new.phone,
         label=new.label,
+        remind_at=new.now + new.within - new.remind_before if new.remind_before else None,
     )
     try:
         db.execute(statements.CREATE, {name: value for name, value in vars(request).items() if name != "outcome"})

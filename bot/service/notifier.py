@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TypeVar
 from weakref import WeakValueDictionary
 
@@ -88,7 +89,7 @@ class Notifier:
 
     async def post_card(self, request: Request) -> None:
         """Post the card of a new request: as a message, or by response_url if the bot is not in the channel."""
-        message = cards.card(request, self.rules())
+        message = cards.new_card(request, self.rules())
         url = request.response_url
 
         async def post() -> str | None:
@@ -145,6 +146,23 @@ class Notifier:
                         await asyncio.wait_for(self._stopping.wait(), pause)
         finally:
             self.card_pace.done(request.channel, request.id)
+
+    async def remind(self, request: Request) -> None:
+        """Remind people of a card that still waits, once: it was stored that nobody else does."""
+        message, url = cards.reminder(request, self.rules()), request.response_url
+        ways: list[Callable[[], Awaitable[object]]] = []
+        if request.card_ts is not None:
+            post = partial(self.slack.post, request.channel, message, request.card_ts)
+            ways.append(lambda: self._within_limits(request, post))
+        if url is not None:
+            ways.append(lambda: self.slack.respond(url, message))
+        try:
+            if ways:
+                await first_accepted(*ways)
+        except SlackError as error:
+            log.warning("reminder_failed", request=request.id, error=str(error))
+        else:
+            log.info("reminder_posted", request=request.id)
 
     async def send_card_link(self, request: Request, response_url: str | None) -> None:
         """Tell the person who requested again where the open card is."""

@@ -46,6 +46,8 @@ class Scheduler:
             self.tasks.start(self.notifier.deliver(outcome))
         for request in due.cards:
             self.tasks.start(self.notifier.update_card(request.id, request.card_update_due))
+        for request in due.reminders:
+            self.tasks.start(self.notifier.remind(request))
         self.home.refresh_due()
 
     async def run_forever(self, every: float) -> None:

@@ -11,7 +11,7 @@ from bot.domain.models import Message, Outcome, Request
 from bot.domain.status import OutcomeCode, Status
 from bot.views.blocks import Block, button, buttons, danger, message, section
 from bot.views.outcomes import decision, explanation, headline
-from bot.views.text import moment, name, person, reason, title
+from bot.views.text import mention, moment, name, number, person, reason, title
 
 UNSUBSCRIBE, KEEP, TRY_AGAIN = "unsubscribe_number", "keep_number", "try_again"
 LABELS = {UNSUBSCRIBE: "Unsubscribe Number", KEEP: "Keep Number", TRY_AGAIN: "Try Again"}
@@ -19,11 +19,35 @@ LABELS = {UNSUBSCRIBE: "Unsubscribe Number", KEEP: "Keep Number", TRY_AGAIN: "Tr
 
 @dataclass(frozen=True)
 class Rules:
-    """What is the same for every card: someone else must confirm, a list names numbers, which Cellcast account."""
+    """What is the same for every card: someone else must confirm, a list names numbers, which Cellcast account.
+
+    `notify` are the people and user groups that a new card mentions.
+    """
 
     second_person: bool = False
     listed: bool = False
     account: str = ""
+    notify: frozenset[str] = frozenset()
+
+
+def new_card(request: Request, rules: Rules) -> Message:
+    """Return the card as it is posted: it mentions the people to notify, which no update repeats."""
+    what, *rest = card(request, rules).blocks
+    who = _notified(request, rules)
+    return message([what, *([section(f"{who}: please confirm or keep the number.")] if who else []), *rest])
+
+
+def reminder(request: Request, rules: Rules) -> Message:
+    """Return the reply in the card's thread that reminds people of it, or the requester if nobody is to be notified."""
+    who = _notified(request, rules) or person(request.requested_by)
+    waits = f"{number(request)} still waits. It can be confirmed until {moment(request.expires_at or 0)}."
+    return message([section(f"{who}: {waits}")])
+
+
+def _notified(request: Request, rules: Rules) -> str:
+    """Mention the people to notify, except a requester who cannot confirm."""
+    people = rules.notify - ({request.requested_by} if rules.second_person else set())
+    return ", ".join(map(mention, sorted(people)))
 
 
 def card(request: Request, rules: Rules) -> Message:

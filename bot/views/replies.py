@@ -9,7 +9,7 @@ from bot.domain.models import Message, Request
 from bot.domain.status import OutcomeCode, Status
 from bot.views.blocks import Block, context, message, plain_text, private, section
 from bot.views.outcomes import OUTCOME_TEXT, explanation, still_unknown
-from bot.views.text import begin, command, listing, moment, name, number, person, reason
+from bot.views.text import begin, command, listing, mention, moment, name, number, person, reason
 
 PICK = "pick_number"
 DIALOG = "Cellcast numbers"
@@ -228,7 +228,7 @@ def denied(denial: Denial, policy: AccessPolicy, user_id: str, right: Right) -> 
 
 def _names(policy: AccessPolicy, right: Right) -> list[str]:
     users = frozenset().union(*(people.users or () for people in policy.people(right)))
-    return [f"<!subteam^{group}>" for group in sorted(policy.groups(right))] + [*map(person, sorted(users))]
+    return [*map(mention, sorted(policy.groups(right))), *map(person, sorted(users))]
 
 
 def _where(policy: AccessPolicy, last: str) -> str:

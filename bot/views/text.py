@@ -26,6 +26,11 @@ def person(user_id: str | None) -> str:
     return f"<@{user_id}>"
 
 
+def mention(people_id: str) -> str:
+    """Mention a person or a user group."""
+    return f"<!subteam^{people_id}>" if people_id.startswith("S") else person(people_id)
+
+
 def begin(sentence: str) -> str:
     """Return a sentence that begins with a capital letter."""
     return sentence[:1].upper() + sentence[1:]

@@ -83,7 +83,17 @@ class InvalidCommandError(BotError):
 
 
 class NumbersFileError(BotError):
-    """The list of numbers has an error, so no number can be found by phone number or label."""
+    """The list of numbers has an error, so no number can be requested or confirmed."""
+
+
+class NumberProtectedError(BotError):
+    """The list of numbers protects this number."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This number is protected in the list of numbers, so it can't be unsubscribed. The list's owner must lift "
+            "that first."
+        )
 
 
 class SlackError(BotError):

@@ -137,8 +137,9 @@ class Settings(BaseSettings):
     )
     numbers_file: Path | None = Field(
         default=None,
-        description="A list that gives ids a phone number and a label. It is read again when it changes",
-        json_schema_extra={"expected": "a CSV file with the header id,number,label"},
+        description="A list that gives ids a phone number and a label, and can warn of numbers and protect them. It is "
+        "read again when it changes. While it is missing or has an error, no number can be requested or confirmed",
+        json_schema_extra={"expected": "a CSV file with the header id,number,label[,warning][,protected]"},
     )
     dry_run: bool = Field(
         default=False,

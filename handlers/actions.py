@@ -28,6 +28,7 @@ def register(app: AsyncApp, services: Services) -> None:
     async def unsubscribe(ack: AsyncAck, context: AsyncBoltContext) -> None:
         """Store the confirmation and ack; the call is made in the background for the one click that was stored."""
         click = await read_click(services, payload_of(context, BlockActions), Right.CONFIRM)
+        await require_permitted(services, context, click)
         if (request := await services.executor.confirm(click)) is not None:
             log.info("request_confirmed", request=request.id, by=click.by, attempt=request.attempt)
             after_ack(context, services.executor.execute(request))
@@ -72,6 +73,23 @@ async def read_click(services: Services, payload: BlockActions, right: Right) ->
         card_ts=payload.container.message_ts,
         response_url=payload.response_url,
     )
+
+
+async def require_permitted(services: Services, context: AsyncBoltContext, click: Click) -> None:
+    """Look again whether the number can be unsubscribed: the list may have changed since it was requested.
+
+    Raise NumbersFileError if the list has an error, and NumberProtectedError if it protects the number now. Such a
+    request is kept by rule.
+    """
+    known = await services.numbers.current()
+    known.require_usable()
+    if not any(number.protected for number in known.by_id.values()):
+        return  # as nearly always: the database is not read
+    number = known.of_id((await find(services, click.request_id)).number_id)
+    if number.protected and (kept := await services.ledger.protect(click)) is not None:
+        log.info("request_protected", request=click.request_id, by=click.by)
+        deliver(services, context, kept)
+    known.require_permitted(number)
 
 
 async def find(services: Services, request_id: str) -> Request:

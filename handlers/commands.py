@@ -25,12 +25,15 @@ async def request_card(
     """Store a request, and post its card, or the way to the one that is open. Runs after the ack.
 
     Nobody has confirmed anything yet: a request that a crash loses here is typed again. So a slow or locked database
-    costs nobody the ack.
+    costs nobody the ack. Raise NumbersFileError if the list of numbers has an error, NumberProtectedError if it
+    protects the number.
     """
+    (await services.numbers.current()).require_permitted(number)
     new = NewRequest(
         number_id=number.id,
         phone=number.phone,
         label=number.label,
+        warning=number.warning,
         reason=reason,
         channel=channel,
         requested_by=by,

@@ -17,7 +17,6 @@ from bot.errors import LedgerError
 from bot.receivers.payloads import BlockActions, Suggestion
 from bot.views import replies
 from bot.views.blocks import Block
-from bot.views.text import name
 from handlers.commands import request_card
 from handlers.context import Services, after_ack, payload_of, reply_on_error
 
@@ -35,7 +34,7 @@ def register(app: AsyncApp, services: Services) -> None:
         has_card: set[str] = set()
         with contextlib.suppress(LedgerError):  # the choice finds the open card without the mark too
             has_card = await services.ledger.open_numbers([number.id for number in shown], services.now())
-        options = [replies.option(n.id, name(n.phone, n.label), has_card=n.id in has_card) for n in shown]
+        options = [replies.option(number, has_card=number.id in has_card) for number in shown]
         await ack(**_menu(options, len(fitting)))
 
     @app.action(replies.PICK)

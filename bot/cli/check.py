@@ -168,7 +168,10 @@ async def _numbers(settings: Settings) -> str:
     if found.errors:
         more = f"; and {len(found.errors) - MAX_ERRORS} more" if len(found.errors) > MAX_ERRORS else ""
         raise BotError(f"{settings.numbers_file}: " + "; ".join(found.errors[:MAX_ERRORS]) + more + ".")
-    return f"{len(found.by_id)} numbers in {settings.numbers_file}"
+    protected = sum(number.protected for number in found.by_id.values())
+    warned = sum(number.warning is not None for number in found.by_id.values())
+    more = f", {protected} protected, {warned} with a warning" if protected or warned else ""
+    return f"{len(found.by_id)} numbers in {settings.numbers_file}{more}"
 
 
 async def _line(name: str, prove: Callable[[], Awaitable[str]]) -> bool:

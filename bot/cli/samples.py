@@ -11,9 +11,9 @@ from bot.clients.cellcast import CUT, MAX_MESSAGE
 from bot.domain.access import AccessPolicy, Denial, People, Right
 from bot.domain.commands import MAX_REASON, parse_target
 from bot.domain.models import Message, Outcome, Request
-from bot.domain.numbers import MAX_LABEL, Number, NumberList
+from bot.domain.numbers import MAX_LABEL, MAX_WARNING, Number, NumberList
 from bot.domain.status import CallResult, OutcomeCode, Status
-from bot.errors import BotError, LedgerDataError, LedgerError
+from bot.errors import BotError, LedgerDataError, LedgerError, NumberProtectedError
 from bot.ledger.database import COMMIT_UNKNOWN
 from bot.views import blocks, cards, home, replies
 from bot.views import outcomes as outcome_views
@@ -71,6 +71,7 @@ LONG_FIELDS: dict[str, Any] = {
     "phone": "+999 " + "9" * 18,
     "label": "&" * MAX_LABEL,
     "reason": "&" * MAX_REASON,
+    "warning": "&" * MAX_WARNING,
     "channel": "C" + "W" * 20,
     "requested_by": LONG_ID,
     "attempt": 999_999,
@@ -78,7 +79,7 @@ LONG_FIELDS: dict[str, Any] = {
 }
 
 HOME, LONGEST = "The App Home", "The longest texts"
-UNDECIDED = (OutcomeCode.EXPIRED, OutcomeCode.REPLACED)
+UNDECIDED = (OutcomeCode.PROTECTED, OutcomeCode.EXPIRED, OutcomeCode.REPLACED)
 
 
 @dataclass(frozen=True)
@@ -147,6 +148,8 @@ def _cards() -> Iterator[Row]:
     yield Row("Cards", "requested by an id without a list of numbers", who, cards.card(unlisted, rules))
     yield Row("Cards", "requested by an id that the list does not name", who, cards.card(unlisted, Rules(listed=True)))
     yield Row("Cards", "someone else must confirm", who, cards.card(REQUEST, Rules(second_person=True)))
+    hotline = replace(REQUEST, warning="Main hotline, printed on invoices")
+    yield Row("Cards", "for a number with a warning", who, cards.card(hotline, rules))
     notified = Rules(notify=frozenset({BEN, "S0ADMINS"}))
     yield Row(
         "Cards",
@@ -177,6 +180,7 @@ def _toasts() -> Iterator[Row]:
     for when, request in {
         "someone else kept the number": kept,
         "nobody confirmed": ended(OutcomeCode.EXPIRED, REQUEST),
+        "the list protects the number since": ended(OutcomeCode.PROTECTED, REQUEST),
     }.items():
         assert request.outcome is not None  # noqa: S101 - as above
         reply = outcome_views.reply_to_requester(request, request.outcome)
@@ -220,6 +224,7 @@ def _late() -> Iterator[Row]:
         "the card has changed in the meantime": REQUEST,
         "someone else has confirmed": CONFIRMED,
         "it was kept": ended(OutcomeCode.KEPT, replace(REQUEST, decided_by=BEN, decided_at=NOON)),
+        "the list protects the number since": ended(OutcomeCode.PROTECTED, REQUEST),
         "its deadline has passed": ended(OutcomeCode.EXPIRED, REQUEST),
         "a later request has replaced it": ended(OutcomeCode.REPLACED, REQUEST),
         "it is done": ended(OutcomeCode.SUCCEEDED),
@@ -272,6 +277,7 @@ def _refusals() -> Iterator[Row]:
         ("a button of another database", "the person who clicked", NO_RECORD),
         ("another command", "the requester", ONE_COMMAND),
         ("the bot cannot read what Slack sent", "the person who requested or clicked", replies.UNREADABLE_PAYLOAD),
+        ("the number is protected", "the person who requested or clicked", NumberProtectedError()),
         ("the database is unavailable", "the person who requested or clicked", LedgerError()),
         (
             "the database became unavailable in between",
@@ -354,7 +360,10 @@ def longest() -> Iterator[Row]:
 
 def menu() -> Row:
     """Return the menu with all its options in it: by itself, what answers a menu cannot be validated."""
-    options = [replies.option(f"{n:024x}", EMOJI * MAX_LABEL, has_card=True) for n in range(replies.MAX_OPTIONS)]
+    options = [
+        replies.option(Number(f"{n:024x}", None, EMOJI * MAX_LABEL, EMOJI * MAX_WARNING), has_card=True)
+        for n in range(replies.MAX_OPTIONS)
+    ]
     question, *rest = replies.picker().blocks
     choice = {
         "type": "static_select",

@@ -63,6 +63,7 @@ class Request:
     call_started_at: float | None = None
     card_update_due: float | None = None
     remind_at: float | None = None
+    warning: str | None = None
     card_posted: bool = False
     card_ts: str | None = None
     response_url_replaces: bool = False
@@ -87,6 +88,7 @@ class NewRequest:
     phone: str | None = None
     label: str | None = None
     remind_before: float = 0.0
+    warning: str | None = None
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """The list of known numbers: ids get a phone number and a label, so that nobody has to remember ids.
 
-The list names numbers and never forbids one: an id that is not in it still works. If the list has an error, nothing is
-found by phone number or label, because a wrong line could name the wrong number; ids keep working.
+It can also warn of a number, and protect one. An id that is not in the list works too. If the list has an error, no
+number can be requested or confirmed: a wrong line could name the wrong number, or switch a protection off.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ from dataclasses import dataclass, field
 
 from bot.domain import phone
 from bot.domain.markup import LOOKALIKES
-from bot.errors import InvalidCommandError, NumbersFileError
+from bot.errors import InvalidCommandError, NumberProtectedError, NumbersFileError
 
 HEADER = ["id", "number", "label"]
+OPTIONAL = {"warning", "protected"}  # columns behind those, in any order
 NUMBER_ID = re.compile(r"[0-9a-f]{24}")
-MAX_LABEL = 60
+MAX_LABEL, MAX_WARNING = 60, 200
 # One block of a Slack message holds 3000 characters, so a reply names only some of many numbers.
 MAX_NAMED = 10
 QUOTES = '"\u201c\u201d\u201e\u00ab\u00bb'
@@ -30,11 +31,17 @@ TYPED = str.maketrans({shown: typed for typed, shown in LOOKALIKES.items()})
 
 @dataclass(frozen=True)
 class Number:
-    """A virtual number: its id and, if the list names it, its phone number (international) and label."""
+    """A virtual number: its id and, if the list names it, its phone number (international) and label.
+
+    `warning` is what the list's owner wants people to know before they confirm. A protected number can be neither
+    requested nor confirmed.
+    """
 
     id: str
     phone: str | None = None
     label: str | None = None
+    warning: str | None = None
+    protected: bool = False
 
 
 @dataclass(frozen=True)
@@ -48,6 +55,12 @@ class NumberList:
     def of_id(self, number_id: str) -> Number:
         """Return the number with this id, whether the list names it or not."""
         return self.by_id.get(number_id, Number(number_id))
+
+    def require_permitted(self, number: Number) -> None:
+        """Raise NumbersFileError if the list has an error, NumberProtectedError if it protects the number."""
+        self.require_usable()
+        if number.protected:
+            raise NumberProtectedError
 
     def named(self, text: str) -> tuple[Number, str] | None:
         """Return the number that a text begins with, and the rest of the text; None if it begins with none.
@@ -100,7 +113,7 @@ class NumberList:
             more = f" There are {len(self.errors)} errors in all." if len(self.errors) > 1 else ""
             raise NumbersFileError(
                 f"The list of numbers cannot be used: {self.errors[0]}.{more} Ask an administrator to fix it. "
-                "Until then, please give the id of the number."
+                "Until then no number can be requested or confirmed. Keep Number still works."
             )
 
     def _labelled(self, text: str) -> list[Number]:
@@ -108,14 +121,14 @@ class NumberList:
 
 
 def parse_csv(lines: Iterable[str]) -> NumberList:
-    """Read the lines `id,number,label` of a CSV file; if one is invalid, the list has only its errors."""
+    """Read a CSV file with the columns of HEADER and OPTIONAL; if a line is invalid, the list has only its errors."""
     by_id: dict[str, Number] = {}
     by_phone: dict[str, Number] = {}
     errors: list[str] = []
     try:
-        for line, row in _rows(lines):
+        for line, row, columns in _rows(lines):
             try:
-                number = parse_row(row)
+                number = parse_row(row, columns)
             except InvalidRowError as error:
                 errors.append(f"line {line}: {error}")
                 continue
@@ -135,23 +148,27 @@ class InvalidRowError(ValueError):
     """A line of the list is invalid; the text says why."""
 
 
-def _rows(lines: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
-    """Yield the lines that are not empty, each with its line number."""
+def _rows(lines: Iterable[str]) -> Iterator[tuple[int, list[str], list[str]]]:
+    """Yield the lines that are not empty, each with its line number and the names of the columns."""
     rows = csv.reader(lines, strict=True)
-    if [cell.strip().lower() for cell in next(rows, [])] != HEADER:
-        raise InvalidRowError(f"line 1: it must be {','.join(HEADER)}")
+    columns = [cell.strip().lower() for cell in next(rows, [])]
+    more = columns[len(HEADER) :]
+    if columns[: len(HEADER)] != HEADER or not OPTIONAL.issuperset(more) or len(more) != len(set(more)):
+        raise InvalidRowError(f"line 1: it must be {','.join(HEADER)}, and may go on with warning and protected")
     for row in rows:
         if any(cell.strip() for cell in row):
-            yield rows.line_num, row
+            yield rows.line_num, row, columns
 
 
-def parse_row(row: list[str]) -> Number:
+def parse_row(row: list[str], columns: list[str]) -> Number:
     """Return the number of one line. Raise InvalidRowError if the line is invalid."""
-    if len(row) != len(HEADER):
+    if len(row) != len(columns):
         raise InvalidRowError(
-            f"it has {len(row)} columns instead of {len(HEADER)} (put a label with a comma in quotation marks)"
+            f"it has {len(row)} columns instead of {len(columns)} (put a text with a comma in quotation marks)"
         )
-    number_id, written, label = row[0].strip().lower(), row[1].strip(), " ".join(row[2].split())
+    cells = dict(zip(columns, (" ".join(cell.split()) for cell in row), strict=True))
+    number_id, written, label = cells["id"].lower(), cells["number"], cells["label"]
+    warning, protected = cells.get("warning", ""), cells.get("protected", "").lower()
     if not NUMBER_ID.fullmatch(number_id):
         raise InvalidRowError("the id does not have 24 hexadecimal digits")
     shown = phone.international(written) if written else None
@@ -160,7 +177,11 @@ def parse_row(row: list[str]) -> Number:
     if not written and not label:
         raise InvalidRowError("it has neither a number nor a label")
     _check_label(label)
-    return Number(number_id, shown, label or None)
+    if len(warning) > MAX_WARNING or not warning.isprintable():
+        raise InvalidRowError(f"the warning has more than {MAX_WARNING} characters, or one that cannot be printed")
+    if protected not in ("yes", "no", ""):
+        raise InvalidRowError("protected must be yes or no")
+    return Number(number_id, shown, label or None, warning or None, protected == "yes")
 
 
 def _check_label(label: str) -> None:

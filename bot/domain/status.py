@@ -38,6 +38,7 @@ class OutcomeCode(enum.StrEnum):
     UNEXPECTED_RESPONSE = "unexpected_response"  # not what Cellcast documents
     INTERRUPTED = "interrupted"  # the bot stopped during the call
     KEPT = "kept"
+    PROTECTED = "protected"  # kept by rule: the list of numbers protects it since
     EXPIRED = "expired"
     REPLACED = "replaced"  # a later request replaced it, because its card was lost
 
@@ -63,6 +64,7 @@ _STATUSES = {
     OutcomeCode.NOT_CONNECTED: Status.REFUSED,
     OutcomeCode.NOT_STARTED: Status.REFUSED,
     OutcomeCode.KEPT: Status.KEPT,
+    OutcomeCode.PROTECTED: Status.KEPT,
     OutcomeCode.EXPIRED: Status.EXPIRED,
     OutcomeCode.REPLACED: Status.REPLACED,
 }

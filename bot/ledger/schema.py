@@ -28,6 +28,7 @@ requests = sa.Table(
     # What the list of numbers called it when it was requested: this is what people confirm.
     sa.Column("phone", sa.String(40)),
     sa.Column("label", sa.Text),
+    sa.Column("warning", sa.Text),
     sa.Column("reason", sa.Text),
     # Holds the number while the request can still lead to a call: no two live cards for one number.
     sa.Column("active_number_id", sa.String(24), unique=True),
@@ -187,6 +188,7 @@ MIGRATIONS = {
     ],
     6: [
         "ALTER TABLE requests ADD COLUMN remind_at DOUBLE PRECISION",
+        "ALTER TABLE requests ADD COLUMN warning TEXT",
         "CREATE INDEX requests_by_reminder ON requests (remind_at, status) WHERE remind_at IS NOT NULL",
     ],
 }

@@ -144,6 +144,10 @@ class Ledger:
         """Keep the number; return the request to the one click that did, its outcome claimed."""
         return await self.database.write(lambda db: transitions.keep(db, click), timeout=ACK_TIMEOUT)
 
+    async def protect(self, click: Click) -> Request | None:
+        """Keep the number by rule; return the request to the one click that did, its outcome claimed."""
+        return await self.database.write(lambda db: transitions.protect(db, click), timeout=ACK_TIMEOUT)
+
     async def expire(self, click: Click) -> Request | None:
         """Expire a request if its deadline has passed; return it to the one click that did, its outcome claimed."""
         return await self.database.write(lambda db: transitions.expire(db, click), timeout=ACK_TIMEOUT)

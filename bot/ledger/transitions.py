@@ -52,6 +52,7 @@ def create(db: sa.Connection, new: NewRequest) -> Request:
         reason=new.reason,
         phone=new.phone,
         label=new.label,
+        warning=new.warning,
         remind_at=new.now + new.within - new.remind_before if new.remind_before else None,
     )
     try:
@@ -107,6 +108,12 @@ def keep(db: sa.Connection, click: Click) -> Request | None:
     """Keep the number; return the request to the one click that did, its outcome claimed."""
     values = {"request": click.request_id, "at": click.now, "decided_by": click.by, "decided_at": click.now}
     return _settle(db, statements.KEEP, values | card_of(click), CallResult(OutcomeCode.KEPT), click.now, claim=True)
+
+
+def protect(db: sa.Connection, click: Click) -> Request | None:
+    """Keep the number by rule, because the list protects it now; return the request to the one click that did."""
+    values = {"request": click.request_id, "at": click.now, **card_of(click)}
+    return _settle(db, statements.KEEP, values, CallResult(OutcomeCode.PROTECTED), click.now, claim=True)
 
 
 def expire(db: sa.Connection, click: Click) -> Request | None:

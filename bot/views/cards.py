@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from bot.domain.markup import cut
 from bot.domain.models import Message, Outcome, Request
 from bot.domain.status import OutcomeCode, Status
 from bot.views.blocks import Block, button, buttons, danger, message, section
 from bot.views.outcomes import decision, explanation, headline
-from bot.views.text import mention, moment, name, number, person, reason, title
+from bot.views.text import mention, moment, name, number, person, reason, title, warning
 
+MAX_CONFIRM = 300  # https://docs.slack.dev/reference/block-kit/composition-objects/confirmation-dialog-object
 UNSUBSCRIBE, KEEP, TRY_AGAIN = "unsubscribe_number", "keep_number", "try_again"
 LABELS = {UNSUBSCRIBE: "Unsubscribe Number", KEEP: "Keep Number", TRY_AGAIN: "Try Again"}
 
@@ -61,6 +63,7 @@ def _pending(request: Request, rules: Rules) -> Message:
     lines = [
         title(request, "Unsubscribe {number}?"),
         f"Requested by {person(request.requested_by)}. It can be confirmed until {moment(request.expires_at or 0)}.",
+        *warning(request),
         "No undo is documented. Buying the number again may work while nobody else has it, and costs money.",
         *reason(request),
         *_notes(request, rules),
@@ -86,7 +89,7 @@ def _settled(request: Request, outcome: Outcome, rules: Rules) -> Message:
     if outcome.code is not OutcomeCode.SUCCEEDED:
         lines.append(explanation(request, outcome, can_try=can_try, account=rules.account))
     if can_try:
-        lines.append(f"You can click Try Again until {moment(request.expires_at or 0)}.")
+        lines += [f"You can click Try Again until {moment(request.expires_at or 0)}.", *warning(request)]
     lines.append(f"{decision(outcome)} Requested by {person(request.requested_by)}.".strip())
     lines += reason(request)
     if not can_try:
@@ -114,4 +117,5 @@ def _button(request: Request, action: str) -> Block:
     called = name(request.phone, request.label)
     called = f"{called} ({request.number_id})" if called else f"Virtual number {request.number_id}"
     note = "This is a dry run: nothing will be sent." if request.dry_run else "No undo is documented."
-    return danger(plain, "Unsubscribe this number?", f"{called}. {note}")
+    warns = f" Warning: {request.warning}" if request.warning else ""
+    return danger(plain, "Unsubscribe this number?", cut(f"{called}. {note}{warns}", MAX_CONFIRM))

@@ -93,6 +93,11 @@ OUTCOME_TEXT = {
         _IF_SUBSCRIBED,
     ),
     OutcomeCode.KEPT: OutcomeText("Kept: {number}", "Nothing was sent to Cellcast."),
+    OutcomeCode.PROTECTED: OutcomeText(
+        "Kept: {number}",
+        "The list of numbers protects it since the request. Nothing was sent to Cellcast.",
+        "To unsubscribe it, ask the list's owner to lift that first. Then {again}.",
+    ),
     OutcomeCode.EXPIRED: OutcomeText(
         "Expired: {number}",
         "Nobody confirmed before the deadline. Nothing was sent to Cellcast.",
@@ -185,6 +190,8 @@ def reply_to_requester(request: Request, outcome: Outcome) -> Message | None:
     requester, called = person(request.requested_by), number(request)
     if outcome.code is OutcomeCode.KEPT and outcome.decided_by != request.requested_by:
         said = f"{person(outcome.decided_by)} kept {called}. Nothing was sent to Cellcast."
+    elif outcome.code is OutcomeCode.PROTECTED:
+        said = f"{called} was kept, because the list of numbers protects it now. Nothing was sent to Cellcast."
     elif outcome.code is OutcomeCode.EXPIRED:
         said = (
             f"nobody confirmed {called} in time. Nothing was sent to Cellcast. To unsubscribe the number, request it "

@@ -6,6 +6,7 @@ from bot.domain.access import AccessPolicy, Denial, Right
 from bot.domain.commands import COMMAND, EXAMPLE
 from bot.domain.markup import cut
 from bot.domain.models import Message, Request
+from bot.domain.numbers import Number
 from bot.domain.status import OutcomeCode, Status
 from bot.views.blocks import Block, context, message, plain_text, private, section
 from bot.views.outcomes import OUTCOME_TEXT, explanation, still_unknown
@@ -68,12 +69,13 @@ def picker() -> Message:
     return message([{**section(text), "block_id": PICK, "accessory": menu}, more])
 
 
-def option(number_id: str, called: str, *, has_card: bool) -> Block:
+def option(number: Number, *, has_card: bool) -> Block:
     """Return a number to choose (https://docs.slack.dev/reference/block-kit/composition-objects/option-object)."""
-    mark = " (card open)" if has_card else ""
-    text = cut(called or number_id, MAX_OPTION - len(mark))
-    description = {"type": "plain_text", "text": number_id}  # short: an ack has little room
-    return {"text": plain_text(f"{text}{mark}"), "description": description, "value": number_id}
+    mark = " (protected)" if number.protected else " (card open)" if has_card else ""
+    text = cut(name(number.phone, number.label) or number.id, MAX_OPTION - len(mark))
+    more = cut(f"Warning: {number.warning}", MAX_OPTION) if number.warning else number.id
+    description = {"type": "plain_text", "text": more}  # short: an ack has little room
+    return {"text": plain_text(f"{text}{mark}"), "description": description, "value": number.id}
 
 
 def option_group(options: list[Block], total: int) -> Block:
@@ -158,6 +160,8 @@ def stale_click(request: Request) -> Message:
     who, when = person(request.decided_by), moment(request.decided_at or 0)
     if request.status is Status.PENDING:
         said = "This card has changed. Please look at it again."
+    elif request.outcome is not None and request.outcome.code is OutcomeCode.PROTECTED:
+        said = OUTCOME_TEXT[OutcomeCode.PROTECTED].what
     elif request.status is Status.KEPT:
         said = f"{who} already clicked Keep Number ({when}). Nothing was sent to Cellcast."
     elif request.status is Status.EXPIRED:

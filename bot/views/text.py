@@ -67,6 +67,11 @@ def title(request: Request, template: str) -> str:
     return f"*{before}virtual number* `{request.number_id}`{more}"
 
 
+def warning(request: Request) -> list[str]:
+    """Return the line with the list's warning, if there is one."""
+    return [f"*Warning:* {literal(request.warning)}"] if request.warning else []
+
+
 def reason(request: Request) -> list[str]:
     """Return the line with the reason, if there is one."""
     return [f"Reason: {literal(request.reason)}"] if request.reason else []

@@ -11,7 +11,22 @@ from bot.app import Bot
 from bot.clients.numbers_file import read
 from sandbox.fake_cellcast import Cellcast
 from sandbox.fake_slack import Note, Workspace
-from tests.conftest import ANA, BEN, GIL, NUMBER, NUMBERS, OTHER, Start, advance, ask, private, public, settled, text_of
+from tests.conftest import (
+    ANA,
+    BEN,
+    GIL,
+    NUMBER,
+    NUMBERS,
+    OTHER,
+    Start,
+    advance,
+    ask,
+    current,
+    private,
+    public,
+    settled,
+    text_of,
+)
 from tests.process import run_command
 
 US = "66ea98514f0c1a121c76ec20"
@@ -126,23 +141,36 @@ async def test_file_is_read_again(start: Start, listed: Path, workspace: Workspa
     assert public(workspace)[0].text.startswith('*Kept: +61 480 000 000 "Support line"*')
 
 
-async def test_faulty_file_names_nothing(start: Start, listed: Path, workspace: Workspace, cellcast: Cellcast) -> None:
-    """With a fault in the file nothing is found by name, the line is told, and ids go on working; then it is mended."""
+async def test_faulty_file_refuses_everything(
+    start: Start, listed: Path, workspace: Workspace, cellcast: Cellcast
+) -> None:
+    """With an error in the file nothing is requested or confirmed, also by id; keeping stays possible; then it is fixed."""
     async with start() as bot:
+        cards = [await ask(workspace, text=number) for number in (NUMBER, OTHER)]
         listed.write_text(f"{LIST}{OTHER},+61 480 000 009,Again\n")
-        for text in ("Support line", ""):
+        for text in ("Support line", "", "e" * 24):
             await workspace.command(ANA, NUMBERS, text)
-        card = await ask(workspace, text=NUMBER)
-        assert "does not name this id" in card.text
+        await settled(bot)
+        await workspace.click(ANA, cards[0], "Unsubscribe Number")
+        await settled(bot)
+        assert len(public(workspace)) == 2
+        await workspace.click(ANA, cards[0], "Keep Number")
+        await settled(bot)
+        assert current(workspace, cards[0]).text.startswith("*Kept")
         listed.unlink()
+        await workspace.click(BEN, cards[1], "Unsubscribe Number")
+        await settled(bot)
+        assert cellcast.calls == []
         await workspace.command(BEN, NUMBERS, "0480 000 000")
         listed.write_text(LIST)
         assert 'Unsubscribe +1 202-555-0100 "24 hour line"' in (await ask(workspace, text="24 hour line")).text
         await settled(bot)
     for line in private(workspace, ANA):
         assert "The list of numbers cannot be used: line 10: the id 66ea98514f0c1a121c76ec18 is already in" in line
-        assert "Until then, please give the id of the number" in line
-    assert "the file cannot be read (No such file or directory)" in private(workspace, BEN)[0]
+        assert "Until then no number can be requested or confirmed. Keep Number still works." in line
+    assert len(private(workspace, ANA)) == 4
+    for line in private(workspace, BEN):
+        assert "the file cannot be read (No such file or directory)" in line
 
 
 def test_file_that_is_no_text(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ NOTHING_SENT = {
     OutcomeCode.NOT_CONNECTED,
     OutcomeCode.NOT_STARTED,
     OutcomeCode.KEPT,
+    OutcomeCode.PROTECTED,
     OutcomeCode.EXPIRED,
     OutcomeCode.REPLACED,
 }

@@ -199,12 +199,12 @@ def test_error_that_could_name_many_numbers(text: str) -> None:
 
 
 def test_list_with_an_error() -> None:
-    """An id works without the list; anything else reports the first error of the list."""
+    """An id is read without the list; anything else reports the first error of the list."""
     broken = NumberList(errors=("line 7: it has neither a number nor a label", "line 8: the label contains an id"))
     assert parse_target(NUMBER, broken) == Target(Number(NUMBER))
     with pytest.raises(NumbersFileError) as error:
         parse_target("Support line", broken)
     assert str(error.value) == (
         "The list of numbers cannot be used: line 7: it has neither a number nor a label. There are 2 errors in all. "
-        "Ask an administrator to fix it. Until then, please give the id of the number."
+        "Ask an administrator to fix it. Until then no number can be requested or confirmed. Keep Number still works."
     )

@@ -14,10 +14,11 @@ from bot.domain.access import AccessPolicy, Denial, People, Right
 from bot.domain.commands import MAX_ECHO
 from bot.domain.markup import literal
 from bot.domain.models import Message
+from bot.domain.numbers import Number
 from bot.domain.status import OutcomeCode
 from bot.views import blocks, cards, home, outcomes, replies
 from bot.views.cards import Rules
-from bot.views.text import MAX_NAMES, name
+from bot.views.text import MAX_NAMES
 from handlers.commands import HISTORY
 from sandbox import block_kit
 from tests.messages import said_by
@@ -59,7 +60,7 @@ def test_first_line_says_action_and_object(row: Row) -> None:
 
 
 NEXT_STEP = re.compile(
-    r"[Rr]equest it again|Try Again|Try again|[Pp]lease|Example:|Ask |Use the |lets you choose|Type |explains|will follow|"
+    r"[Rr]equest it again|Try Again|Try again|[Pp]lease|Example:|Ask |must lift that first|Use the |lets you choose|Type |explains|will follow|"
     r"[Nn]othing was sent to Cellcast|is unsubscribed"
 )
 
@@ -152,6 +153,12 @@ def test_slack_takes_the_longest_home() -> None:
 
 def test_slack_takes_every_option() -> None:
     """The options of the picker at the longest label and phone number, with and without an open card."""
-    longest_name = name(LONG_FIELDS["phone"], LONG_FIELDS["label"])
-    found = [replies.option(NUMBER, called, has_card=has) for called in (longest_name, "") for has in (True, False)]
+    named = Number(NUMBER, LONG_FIELDS["phone"], LONG_FIELDS["label"])
+    kinds = [
+        named,
+        Number(NUMBER),
+        replace(named, protected=True),
+        replace(named, warning="\N{TELEPHONE RECEIVER}" * 200),
+    ]
+    found = [replies.option(number, has_card=has) for number in kinds for has in (True, False)]
     assert block_kit.option_faults(found) == []

@@ -1,0 +1,177 @@
+"""Numbers that the list warns of or protects: people read the warning, and nobody cancels a protected number."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from sandbox.fake_cellcast import ANSWERS, SUCCESS, Cellcast
+from sandbox.fake_slack import Workspace
+from tests.conftest import (
+    ANA,
+    BEN,
+    BOTH,
+    NUMBER,
+    NUMBERS,
+    OTHER,
+    Start,
+    TestClock,
+    advance,
+    ask,
+    current,
+    private,
+    public,
+    settled,
+    text_of,
+    thread_of,
+)
+from tests.integration.test_home import look
+from tests.process import run_command
+
+HOTLINE = "Main hotline, printed on invoices"
+REFUSAL = "This number is protected in the list of numbers, so it can't be unsubscribed."
+
+
+def listing(path: Path, *, protected: str = "no", warning: str = HOTLINE) -> None:
+    """Write the list."""
+    path.write_text(
+        f'id,number,label,warning,protected\n{NUMBER},+61 480 000 000,Support line,"{warning}",{protected}\n'
+        f"{OTHER},,Campaign,,\n",
+        encoding="utf-8",
+    )
+
+
+@pytest.fixture
+def listed(tmp_path: Path, environment: dict[str, str]) -> Path:
+    """A list with a warning."""
+    path = tmp_path / "numbers.csv"
+    listing(path)
+    environment["NUMBERS_FILE"] = str(path)
+    return path
+
+
+@BOTH
+async def test_warning(start: Start, listed: Path, workspace: Workspace, cellcast: Cellcast) -> None:
+    """The warning stands on the card, in its dialog, in the picker, in the App Home, and on the card to try again."""
+    cellcast.next.append(ANSWERS["500"] if "500" in ANSWERS else ANSWERS["server error"])
+    async with start() as bot:
+        card = await ask(workspace, text="Support line")
+        assert f"*Warning:* {HOTLINE}" in card.text
+        assert f"*Warning:* {HOTLINE}" in text_of(card)
+        assert f"Warning: {HOTLINE}" in card.buttons["Unsubscribe Number"]["confirm"]["text"]["text"]
+        assert "confirm" not in card.buttons["Keep Number"]
+        assert HOTLINE in await look(bot, workspace, BEN)
+        await workspace.command(ANA, NUMBERS, "")
+        shown = next(note for note in workspace.notes if note.menu is not None)
+        (option,) = await workspace.suggestions(ANA, shown, "Support")
+        assert option["description"]["text"] == f"Warning: {HOTLINE}"
+        (option,) = await workspace.suggestions(ANA, shown, "Campaign")
+        assert option["description"]["text"] == OTHER
+        listing(listed, warning="another one")  # people confirm what the card said
+        await workspace.click(BEN, card, "Unsubscribe Number")
+        await settled(bot)
+        again = current(workspace, card)
+        assert f"*Warning:* {HOTLINE}" in again.text
+        assert HOTLINE in again.buttons["Try Again"]["confirm"]["text"]["text"]
+        (request, _), *_ = await bot.ledger.history()
+    assert request.warning == HOTLINE
+
+
+async def test_warning_is_in_the_export(
+    start: Start, listed: Path, workspace: Workspace, environment: dict[str, str], tmp_path: Path
+) -> None:
+    """`history --json` has the warning that people saw."""
+    async with start():
+        await ask(workspace, text="Support line")
+    _, out, _ = await run_command("history", "--json", settings=environment, cwd=tmp_path)
+    assert json.loads(out)["warning"] == HOTLINE
+
+
+@pytest.mark.parametrize("text", [NUMBER, "Support line", "0480 000 000"])
+async def test_protected_number_gets_no_card(start: Start, listed: Path, workspace: Workspace, text: str) -> None:
+    """A protected number is refused before a card, by its name and by its id, and stays out of reach in the picker."""
+    listing(listed, protected="yes")
+    async with start() as bot:
+        await workspace.command(ANA, NUMBERS, text)
+        await workspace.command(ANA, NUMBERS, "")
+        shown = next(note for note in workspace.notes if note.menu is not None)
+        (option,) = await workspace.suggestions(ANA, shown, "Support")
+        assert option["text"]["text"] == '+61 480 000 000 "Support line" (protected)'
+        await workspace.choose(ANA, shown, option)
+        await settled(bot)
+    assert public(workspace) == []
+    assert [REFUSAL in said for said in private(workspace, ANA) if "Which number" not in said] == [True, True]
+
+
+@BOTH
+@pytest.mark.parametrize("where", ["card", "home"])
+async def test_number_that_is_protected_after_its_card(
+    start: Start, listed: Path, workspace: Workspace, cellcast: Cellcast, where: str
+) -> None:
+    """The click calls nobody, the request settles as kept by rule, and the person and the requester read why."""
+    async with start() as bot:
+        card = await ask(workspace, text="Support line")
+        await look(bot, workspace, BEN)
+        listing(listed, protected="yes")
+        if where == "card":
+            await workspace.click(BEN, card, "Unsubscribe Number")
+        else:
+            await workspace.click_in_home(BEN, workspace.home_buttons(BEN)[0])
+        await settled(bot)
+        (request, outcomes), *_ = await bot.ledger.history()
+    assert cellcast.calls == []
+    assert (request.status, [(o.code, o.decided_by) for o in outcomes]) == ("kept", [("protected", None)])
+    assert not current(workspace, card).buttons
+    assert "The list of numbers protects it since the request." in current(workspace, card).text
+    called = f'+61 480 000 000 "Support line" (`{NUMBER}`)'
+    assert thread_of(workspace, card) == [
+        f"<@{ANA}>: {called} was kept, because the list of numbers protects it now. Nothing was sent to Cellcast."
+    ]
+    if where == "card":
+        assert REFUSAL in private(workspace, BEN)[0]
+    else:
+        assert REFUSAL in workspace.dialogs[0][1]["blocks"][0]["text"]["text"]
+
+
+async def test_number_that_is_protected_after_an_attempt(
+    start: Start, listed: Path, workspace: Workspace, cellcast: Cellcast, clock: TestClock
+) -> None:
+    """Try Again is refused while the number is protected; the outcome of the attempt stays."""
+    cellcast.next.append(ANSWERS["timeout"])
+    async with start(cellcast_timeout_seconds="0.2") as bot:
+        card = await ask(workspace, text="Support line")
+        await workspace.click(BEN, card, "Unsubscribe Number")
+        await settled(bot)
+        listing(listed, protected="yes")
+        await workspace.click(BEN, current(workspace, card), "Try Again")
+        await settled(bot)
+        assert len(cellcast.calls) == 1
+        assert REFUSAL in private(workspace, BEN)[0]
+        listing(listed)
+        await workspace.click(BEN, current(workspace, card), "Try Again")
+        await settled(bot)
+        await advance(bot, clock, 60)
+    assert len(cellcast.calls) == 2
+    assert public(workspace)[-1].text.startswith(SUCCESS)
+
+
+@pytest.mark.parametrize("click", ["Unsubscribe Number", "Keep Number"])
+async def test_other_numbers_are_not_touched(
+    start: Start, listed: Path, workspace: Workspace, cellcast: Cellcast, click: str
+) -> None:
+    """A protected number in the list holds up no other one, and keeping is always possible."""
+    listing(listed, protected="yes")
+    async with start() as bot:
+        card = await ask(workspace, text="Campaign")
+        await workspace.click(BEN, card, click)
+        await settled(bot)
+    assert len(cellcast.calls) == (click == "Unsubscribe Number")
+
+
+async def test_check_counts_them(environment: dict[str, str], listed: Path, tmp_path: Path) -> None:
+    """`check` says how many numbers are protected, and how many have a warning."""
+    listing(listed, protected="yes")
+    _, out, _ = await run_command("check", settings=environment, cwd=tmp_path)
+    assert f"2 numbers in {listed}, 1 protected, 1 with a warning" in out

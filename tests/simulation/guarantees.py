@@ -116,6 +116,7 @@ def check_outcomes(world: World) -> None:
     _check_decisions(world)
     _check_requests(world)
     _check_messages(world)
+    _check_threads(world)
     _check_replies(world, calls)
 
 
@@ -215,6 +216,31 @@ def _check_messages(world: World) -> None:
             for call in world.calls:
                 if called and call.request == called[0]["id"]:
                     world.report_violation(f"somebody read {said}, but Cellcast was called for {reason}")
+
+
+def _check_threads(world: World) -> None:
+    """Look whether people were reminded of a card at most once, and the requester heard what others decided."""
+    messages = list(world.cards.values())
+    for row in world.rows(
+        "SELECT r.*, o.code, o.delivered_at FROM requests r LEFT JOIN outcomes o ON o.request_id = r.id AND o.attempt = 0"
+    ):
+        replies = [
+            m for m in messages if row["card_ts"] is not None and m.versions[0].get("thread_ts") == row["card_ts"]
+        ]
+        if sum("still waits" in message.text for message in replies) > 1:
+            world.report_violation(f"people were reminded of {row['id'][:6]} more than once")
+        kept = row["code"] == OutcomeCode.KEPT and row["decided_by"] != row["requested_by"]
+        if row["delivered_at"] is None or not (kept or row["code"] == OutcomeCode.EXPIRED):
+            continue
+        who, words = f"<@{row['requested_by']}>", " kept " if kept else "nobody confirmed "
+        told = [m for m in messages if m.text.startswith(f"{who}: ") and words in m.text and row["number_id"] in m.text]
+        said = [
+            m
+            for m in messages
+            if m.ts != row["card_ts"] and row["reason"] in m.text and f"Requested by {who}" in m.text
+        ]
+        if not told and not said:
+            world.report_violation(f"{row['id'][:6]} was {row['code']}, and nothing told the requester")
 
 
 def _live(shown: PostedMessage) -> str | None:

@@ -9,7 +9,7 @@ from typing import Any
 
 # The faults stop after this many seconds of virtual time.
 FAULTS_END = 90.0
-CONFIRM_WITHIN = 40
+CONFIRM_WITHIN, REMIND_BEFORE = 40, 10
 ANA, BEN, CEM, GIL = "U0ANA", "U0BEN", "U0CEM", "U0GIL"  # Gil has no permission
 NUMBERS = ["66ea98514f0c1a121c76ec17", "66ea98514f0c1a121c76ec18"]
 

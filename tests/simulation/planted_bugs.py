@@ -180,6 +180,22 @@ BUGS = [
             "        left = await self.tasks.close(0.0)\n",
         ),
     ),
+    bug(
+        "a reminder is not stored before it is posted",
+        (
+            STATEMENTS,
+            "requests.c.remind_at <= _at).values(remind_at=None)",
+            "requests.c.remind_at <= _at).values(attempt=0)",
+        ),
+    ),
+    bug(
+        "the requester hears nothing of what others kept",
+        (
+            NOTIFIER,
+            "                elif posts:\n                    await self._post_outcome(outcome, request, reply)\n",
+            "",
+        ),
+    ),
     # The faults that the first versions had.
     bug(
         "first version: a card that Slack did not confirm says that nothing was sent",

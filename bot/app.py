@@ -29,6 +29,7 @@ from bot.ops.metrics import Metrics
 from bot.receivers import http
 from bot.receivers.bolt import Dispatcher, Send, make_app
 from bot.service.access import Access
+from bot.service.card_poster import CardPoster
 from bot.service.executor import GRACE, Executor
 from bot.service.home_publisher import HomePublisher
 from bot.service.notifier import Notifier
@@ -114,8 +115,11 @@ class Bot:
         )
         self.home = HomePublisher(self.ledger, self.slack, access, self.tasks, self._rules, settings.dry_run, clock)
         self.notifier = Notifier(self.ledger, self.slack, self._rules, self.metrics, self.home.refresh, clock)
+        self.poster = CardPoster(self.notifier, clock)
         self.executor = Executor(settings, self.ledger, self.cellcast, self.notifier, self.tasks, self.metrics, clock)
-        self.scheduler = Scheduler(settings, self.ledger, self.executor, self.notifier, self.home, self.tasks, clock)
+        self.scheduler = Scheduler(
+            settings, self.ledger, self.executor, self.notifier, self.poster, self.home, self.tasks, clock
+        )
         connected = self._connected if settings.socket_mode else None
         self.health = Health(self.ledger, self.slack, lambda: self.scheduler.swept_at, connected, clock)
         app = make_app(self.slack, me)
@@ -128,6 +132,7 @@ class Bot:
             ledger=self.ledger,
             executor=self.executor,
             notifier=self.notifier,
+            poster=self.poster,
             numbers=numbers,
             home=self.home,
             now=clock.now,
@@ -225,7 +230,7 @@ class Bot:
             loop.cancel()
         await asyncio.wait([self.sweep, self.watch])
         self.home.stop()
-        self.notifier.stop()
+        self.poster.stop()
         left = await self.tasks.close(deadline - self.clock.monotonic())
         await self._closing.aclose()
         log.info("stopped", left=left)

@@ -46,7 +46,7 @@ async def request_card(
     request, is_new = await services.ledger.create_request(new)
     log.info("request_created", request=request.id, number=number.id, by=by, channel=channel, new=is_new)
     if is_new:
-        await services.notifier.post_card(request)
+        await services.poster.post(request)
     else:
         await services.notifier.send_card_link(request, response_url)
 

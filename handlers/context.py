@@ -17,6 +17,7 @@ from bot.errors import BotError
 from bot.ledger.store import Ledger
 from bot.receivers.payloads import Payload
 from bot.service.access import Access
+from bot.service.card_poster import CardPoster
 from bot.service.executor import Executor
 from bot.service.home_publisher import HomePublisher
 from bot.service.notifier import Notifier
@@ -35,6 +36,7 @@ class Services:
     ledger: Ledger
     executor: Executor
     notifier: Notifier
+    poster: CardPoster
     numbers: NumbersFile
     home: HomePublisher
     now: Callable[[], float]

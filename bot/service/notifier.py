@@ -1,21 +1,20 @@
-"""Shows in Slack what the ledger says: posts and updates cards, and delivers outcomes until Slack accepts them."""
+"""Shows in Slack what the ledger says: updates cards, and delivers outcomes until Slack accepts them."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
-from functools import partial
 from typing import TypeVar
 from weakref import WeakValueDictionary
 
 import structlog
 
-from bot.clients.slack import ADMINISTRATOR_ERRORS, CALL_TIMEOUT, MAX_RETRY_AFTER, Slack
+from bot.clients.slack import ADMINISTRATOR_ERRORS, MAX_RETRY_AFTER, Slack
 from bot.clock import Clock
 from bot.domain.models import Click, Message, Outcome, Request
 from bot.errors import LedgerError, SlackError, SlackRejectedError, SlackUnavailableError
-from bot.ledger.store import Ledger, until_stored
+from bot.ledger.store import Ledger
 from bot.ledger.transitions import LEASE
 from bot.ops.metrics import Metrics
 from bot.service.pace import Pace
@@ -30,9 +29,6 @@ FIRST_WAIT, MAX_WAIT, MAX_WAIT_IF_REJECTED = 1.0, 60.0, 4 * 3600.0
 
 # A message waits up to this many seconds for its turn in the channel, which its lease allows; later ones are deferred.
 LONGEST_PAUSE = 5.0
-# A card waits for its turn up to this many seconds. After that it goes out by response_url, which has no such limit:
-# Slack lets the bot change such a card only after a click, or within 30 minutes.
-LONGEST_CARD_WAIT = 60.0
 # One more try of a private message comes within this time or not at all.
 LONGEST_PRIVATE_WAIT = 10.0
 
@@ -61,7 +57,7 @@ async def first_accepted(*ways: Callable[[], Awaitable[T]]) -> T:
 
 
 class Notifier:
-    """Posts, updates and delivers.
+    """Updates and delivers.
 
     `rules` returns what holds for every card now, and `on_change` is called when a card changes.
     """
@@ -77,92 +73,9 @@ class Notifier:
     ) -> None:
         self.ledger, self.slack, self.rules, self.metrics, self.now = ledger, slack, rules, metrics, clock.now
         self.on_change = on_change
-        # Cards that Slack puts off have turns of their own: many at once hold up no outcome.
-        self.pace, self.card_pace, self.monotonic = Pace(clock.monotonic), Pace(clock.monotonic), clock.monotonic
-        self._stopping = asyncio.Event()
+        self.pace = Pace(clock.monotonic)
         # One update of a card at a time. An entry lasts while somebody holds the lock or waits for it.
         self._updating: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-
-    def stop(self) -> None:
-        """Let no card wait any longer for its turn."""
-        self._stopping.set()
-
-    async def post_card(self, request: Request) -> None:
-        """Post the card of a new request: as a message, or by response_url if the bot is not in the channel."""
-        message = cards.new_card(request, self.rules())
-        url = request.response_url
-
-        async def post() -> str | None:
-            return await self._within_limits(request, lambda: self._post(request.channel, message))
-
-        async def respond() -> None:
-            assert url is not None  # noqa: S101 - the way is only taken with one
-            await self._within_limits(request, lambda: self.slack.respond(url, message))
-            log.info("card_posted_by_response_url", request=request.id)
-
-        try:
-            ts = await first_accepted(post, *([respond] if url is not None else []))
-        except SlackError as error:
-            log.warning("card_post_failed", request=request.id, error=str(error))
-            # If Slack posted the card without saying so, somebody may have confirmed by now: nothing is lost then.
-            if await until_stored(lambda: self.ledger.card_lost(request.id)):
-                await self.send_private(url, replies.card_not_posted(request, known=not error.sent))
-        else:
-            log.info("card_posted", request=request.id, channel=request.channel, ts=ts)
-            current = await until_stored(lambda: self.ledger.card_posted(request.id, ts))
-            if current.status is not request.status:  # it was settled before the bot knew where its card is
-                await until_stored(lambda: self.ledger.card_stale(request.id, self.now()))
-                await self.update_card(request.id)
-        self.on_change()
-
-    async def _post(self, channel: str, message: Message) -> str:
-        return (await self.slack.post(channel, message))[1]
-
-    async def _within_limits(self, request: Request, post: Callable[[], Awaitable[T]]) -> T:
-        """Post a card; if Slack limits messages, wait as long as it says, and then for the card's turn in the channel.
-
-        Raise SlackRejectedError if that is longer than a person waits, or if the bot stops meanwhile: another way may
-        have no such limit.
-        """
-        give_up_at, lease = self.monotonic() + LONGEST_CARD_WAIT, request.posting_lease_until
-        try:
-            while True:
-                try:
-                    return await post()
-                except SlackUnavailableError as error:
-                    if not error.retry_after:
-                        raise
-                    limited = error
-                self.card_pace.wait(request.channel, request.id)  # takes a turn, which `hold` puts off with the others
-                self.card_pace.hold(request.channel, limited.retry_after)
-                while (wait := self.card_pace.wait(request.channel, request.id)) > 0:
-                    if self._stopping.is_set() or self.monotonic() + wait > give_up_at:
-                        raise SlackRejectedError(limited.code) from limited
-                    pause = min(wait, LEASE - CALL_TIMEOUT - 1)
-                    if self.now() + pause + CALL_TIMEOUT > lease:  # else the next request would replace this one
-                        lease = self.now() + LEASE
-                        await self.ledger.extend_posting(request.id, lease)
-                    with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(self._stopping.wait(), pause)
-        finally:
-            self.card_pace.done(request.channel, request.id)
-
-    async def remind(self, request: Request) -> None:
-        """Remind people of a card that still waits, once: it was stored that nobody else does."""
-        message, url = cards.reminder(request, self.rules()), request.response_url
-        ways: list[Callable[[], Awaitable[object]]] = []
-        if request.card_ts is not None:
-            post = partial(self.slack.post, request.channel, message, request.card_ts)
-            ways.append(lambda: self._within_limits(request, post))
-        if url is not None:
-            ways.append(lambda: self.slack.respond(url, message))
-        try:
-            if ways:
-                await first_accepted(*ways)
-        except SlackError as error:
-            log.warning("reminder_failed", request=request.id, error=str(error))
-        else:
-            log.info("reminder_posted", request=request.id)
 
     async def send_card_link(self, request: Request, response_url: str | None) -> None:
         """Tell the person who requested again where the open card is."""

@@ -9,6 +9,7 @@ import structlog
 from bot.clock import Clock
 from bot.errors import LedgerError
 from bot.ledger.store import Ledger
+from bot.service.card_poster import CardPoster
 from bot.service.executor import Executor
 from bot.service.home_publisher import HomePublisher
 from bot.service.notifier import Notifier
@@ -29,12 +30,13 @@ class Scheduler:
         ledger: Ledger,
         executor: Executor,
         notifier: Notifier,
+        poster: CardPoster,
         home: HomePublisher,
         tasks: Tasks,
         clock: Clock,
     ) -> None:
-        self.settings, self.ledger, self.executor, self.notifier, self.home = settings, ledger, executor, notifier, home
-        self.tasks, self.clock = tasks, clock
+        self.settings, self.ledger, self.executor, self.notifier = settings, ledger, executor, notifier
+        self.poster, self.home, self.tasks, self.clock = poster, home, tasks, clock
         self.swept_at = clock.monotonic()  # when a sweep last reached the database
 
     async def sweep(self) -> None:
@@ -47,7 +49,7 @@ class Scheduler:
         for request in due.cards:
             self.tasks.start(self.notifier.update_card(request.id, request.card_update_due))
         for request in due.reminders:
-            self.tasks.start(self.notifier.remind(request))
+            self.tasks.start(self.poster.remind(request))
         self.home.refresh_due()
 
     async def run_forever(self, every: float) -> None:

@@ -23,6 +23,9 @@ CHANGEABLE = {
     "REQUIRE_SECOND_PERSON": ["false", "true"],
     "DRY_RUN": ["false", "true"],
     "CONFIRM_WITHIN_SECONDS": ["120", "5"],
+    "APPROVERS": ["", "U0BEN"],
+    "NOTIFY_USERS": ["", "U0BEN"],
+    "REMIND_BEFORE_SECONDS": ["0", "3"],
 }
 # How long a killed bot is away before it is restarted.
 AWAY_SECONDS = 2.0

@@ -69,6 +69,12 @@ class Pictures:
         await page.keyboard.press("Escape")
         await self.click("Keep Number")
         await self.card("kept", "Kept:")
+        await self.type("/unsubscribe-number Night service")
+        await self.card("warning", "Emergency calls arrive here")
+        await page.get_by_role("radio", name="Ben").check()
+        await self.click("Keep Number")
+        await self.card("reply", "@Ana: @Ben kept")
+        await page.get_by_role("radio", name="Ana").check()
         await self.end("Autumn campaign", "fine, after 4 s", "under-way", "Unsubscribing +61 480 000 102")
         await self.message("Unsubscribed: +61 480 000 102").wait_for()
         # Of a refusal the message is shown, for it has Cellcast's own words.

@@ -17,6 +17,9 @@ function element(tag, className, text) {
   return made;
 }
 
+// The value of a setting whose box is checked.
+const on = (input) => input.dataset.on ?? "true";
+
 const hour = (seconds) => new Date(seconds * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
 
 async function send(what, body) {
@@ -330,7 +333,7 @@ function showWire() {
   next.value = state.next;
   document.querySelectorAll("[data-setting]").forEach((input) => {
     const value = state.settings[input.dataset.setting];
-    if (input.type === "checkbox") input.checked = value === "true";
+    if (input.type === "checkbox") input.checked = value === on(input);
     else input.value = value;
     input.disabled = !state.alive;
   });
@@ -395,7 +398,7 @@ byId("twice").addEventListener("click", () => breaking("twice", "twice", {}, "An
 byId("next").addEventListener("change", () => send("next", { answer: byId("next").value }));
 document.querySelectorAll("[data-setting]").forEach((input) => input.addEventListener("change", () => {
   byId("said").textContent = "The bot restarts with this setting.";
-  send("setting", { name: input.dataset.setting, value: input.type === "checkbox" ? String(input.checked) : input.value });
+  send("setting", { name: input.dataset.setting, value: input.type === "checkbox" ? (input.checked ? on(input) : input.dataset.off ?? "false") : input.value });
 }));
 
 function theme(name) {

@@ -187,13 +187,16 @@ async def test_keep(demo: Demo) -> None:
 
 
 async def test_expiry(demo: Demo) -> None:
-    """A card whose time is over closes by itself."""
+    """A card that still waits gets a reminder in its thread, and closes by itself when its time is over."""
+    await set_up(demo, "A reminder 3 seconds before the deadline", "REMIND_BEFORE_SECONDS=3")
     await demo.tab.get_by_label("A card lives").select_option("5 seconds")
     await expect(demo.tab.get_by_label("Steps")).to_contain_text(
         "restarted with CONFIRM_WITHIN_SECONDS=5", timeout=20_000
     )
     await demo.type(f"/unsubscribe-number {SUPPORT}")
+    await demo.see("@Ana: +61 480 000 000", seconds=10)
     await demo.see("Expired:", seconds=15)
+    await demo.see("@Ana: nobody confirmed")
     assert demo.cellcast.calls == []
 
 
@@ -224,6 +227,39 @@ async def test_second_person(demo: Demo) -> None:
     await demo.click("Unsubscribe Number", sure="Unsubscribe Number")
     await demo.see(SUCCESS)
     assert len(demo.cellcast.calls) == 1
+
+
+async def set_up(demo: Demo, label: str, setting: str) -> None:
+    """Switch a setting on, and wait until the bot has restarted with it."""
+    await demo.tab.get_by_label(label).check()
+    await expect(demo.tab.get_by_label("Steps")).to_contain_text(f"restarted with {setting}", timeout=20_000)
+
+
+async def test_approver_who_is_mentioned(demo: Demo) -> None:
+    """A new card mentions Ben, and only Ben confirms."""
+    await set_up(demo, "A new card mentions Ben", f"NOTIFY_USERS={BEN}")
+    await set_up(demo, "Only Ben can confirm", f"APPROVERS={BEN}")
+    await demo.type(f"/unsubscribe-number {SUPPORT}")
+    await demo.see("@Ben: please confirm or keep the number.")
+    await demo.click("Unsubscribe Number", sure="Unsubscribe Number")
+    await demo.see("You don't have permission to confirm requests. Ask @Ben. You can still click Keep Number.")
+    await demo.be("Ben")
+    await demo.click("Unsubscribe Number", sure="Unsubscribe Number")
+    await demo.see(SUCCESS)
+    await expect(demo.says(SUCCESS)).to_contain_text("Requested by @Ana.")
+    await expect(demo.tab.get_by_label("Only Ben can confirm")).to_be_checked()
+
+
+async def test_numbers_with_a_warning_and_protected_ones(demo: Demo) -> None:
+    """The card and the dialog warn, and a protected number gets no card."""
+    await demo.type("/unsubscribe-number Night service")
+    await demo.see("Warning: Emergency calls arrive here at night")
+    await demo.click("Unsubscribe Number")
+    dialog = demo.tab.get_by_role("dialog", name="Unsubscribe this number?")
+    await expect(dialog).to_contain_text("Warning: Emergency calls arrive here at night")
+    await dialog.get_by_role("button", name="Go Back").click()
+    await demo.type("/unsubscribe-number Auckland shop")
+    await demo.see("This number is protected in the list of numbers")
 
 
 async def test_cellcast_times_out(demo: Demo) -> None:

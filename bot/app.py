@@ -116,7 +116,11 @@ class Bot:
         self.home = HomePublisher(self.ledger, self.slack, access, self.tasks, self._rules, settings.dry_run, clock)
         self.notifier = Notifier(self.ledger, self.slack, self._rules, self.metrics, self.home.refresh, clock)
         self.poster = CardPoster(self.notifier, clock)
-        self.executor = Executor(settings, self.ledger, self.cellcast, self.notifier, self.tasks, self.metrics, clock)
+        numbers = NumbersFile(settings.numbers_file)
+        await numbers.current()
+        self.executor = Executor(
+            settings, self.ledger, self.cellcast, self.notifier, numbers, self.tasks, self.metrics, clock
+        )
         self.scheduler = Scheduler(
             settings, self.ledger, self.executor, self.notifier, self.poster, self.home, self.tasks, clock
         )
@@ -124,8 +128,6 @@ class Bot:
         self.health = Health(self.ledger, self.slack, lambda: self.scheduler.swept_at, connected, clock)
         app = make_app(self.slack, me)
         self.dispatcher = Dispatcher(app, self.notifier, self.tasks, self.metrics)
-        numbers = NumbersFile(settings.numbers_file)
-        await numbers.current()
         services = Services(
             settings=settings,
             access=access,

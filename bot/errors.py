@@ -57,7 +57,7 @@ class LedgerDataError(LedgerError):
 
     def __init__(self) -> None:
         super().__init__(
-            "The database cannot store a character of the reason or of the number's label. Nothing was done. Please "
+            "The database cannot store a character of the reason, the label or the warning. Nothing was done. Please "
             "leave out emoji and other special characters, or ask an administrator to use a database with the encoding "
             "UTF8."
         )

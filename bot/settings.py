@@ -82,7 +82,7 @@ class Settings(BaseSettings):
     )
     notify_users: Ids | None = Field(
         default=None,
-        description="Who is mentioned on a new card, and so notified of it. Each must be able to confirm",
+        description="Who is mentioned on a new card. Each must be able to confirm",
         json_schema_extra={"expected": "up to 50 comma-separated ids of people (U... or W...) and user groups (S...)"},
     )
     allow_guests: bool = Field(
@@ -249,9 +249,9 @@ class Settings(BaseSettings):
         if len(value) > MAX_NOTIFIED:
             raise ValueError(f"it has {len(value)} ids, and a card has room for {MAX_NOTIFIED}")
         approvers = info.data.get("approvers") or info.data.get("allowed_users", frozenset({EVERYONE}))
-        # Whether a person belongs to a user group of the approvers, only Slack knows: `check` asks.
+        # Who belongs to a user group, only Slack knows: `check` asks.
         in_a_group = any(i.startswith("S") for i in approvers)
-        others = [i for i in value - approvers if i.startswith("S") or not in_a_group]
+        others = [i for i in value - approvers if not i.startswith("S") and not in_a_group]
         if others and EVERYONE not in approvers:
             raise ValueError(f"{len(others)} of {len(value)} entries cannot confirm")
         return value

@@ -82,10 +82,12 @@ async def require_permitted(services: Services, context: AsyncBoltContext, click
     request is kept by rule.
     """
     known = await services.numbers.current()
-    known.require_usable()
-    if not any(number.protected for number in known.by_id.values()):
+    if not known.errors and not any(number.protected for number in known.by_id.values()):
         return  # as nearly always: the database is not read
-    number = known.of_id((await find(services, click.request_id)).number_id)
+    request = await find(services, click.request_id)
+    if request.attempt != click.attempt or request.expires_at is None:
+        return  # a late click, which confirms nothing and is answered as such
+    number = known.of_id(request.number_id)
     if number.protected and (kept := await services.ledger.protect(click)) is not None:
         log.info("request_protected", request=click.request_id, by=click.by)
         deliver(services, context, kept)

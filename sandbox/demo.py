@@ -22,12 +22,12 @@ CHANNEL, ANA, BEN, GIL = "C0NUMBERS", "U0ANA", "U0BEN", "U0GIL"
 PEOPLE = {ANA: "Ana", BEN: "Ben", GIL: "Gil"}
 NUMBER = "66ea98514f0c1a121c76ec17"
 LIST = f"""id,number,label,warning,protected
-{NUMBER},+61 480 000 000,Support line,,
-66ea98514f0c1a121c76ec18,+61 480 000 101,Spring campaign,,
-66ea98514f0c1a121c76ec19,+61 480 000 102,Autumn campaign,,
-66ea98514f0c1a121c76ec1a,+61 480 000 103,Melbourne shop,,
-66ea98514f0c1a121c76ec1b,+61 480 000 104,Perth shop,,
-66ea98514f0c1a121c76ec1c,+61 480 000 105,Night service,Emergency calls arrive here at night,
+{NUMBER},+61 480 000 000,Support line,,no
+66ea98514f0c1a121c76ec18,+61 480 000 101,Spring campaign,,no
+66ea98514f0c1a121c76ec19,+61 480 000 102,Autumn campaign,,no
+66ea98514f0c1a121c76ec1a,+61 480 000 103,Melbourne shop,,no
+66ea98514f0c1a121c76ec1b,+61 480 000 104,Perth shop,,no
+66ea98514f0c1a121c76ec1c,+61 480 000 105,Night service,Emergency calls arrive here at night,no
 66ea98514f0c1a121c76ec1d,+64 21 000 0106,Auckland shop,,yes
 """
 ROUND_SECONDS = 20.0

@@ -156,9 +156,9 @@ async def _groups(groups: list[str], slack: Slack) -> str:
     except SlackError as error:
         if (sentence := unreachable(error)) is not None:
             raise BotError(sentence) from None
-        step = GROUP_STEPS.get(error.code, "check the ids of the groups in ALLOWED_USERS and APPROVERS")
+        step = GROUP_STEPS.get(error.code, "check the ids of the groups in ALLOWED_USERS, APPROVERS and NOTIFY_USERS")
         raise BotError(f"Slack does not list their members ({error.code}): {step}.") from None
-    return ", ".join(counts) or "none in ALLOWED_USERS and APPROVERS"
+    return ", ".join(counts) or "none in ALLOWED_USERS, APPROVERS and NOTIFY_USERS"
 
 
 async def _numbers(settings: Settings) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 from pathlib import Path
 
 import structlog
@@ -32,7 +33,9 @@ class NumbersFile:
             stamp = _stamp(self.path)
             if stamp != self._stamp:
                 # Thousands of lines take longer than an ack should wait for others.
-                self._list, self._stamp = await asyncio.to_thread(read, self.path), stamp
+                self._list = await asyncio.to_thread(read, self.path)
+                # What could not be read at all is read again at once: its stamp need not change when it can be.
+                self._stamp = None if self._list.unread else stamp
                 for error in self._list.errors[:MAX_ERRORS]:
                     log.error("numbers_file_invalid", file=str(self.path), error=error)
                 log.info("numbers_file_loaded", file=str(self.path), count=len(self._list.by_id))
@@ -42,12 +45,15 @@ class NumbersFile:
 def read(path: Path) -> NumberList:
     """Read the file; if it cannot be read, the list has that error."""
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            return parse_csv(file)
+        text = path.read_bytes().decode("utf-8-sig")
     except OSError as error:
-        return NumberList(errors=(f"the file cannot be read ({error.strerror})",))
+        return NumberList(errors=(f"the file cannot be read ({error.strerror})",), unread=True)
     except UnicodeDecodeError:
         return NumberList(errors=("the file is not UTF-8 text",))
+    # A list that is only half written must not lift a protection.
+    if "protected" in text.partition("\n")[0].lower() and not text.endswith(("\n", "\r")):
+        return NumberList(errors=("the last line has no line break, so the file may not be complete",))
+    return parse_csv(io.StringIO(text, newline=""))
 
 
 def _stamp(path: Path) -> object:

@@ -36,10 +36,8 @@ def cut(markup: str, longest: int) -> str:
     """Return markup with a length of at most `longest`; what is cut off becomes an ellipsis."""
     if length(markup) <= longest:
         return markup
-    end, room = 0, longest - 1
-    for part in WHOLE.finditer(markup):
-        room -= length(part[0])
-        if room < 0:
-            break
-        end = part.end()
-    return f"{markup[:end]}…"
+    kept, room = "", longest - 1
+    for part in WHOLE.findall(markup):
+        room -= length(part)
+        kept += part if room >= 0 else ""
+    return f"{kept}…"

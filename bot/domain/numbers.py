@@ -46,11 +46,15 @@ class Number:
 
 @dataclass(frozen=True)
 class NumberList:
-    """The list as it was read; `errors` says what is wrong with it, each with its line."""
+    """The list as it was read; `errors` says what is wrong with it, each with its line.
+
+    `unread` is whether the file could not be read at all.
+    """
 
     by_id: dict[str, Number] = field(default_factory=dict)
     by_phone: dict[str, Number] = field(default_factory=dict)
     errors: tuple[str, ...] = ()
+    unread: bool = False
 
     def of_id(self, number_id: str) -> Number:
         """Return the number with this id, whether the list names it or not."""
@@ -179,7 +183,7 @@ def parse_row(row: list[str], columns: list[str]) -> Number:
     _check_label(label)
     if len(warning) > MAX_WARNING or not warning.isprintable():
         raise InvalidRowError(f"the warning has more than {MAX_WARNING} characters, or one that cannot be printed")
-    if protected not in ("yes", "no", ""):
+    if "protected" in columns and protected not in ("yes", "no"):  # an empty cell may be one that was cut off
         raise InvalidRowError("protected must be yes or no")
     return Number(number_id, shown, label or None, warning or None, protected == "yes")
 

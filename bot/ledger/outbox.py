@@ -57,6 +57,11 @@ def close_outcomes(db: sa.Connection, request_id: str, now: float) -> list[Outco
     return sorted((queries.to_outcome(row) for row in rows), key=lambda outcome: outcome.attempt)
 
 
+def remind_later(db: sa.Connection, request_id: str, at: float) -> None:
+    """Give a reminder back that was not posted: it is due again, unless the request was decided or ends before."""
+    db.execute(statements.REMIND_LATER, {"request": request_id, "at": at, "remind_at": at})
+
+
 def extend_posting(db: sa.Connection, request_id: str, until: float) -> None:
     """Extend the time in which this replica posts a card that is not posted yet."""
     db.execute(statements.EXTEND_POSTING, {"request": request_id, "posting_lease_until": until})

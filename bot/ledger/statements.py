@@ -55,7 +55,7 @@ CONFIRM = _update.where(
     requests.c.requested_by != sa.bindparam("unless_requested_by"),
 ).returning(requests)
 START_CALL = _update.where(_is_confirmed, requests.c.attempt == _attempt)
-_close = _update.where(_is_pending).values(expires_at=None, active_number_id=None)
+_close = _update.where(_is_pending).values(expires_at=None, active_number_id=None, remind_at=None)
 KEEP = _close.where(requests.c.expires_at > _at).values(status=Status.KEPT).returning(requests)
 EXPIRE = _close.where(requests.c.expires_at <= _at).values(status=Status.EXPIRED).returning(requests)
 REPLACE = _close.values(status=Status.REPLACED).returning(requests)
@@ -94,7 +94,13 @@ CARD_UPDATED = _update.where(
 ).values(card_update_due=None)
 
 # Whoever takes a reminder posts it: nobody else does, also if that fails.
-TAKE_REMINDER = _update.where(_is_pending, requests.c.remind_at <= _at).values(remind_at=None).returning(requests)
+TAKE_REMINDER = (
+    _update.where(_is_pending, requests.c.remind_at <= _at, requests.c.expires_at > _at)
+    .values(remind_at=None)
+    .returning(requests)
+)
+# Slack said that it did not post it.
+REMIND_LATER = _update.where(_is_pending, requests.c.expires_at > _at)
 
 # Outcomes.
 OUTCOME = sa.select(*OUTCOME_COLUMNS).where(outcomes.c.request_id == _id, outcomes.c.attempt == _attempt)

@@ -211,6 +211,10 @@ class Ledger:
         """Close the undelivered outcomes of a request by hand, so that they are never due again; return them."""
         return await self.database.write(lambda db: outbox.close_outcomes(db, request_id, now))
 
+    async def remind_later(self, request_id: str, at: float) -> None:
+        """Give a reminder back that was not posted: it is due again at this moment."""
+        await self.database.write(lambda db: outbox.remind_later(db, request_id, at))
+
     async def extend_posting(self, request_id: str, until: float) -> None:
         """Extend the time in which this replica posts a card: until then no other request replaces this one."""
         await self.database.write(lambda db: outbox.extend_posting(db, request_id, until))

@@ -92,6 +92,7 @@ def confirm(db: sa.Connection, click: Click, call_deadline: float, *, second_per
         "call_deadline": call_deadline,
         "call_started_at": None,
         "expires_at": None,
+        "remind_at": None,
         **card_of(click),
     }
     row = db.execute(statements.CONFIRM, guard | values).mappings().one_or_none()

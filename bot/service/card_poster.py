@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
-from functools import partial
 from typing import TypeVar
 
 import structlog
@@ -25,6 +24,7 @@ log = structlog.get_logger("bot.cards")
 # A card waits for its turn up to this many seconds. After that it goes out by response_url, which has no such limit:
 # Slack lets the bot change such a card only after a click, or within 30 minutes.
 LONGEST_CARD_WAIT = 60.0
+REMIND_AGAIN = 5.0  # seconds
 
 T = TypeVar("T")
 
@@ -104,18 +104,14 @@ class CardPoster:
             self.pace.done(request.channel, request.id)
 
     async def remind(self, request: Request) -> None:
-        """Remind people of a card that still waits, once: it was stored that nobody else does."""
-        message, url = cards.reminder(request, self.notifier.rules()), request.response_url
-        ways: list[Callable[[], Awaitable[object]]] = []
-        if request.card_ts is not None:
-            post = partial(self.notifier.slack.post, request.channel, message, request.card_ts)
-            ways.append(lambda: self._within_limits(request, post))
-        if url is not None:
-            ways.append(lambda: self.notifier.slack.respond(url, message))
+        """Remind people of a card that still waits: no other replica does. Repeat it only if nothing was posted."""
+        message = cards.reminder(request, self.notifier.rules())
         try:
-            if ways:
-                await first_accepted(*ways)
+            await self.notifier.post_anyhow(request, message, {request.requested_by}, request.card_ts)
         except SlackError as error:
             log.warning("reminder_failed", request=request.id, error=str(error))
+            if isinstance(error, SlackUnavailableError) and not error.sent:
+                wait = max(error.retry_after, REMIND_AGAIN)
+                await self.notifier.ledger.remind_later(request.id, self.clock.now() + wait)
         else:
             log.info("reminder_posted", request=request.id)

@@ -7,6 +7,7 @@ import asyncio
 import structlog
 
 from bot.clients.cellcast import Cellcast
+from bot.clients.numbers_file import NumbersFile
 from bot.clock import Clock
 from bot.domain.models import Click, Request
 from bot.domain.status import CallResult, OutcomeCode, Status
@@ -32,12 +33,13 @@ class Executor:
         ledger: Ledger,
         cellcast: Cellcast,
         notifier: Notifier,
+        numbers: NumbersFile,
         tasks: Tasks,
         metrics: Metrics,
         clock: Clock,
     ) -> None:
         self.settings, self.ledger, self.cellcast, self.notifier = settings, ledger, cellcast, notifier
-        self.tasks, self.metrics, self.clock = tasks, metrics, clock
+        self.numbers, self.tasks, self.metrics, self.clock = numbers, tasks, metrics, clock
         self.running: set[str] = set()  # the requests whose call this replica holds
 
     def call_deadline(self, now: float) -> float:
@@ -86,6 +88,10 @@ class Executor:
     async def _call(self, request: Request, ends_at: float) -> CallResult:
         if request.dry_run or self.settings.dry_run:
             return CallResult(OutcomeCode.DRY_RUN)
+        known = await self.numbers.current()  # it may have changed while the confirmation was stored
+        if known.errors or known.of_id(request.number_id).protected:
+            log.error("call_not_permitted", request=request.id, attempt=request.attempt)
+            return CallResult(OutcomeCode.NOT_STARTED if known.errors else OutcomeCode.PROTECTED)
         if not await self._start(request, ends_at):
             return CallResult(OutcomeCode.NOT_STARTED)
         log.info("call_started", request=request.id, attempt=request.attempt, number=request.number_id)

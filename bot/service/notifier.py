@@ -85,20 +85,21 @@ class Notifier:
                 link = await self.slack.permalink(request.channel, request.card_ts)
         await self.send_private(response_url, replies.pointer(request, link))
 
-    async def send_private(self, response_url: str | None, message: Message, trigger_id: str | None = None) -> None:
-        """Show one person a message, once: it changes nothing. If Slack limits that, try once more when it says so."""
-        for attempt in (1, 2):
-            try:
-                if response_url is not None:
-                    await self.slack.respond(response_url, message, private=True)
-                elif trigger_id is not None:
-                    await self.slack.open_dialog(trigger_id, modal(replies.DIALOG, message))
-            except SlackError as error:
-                if attempt == 1 and 0 < error.retry_after <= LONGEST_PRIVATE_WAIT:
-                    await asyncio.sleep(error.retry_after)
-                    continue
+    async def send_private(
+        self, response_url: str | None, message: Message, trigger_id: str | None = None, *, again: bool = True
+    ) -> None:
+        """Show one person a message, once: it changes nothing. If Slack limits that, try it `again` when it says so."""
+        try:
+            if response_url is not None:
+                await self.slack.respond(response_url, message, private=True)
+            elif trigger_id is not None:
+                await self.slack.open_dialog(trigger_id, modal(replies.DIALOG, message))
+        except SlackError as error:
+            if again and 0 < error.retry_after <= LONGEST_PRIVATE_WAIT:
+                await asyncio.sleep(error.retry_after)
+                await self.send_private(response_url, message, trigger_id, again=False)
+            else:
                 log.warning("private_reply_failed", error=str(error))
-            return
 
     async def withdraw(self, response_url: str) -> None:
         """Take away the private message whose menu was used; one that stays can do no harm."""
@@ -112,20 +113,12 @@ class Notifier:
         """
         log_of = log.bind(request=outcome.request_id, attempt=outcome.attempt)
         request = request or await self.ledger.require(outcome.request_id)
-        channel, turn = request.channel, _turn(outcome)
         reply = outcomes.reply_to_requester(request, outcome)
         posts = outcome.message_posted_at is None and (outcome.attempt > 0 or reply is not None)
-        wait = self.pace.wait(channel, turn) if posts else 0.0
-        if wait > LONGEST_PAUSE:  # a sweep comes back when it is this message's turn
-            log_of.info("delivery_waits", wait=wait)
-            await self.ledger.defer_delivery(
-                outcome, self.now() + min(wait, MAX_RETRY_AFTER), outcome.undeliverable_since
-            )
-            return
         try:
             async with asyncio.timeout(LEASE - 1):
-                if wait:
-                    await asyncio.sleep(wait)
+                if posts and not await self._has_turn(outcome, request):
+                    return
                 updating = self._update(outcome.request_id)
                 if posts and outcome.attempt > 0:
                     # The message and the card go out at once, and an error in one does not stop the other.
@@ -144,6 +137,19 @@ class Notifier:
             await self.ledger.delivered(outcome, self.now())
             self.metrics.outcomes_delivered.labels(outcome.code).inc()
             log_of.info("outcome_delivered", outcome=outcome.code)
+
+    async def _has_turn(self, outcome: Outcome, request: Request) -> bool:
+        """Wait for the turn of a message in its channel; False if it is far away: then a sweep comes back."""
+        wait = self.pace.wait(request.channel, _turn(outcome))
+        if wait and outcome.attempt == 0:  # only the reply waits: the card loses its buttons at once
+            await self.update_card(outcome.request_id)
+        if wait > LONGEST_PAUSE:
+            log.info("delivery_waits", request=outcome.request_id, attempt=outcome.attempt, wait=wait)
+            until = self.now() + min(wait, MAX_RETRY_AFTER)
+            await self.ledger.defer_delivery(outcome, until, outcome.undeliverable_since)
+            return False
+        await asyncio.sleep(wait)
+        return True
 
     async def _defer(self, outcome: Outcome, error: SlackError | TimeoutError) -> None:
         """Store when a delivery that failed is due again."""
@@ -166,22 +172,33 @@ class Notifier:
         log_of.warning("delivery_failed", error=str(error), wait=wait)
         await self.ledger.defer_delivery(outcome, self.now() + wait, since)
 
-    async def _post_outcome(self, outcome: Outcome, request: Request, reply: Message | None = None) -> None:
-        """Post the message of an outcome in the channel, or this reply in the card's thread.
+    async def post_anyhow(
+        self, request: Request, message: Message, people: set[str], thread: str | None = None
+    ) -> None:
+        """Post a message about a request in its channel, or in the thread of its card.
 
-        If Slack rejects that, post it by response_url, or to the person who decided or hears the reply.
+        If Slack rejects that, post it by response_url, and if it rejects that too, to these people.
         """
-        message = reply or outcomes.toast(request, outcome, now=self.now(), account=self.rules().account)
-        thread = request.card_ts if reply else None
-        url, person = request.response_url, outcome.decided_by or request.requested_by
-        if reply:
-            person = request.requested_by
+        url = request.response_url
+
+        async def post_to_people() -> None:
+            for person in sorted(people):
+                await self.slack.post(person, message)
+
         ways: list[Callable[[], Awaitable[object]]] = [lambda: self.slack.post(request.channel, message, thread)]
         if url is not None:
             ways.append(lambda: self.slack.respond(url, message))
-        limited = 0.0
+        await first_accepted(*ways, post_to_people)
+
+    async def _post_outcome(self, outcome: Outcome, request: Request, reply: Message | None = None) -> None:
+        """Post the message of an outcome, or instead of it this reply in the card's thread for the requester."""
+        people, limited = {request.requested_by, outcome.decided_by or request.requested_by}, 0.0
         try:
-            await first_accepted(*ways, lambda: self.slack.post(person, message))
+            if reply is not None:
+                await self.post_anyhow(request, reply, {request.requested_by}, request.card_ts)
+            else:
+                toast = outcomes.toast(request, outcome, now=self.now(), account=self.rules().account)
+                await self.post_anyhow(request, toast, people)
         except SlackError as error:
             limited = error.retry_after
             raise

@@ -12,7 +12,7 @@ from bot.domain.models import Message, Outcome, Request
 from bot.domain.status import OutcomeCode, Status
 from bot.views.blocks import Block, button, buttons, danger, message, section
 from bot.views.outcomes import decision, explanation, headline
-from bot.views.text import mention, moment, name, number, person, reason, title, warning
+from bot.views.text import begin, mention, moment, name, number, person, reason, title, warning
 
 MAX_CONFIRM = 300  # https://docs.slack.dev/reference/block-kit/composition-objects/confirmation-dialog-object
 UNSUBSCRIBE, KEEP, TRY_AGAIN = "unsubscribe_number", "keep_number", "try_again"
@@ -40,10 +40,10 @@ def new_card(request: Request, rules: Rules) -> Message:
 
 
 def reminder(request: Request, rules: Rules) -> Message:
-    """Return the reply in the card's thread that reminds people of it, or the requester if nobody is to be notified."""
-    who = _notified(request, rules) or person(request.requested_by)
+    """Return the reply in the card's thread that reminds the people to notify, or the requester if none are set."""
+    who = _notified(request, rules) if rules.notify else person(request.requested_by)
     waits = f"{number(request)} still waits. It can be confirmed until {moment(request.expires_at or 0)}."
-    return message([section(f"{who}: {waits}")])
+    return message([section(f"{who}: {waits}" if who else begin(waits))])
 
 
 def _notified(request: Request, rules: Rules) -> str:

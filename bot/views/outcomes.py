@@ -95,7 +95,7 @@ OUTCOME_TEXT = {
     OutcomeCode.KEPT: OutcomeText("Kept: {number}", "Nothing was sent to Cellcast."),
     OutcomeCode.PROTECTED: OutcomeText(
         "Kept: {number}",
-        "The list of numbers protects it since the request. Nothing was sent to Cellcast.",
+        "The list of numbers has protected this number since the request. Nothing was sent to Cellcast.",
         "To unsubscribe it, ask the list's owner to lift that first. Then {again}.",
     ),
     OutcomeCode.EXPIRED: OutcomeText(
@@ -180,9 +180,7 @@ def toast(request: Request, outcome: Outcome, *, now: float, account: str = "") 
     blocks = [section(f"{headline(request, outcome)}\n{what}")]
     if outcome.message:
         blocks += [context("Cellcast's message:"), plain(outcome.message)]
-    if small := " ".join(filter(None, about)):
-        blocks.append(context(small))
-    return message(blocks)
+    return message([*blocks, context(" ".join(filter(None, about)))])
 
 
 def reply_to_requester(request: Request, outcome: Outcome) -> Message | None:

@@ -207,8 +207,9 @@ def denied(denial: Denial, policy: AccessPolicy, user_id: str, right: Right) -> 
         return f"The bot cannot read from Slack whether you are a guest of the workspace. {CHECK_SLACK}"
     if denial is Denial.UNKNOWN_GROUPS:
         return f"The bot cannot read from Slack who is in the user groups that have permission. {CHECK_SLACK}"
-    confirms = right is Right.CONFIRM and policy.requesters != policy.approvers
-    does = "confirm requests" if confirms else "unsubscribe numbers"
+    does = "unsubscribe numbers"
+    if policy.requesters != policy.approvers:
+        does = {Right.REQUEST: "request numbers", Right.CONFIRM: "confirm requests"}.get(right, does)
     why = {
         Denial.OTHER_TEAM: "Only members of the workspaces that use this bot can unsubscribe numbers.",
         Denial.GUEST: f"Guests of the workspace can't {does}.",
@@ -225,7 +226,8 @@ def denied(denial: Denial, policy: AccessPolicy, user_id: str, right: Right) -> 
     }.get(denial, "someone else")
     if others:
         ask = listing(others, "or", "people")
-    keeps = denial is Denial.NOT_LISTED and confirms and policy.requesters.name(user_id)
+    requests = policy.requesters.users is None or policy.requesters.name(user_id)
+    keeps = denial is Denial.NOT_LISTED and right is Right.CONFIRM and requests
     keep = " You can still click Keep Number." if keeps or denial is Denial.REQUESTER else ""
     return f"{why} Ask {ask}{_where(policy, 'or')}.{keep}"
 

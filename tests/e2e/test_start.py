@@ -208,7 +208,7 @@ async def test_check_proves_a_set_up(tmp_path: Path, environment: dict[str, str]
         "ok    Slack app token: a socket can be opened",
         "ok    Slack signing secret: it has the usual form, and only a request of Slack can prove it",
         f"ok    People: can request and confirm: {ANA}, {BEN}",
-        "ok    Slack user groups: none in ALLOWED_USERS and APPROVERS",
+        "ok    Slack user groups: none in ALLOWED_USERS, APPROVERS and NOTIFY_USERS",
         "ok    People to notify: nobody: NOTIFY_USERS is not set",
         "ok    Cellcast key: Token verified successfully!",
         "ok    Cellcast account: Stand-in Pty Ltd, SMS balance 9972.2, MMS 10000",
@@ -279,7 +279,18 @@ async def test_check_reports_every_fault(tmp_path: Path, environment: dict[str, 
     code, out, _ = await run_command("check", settings=environment | wrong, cwd=tmp_path)
     assert code == 1
     lines = out.splitlines()
-    assert [line[:4] for line in lines] == ["FAIL", "ok  ", "ok  ", "ok  ", "ok  ", "ok  ", "FAIL", "FAIL", "FAIL", "ok  "]
+    assert [line[:4] for line in lines] == [
+        "FAIL",
+        "ok  ",
+        "ok  ",
+        "ok  ",
+        "ok  ",
+        "ok  ",
+        "FAIL",
+        "FAIL",
+        "FAIL",
+        "ok  ",
+    ]
     assert "Cellcast does not accept CELLCAST_API_KEY (Token expired)" in lines[6]
     assert "other-key" not in out
     code, out, _ = await run_command(

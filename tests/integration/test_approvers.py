@@ -73,7 +73,7 @@ async def test_approver_requests_nothing(start: Start, workspace: Workspace) -> 
     """Approvers who are no requesters read whom to ask; the record, the App Home and its buttons are for them too."""
     async with start() as bot:
         await workspace.command(BEN, NUMBERS, OTHER)
-        assert private(workspace, BEN) == [f"You don't have permission to unsubscribe numbers. Ask <@{ANA}>."]
+        assert private(workspace, BEN) == [f"You don't have permission to request numbers. Ask <@{ANA}>."]
         await ask(workspace)
         await workspace.command(BEN, NUMBERS, "history")
         await settled(bot)

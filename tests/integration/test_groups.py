@@ -188,7 +188,10 @@ async def test_check_explains_the_scope(tmp_path: Path, environment: dict[str, s
             "plan_upgrade_required",
             "(plan_upgrade_required): user groups need a paid plan of Slack, so list people's ids",
         ),
-        ("no_such_subteam", "(no_such_subteam): check the ids of the groups in ALLOWED_USERS and APPROVERS."),
+        (
+            "no_such_subteam",
+            "(no_such_subteam): check the ids of the groups in ALLOWED_USERS, APPROVERS and NOTIFY_USERS.",
+        ),
         ("500", "FAIL  Slack user groups: Slack cannot be reached: no usable answer ("),
     ):
         workspace.faults["usergroups.users.list"].append(fault)

@@ -129,7 +129,9 @@ async def test_no_reminder_of_what_is_decided(start: Start, workspace: Workspace
     assert len(workspace.notes) == before
 
 
-@pytest.mark.parametrize(("fault", "comes"), [("429", True), ("500", False), ("drop_after", True)])
+@pytest.mark.parametrize(
+    ("fault", "comes"), [("429", True), ("accesslimited", True), ("500", False), ("drop_after", True)]
+)
 async def test_reminder_that_slack_does_not_take(
     start: Start, workspace: Workspace, clock: TestClock, fault: str, comes: bool
 ) -> None:
@@ -137,9 +139,53 @@ async def test_reminder_that_slack_does_not_take(
     async with start(remind_before_seconds="300") as bot:
         card = await ask(workspace)
         workspace.faults["chat.postMessage"].append(fault)
+        clock.advance(601)
         for _ in range(5):
-            await advance(bot, clock, 150 if thread_of(workspace, card) else 601)
+            await advance(bot, clock, 50)
     assert len([said for said in thread_of(workspace, card) if "still waits" in said]) == comes
+
+
+async def test_decision_while_a_reminder_waits(start: Start, workspace: Workspace, clock: TestClock) -> None:
+    """Nobody reads that a card waits after somebody has decided."""
+    async with start(remind_before_seconds="300") as bot:
+        card = await ask(workspace)
+        workspace.faults["chat.postMessage"].append("429")
+        workspace.retry_after = 30
+        await advance(bot, clock, 601)
+        await workspace.click(BEN, card, "Keep Number")
+        await settled(bot)
+        await advance(bot, clock, 60)
+    assert not [said for said in thread_of(workspace, card) if "still waits" in said]
+
+
+async def test_reminder_after_the_response_url_is_over(start: Start, workspace: Workspace, clock: TestClock) -> None:
+    """If nothing else is left, the requester gets the reminder as a direct message."""
+    async with start(remind_before_seconds="600", confirm_within_seconds="3600") as bot:
+        await ask(workspace, channel=QUIET)
+        await advance(bot, clock, 3001)
+    assert ["still waits" in note.text for note in public(workspace, f"D0{ANA}")] == [True]
+
+
+async def test_reminder_without_anybody_to_mention(start: Start, workspace: Workspace, clock: TestClock) -> None:
+    """Under the rule of the second person a requester who is the only one to notify is not asked to confirm."""
+    async with start(remind_before_seconds="300", notify_users=BEN, require_second_person="true") as bot:
+        card = await ask(workspace, BEN)
+        await advance(bot, clock, 601)
+    (said,) = thread_of(workspace, card)
+    assert said.startswith("Virtual number")
+
+
+async def test_decided_requests_have_no_reminder(start: Start, workspace: Workspace, clock: TestClock) -> None:
+    """What was decided or has expired is not looked at by later sweeps."""
+    async with start(remind_before_seconds="300") as bot:
+        cards = [await ask(workspace, text=f"{n:024x}") for n in range(3)]
+        await workspace.click(BEN, cards[0], "Keep Number")
+        await workspace.click(BEN, cards[1], "Unsubscribe Number")
+        await settled(bot)
+        clock.advance(901)
+        await workspace.click(BEN, cards[2], "Unsubscribe Number")
+        await settled(bot)
+        assert [request.remind_at for request, _ in await bot.ledger.history()] == [None] * 3
 
 
 async def test_reminder_where_the_bot_is_no_member(start: Start, workspace: Workspace, clock: TestClock) -> None:

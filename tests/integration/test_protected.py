@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from bot.clients.numbers_file import NumbersFile
+from bot.domain.models import Click
 from sandbox.fake_cellcast import ANSWERS, SUCCESS, Cellcast
 from sandbox.fake_slack import Workspace
 from tests.conftest import (
@@ -38,7 +42,7 @@ def listing(path: Path, *, protected: str = "no", warning: str = HOTLINE) -> Non
     """Write the list."""
     path.write_text(
         f'id,number,label,warning,protected\n{NUMBER},+61 480 000 000,Support line,"{warning}",{protected}\n'
-        f"{OTHER},,Campaign,,\n",
+        f"{OTHER},,Campaign,,no\n",
         encoding="utf-8",
     )
 
@@ -124,7 +128,7 @@ async def test_number_that_is_protected_after_its_card(
     assert cellcast.calls == []
     assert (request.status, [(o.code, o.decided_by) for o in outcomes]) == ("kept", [("protected", None)])
     assert not current(workspace, card).buttons
-    assert "The list of numbers protects it since the request." in current(workspace, card).text
+    assert "The list of numbers has protected this number since the request." in current(workspace, card).text
     called = f'+61 480 000 000 "Support line" (`{NUMBER}`)'
     assert thread_of(workspace, card) == [
         f"<@{ANA}>: {called} was kept, because the list of numbers protects it now. Nothing was sent to Cellcast."
@@ -175,3 +179,76 @@ async def test_check_counts_them(environment: dict[str, str], listed: Path, tmp_
     listing(listed, protected="yes")
     _, out, _ = await run_command("check", settings=environment, cwd=tmp_path)
     assert f"2 numbers in {listed}, 1 protected, 1 with a warning" in out
+
+
+async def test_list_that_is_not_complete(start: Start, listed: Path, workspace: Workspace, cellcast: Cellcast) -> None:
+    """A list that was cut within a line, or whose cell for the protection is empty, refuses everything."""
+    listing(listed, protected="yes")
+    whole = listed.read_text(encoding="utf-8")
+    async with start() as bot:
+        card = await ask(workspace, text="Campaign")
+        for end in range(whole.index("Support"), len(whole)):
+            if whole[end - 1] != "\n":
+                listed.write_text(whole[:end], encoding="utf-8")
+                assert (await NumbersFile(listed).current()).errors
+        listed.write_text(whole.replace(",yes", ","), encoding="utf-8")
+        await workspace.click(BEN, card, "Unsubscribe Number")
+        await settled(bot)
+    assert "line 2: protected must be yes or no" in private(workspace, BEN)[0]
+    assert cellcast.calls == []
+
+
+async def test_list_that_could_not_be_read_for_a_moment(listed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A list is read again at once if it could not be read, also if nothing of it has changed."""
+    numbers = NumbersFile(listed)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", raising(OSError(errno.EMFILE, "Too many open files")))
+        assert (await numbers.current()).errors == ("the file cannot be read (Too many open files)",)
+    assert (await numbers.current()).errors == ()
+
+
+def raising(error: Exception) -> Callable[[object], bytes]:
+    """A function that only raises this."""
+
+    def fail(_path: object) -> bytes:
+        raise error
+
+    return fail
+
+
+@pytest.mark.parametrize("how", ["protected", "faulty"])
+async def test_list_that_changes_while_the_click_is_stored(
+    start: Start, listed: Path, workspace: Workspace, cellcast: Cellcast, how: str
+) -> None:
+    """The list is looked at again just before the call."""
+
+    async with start() as bot:
+        card = await ask(workspace, text="Support line")
+        request = (await bot.ledger.history())[0][0]
+        click = Click(request.id, 0, BEN, bot.clock.now(), NUMBERS, card.ts)
+        confirmed = await bot.executor.confirm(click)
+        assert confirmed is not None
+        if how == "protected":
+            listing(listed, protected="yes")
+        else:
+            listed.write_text("x", encoding="utf-8")
+        await bot.executor.execute(confirmed)
+        await settled(bot)
+        (_, outcomes), *_ = await bot.ledger.history()
+    assert cellcast.calls == []
+    assert [outcome.code for outcome in outcomes] == ["protected" if how == "protected" else "not_started"]
+    assert "Nothing was sent" in current(workspace, card).text
+
+
+async def test_late_click_on_a_protected_number(start: Start, listed: Path, workspace: Workspace) -> None:
+    """A late click is answered with what happened, whatever the list says now."""
+    async with start() as bot:
+        card = await ask(workspace, text="Support line")
+        await workspace.click(ANA, card, "Unsubscribe Number")
+        await settled(bot)
+        listing(listed, protected="yes")
+        await workspace.click(BEN, card, "Unsubscribe Number")
+        listed.write_text("x", encoding="utf-8")
+        await workspace.click(BEN, card, "Unsubscribe Number")
+        await settled(bot)
+    assert ["already confirmed this" in said for said in private(workspace, BEN)] == [True, True]

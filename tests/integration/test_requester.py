@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from sandbox.fake_cellcast import ANSWERS, SUCCESS, Cellcast
@@ -133,6 +135,37 @@ async def test_channel_that_the_bot_is_not_in(start: Start, workspace: Workspace
         await workspace.click(BEN, card, "Keep Number")
         await settled(bot)
     assert [note.text for note in public(workspace, QUIET)][1:] == [KEPT]
+
+
+@pytest.mark.parametrize("label", ["Unsubscribe Number", "Keep Number"])
+async def test_channel_that_takes_no_message(start: Start, workspace: Workspace, clock: TestClock, label: str) -> None:
+    """If only direct messages are left, the requester and the person who decided get one each."""
+    async with start(confirm_within_seconds="3600") as bot:
+        await ask(workspace)
+        await workspace.open_home(BEN)
+        await settled(bot)
+        workspace.channels[NUMBERS] = replace(workspace.channels[NUMBERS], private=True, bot=False)
+        clock.advance(2000)  # the command's response_url is over
+        button = next(b for b in workspace.home_buttons(BEN) if b["text"]["text"] == label)
+        await workspace.click_in_home(BEN, button)
+        await settled(bot)
+    assert [len(public(workspace, f"D0{user}")) for user in (ANA, BEN)] == [1, 1]
+
+
+async def test_card_of_a_limited_channel(start: Start, workspace: Workspace, clock: TestClock) -> None:
+    """While Slack limits the channel, a kept card loses its buttons at once; the reply comes later."""
+    async with start() as bot:
+        cards = [await ask(workspace, text=f"{n:024x}") for n in range(2)]
+        workspace.retry_after = 60
+        workspace.faults["chat.postMessage"].append("429")
+        await workspace.click(BEN, cards[0], "Unsubscribe Number")
+        await settled(bot)
+        await workspace.click(BEN, cards[1], "Keep Number")
+        await settled(bot)
+        assert not current(workspace, cards[1]).buttons
+        assert thread_of(workspace, cards[1]) == []
+        await advance(bot, clock, 63)
+    assert len(thread_of(workspace, cards[1])) == 1
 
 
 async def test_nobody_else_hears(start: Start, workspace: Workspace, cellcast: Cellcast) -> None:

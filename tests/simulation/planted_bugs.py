@@ -184,8 +184,8 @@ BUGS = [
         "a reminder is not stored before it is posted",
         (
             STATEMENTS,
-            "requests.c.remind_at <= _at).values(remind_at=None)",
-            "requests.c.remind_at <= _at).values(attempt=0)",
+            "    .values(remind_at=None)\n",
+            "    .values(attempt=0)\n",
         ),
     ),
     bug(

@@ -108,3 +108,26 @@ def test_list_with_an_error_finds_nothing() -> None:
         with pytest.raises(NumbersFileError, match="line 2: the label contains an id"):
             find("Support line")
     assert broken.of_id(NUMBER) == Number(NUMBER)
+
+
+@pytest.mark.parametrize(
+    ("cells", "error"),
+    [
+        ("x" * 201 + ",no", "line 2: the warning has more than 200 characters, or one that cannot be printed"),
+        ("a\x07b,no", "line 2: the warning has more than 200 characters, or one that cannot be printed"),
+        (",maybe", "line 2: protected must be yes or no"),
+        (",", "line 2: protected must be yes or no"),
+    ],
+)
+def test_optional_columns(cells: str, error: str) -> None:
+    """A warning and a protection are read as they are meant, or the line is an error."""
+    found = parse_csv(["id,number,label,warning,protected", f"{'a' * 24},,A,{cells}"])
+    assert found.errors == (error,)
+    (number,) = parse_csv(["id,number,label,Protected,Warning", f"{'a' * 24},,A,YES, b  c "]).by_id.values()
+    assert (number.warning, number.protected) == ("b c", True)
+
+
+@pytest.mark.parametrize("header", ["id,number,label,colour", "id,number,label,warning,warning", "id,number,warning"])
+def test_columns_that_are_not_known(header: str) -> None:
+    """Any other column is an error: it may be a protection that was misspelled."""
+    assert "it must be id,number,label" in parse_csv([header]).errors[0]

@@ -32,7 +32,7 @@ from tests.conftest import (
 )
 from tests.messages import said_by
 
-OUTCOMES, EVERY, BURST = 100, 0.15, 5  # Slack's second is shorter here
+OUTCOMES, EVERY, BURST = 100, 0.2, 5  # Slack's second is shorter here
 
 
 async def test_a_hundred_outcomes_in_one_channel(
@@ -116,6 +116,21 @@ async def test_card_that_slack_wants_later(
     assert len(toasts(workspace)) == 1
     assert "Unsubscribed" in current(workspace, card).text
     assert len(cellcast.calls) == 1
+
+
+async def test_card_that_waits_longer_than_its_lease(
+    start: Start, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While a card waits for its turn, no later request for the number replaces its request."""
+    monkeypatch.setattr("bot.service.card_poster.CALL_TIMEOUT", 13.5)  # so the lease is soon too short
+    workspace.faults["chat.postMessage"].append("429")
+    workspace.retry_after = 2
+    async with start() as bot:
+        await workspace.command(ANA, NUMBERS, NUMBER)
+        await settled(bot)
+        (request, _), *_ = await bot.ledger.history()
+    assert request.posting_lease_until > request.requested_at + 15
+    assert request.card_ts is not None
 
 
 @pytest.mark.parametrize("channel", [SECRET, DIRECT])

@@ -193,7 +193,7 @@ async def test_reason_that_the_database_cannot_store(
         await workspace.command(ANA, NUMBERS, f"{NUMBER} campaign \u2713")
         await settled(bot)
     (line,) = private(workspace, ANA)
-    assert line.startswith("The database cannot store a character of the reason or of the number's label.")
+    assert line.startswith("The database cannot store a character of the reason, the label or the warning.")
     assert public(workspace) == []
 
 

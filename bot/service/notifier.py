@@ -182,8 +182,15 @@ class Notifier:
         url = request.response_url
 
         async def post_to_people() -> None:
+            """Post to each. If one got it, that is enough: a repetition for another would reach that person twice."""
+            failures: list[SlackError] = []
             for person in sorted(people):
-                await self.slack.post(person, message)
+                try:
+                    await self.slack.post(person, message)
+                except SlackError as error:
+                    failures.append(error)
+            if len(failures) == len(people):
+                raise failures[0]
 
         ways: list[Callable[[], Awaitable[object]]] = [lambda: self.slack.post(request.channel, message, thread)]
         if url is not None:

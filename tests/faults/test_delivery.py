@@ -212,14 +212,14 @@ async def test_response_url_used_up(bot: Bot, workspace: Workspace, cellcast: Ce
 async def test_response_url_says_no_with_200(
     bot: Bot, workspace: Workspace, cellcast: Cellcast, clock: TestClock, fault: str, reliability: Record
 ) -> None:
-    """A toast that a response_url refuses with HTTP 200 is sent to the person who confirmed, and counts only then."""
+    """A toast that a response_url refuses with HTTP 200 is sent to the requester and the person who confirmed, and counts only then."""
     cellcast.hold = asyncio.Event()
     card = await ask(workspace, channel=QUIET)
     await workspace.click(BEN, card, "Unsubscribe Number")
     await workspace.until(lambda: "Unsubscribing" in current(workspace, card).text)
     workspace.faults["response_url"] += [fault] * 2  # the toast, and the card beside it
-    # Slack takes the direct message only the second time: until then the outcome must not count as delivered.
-    workspace.faults["chat.postMessage"] += ["not_in_channel", "500"]
+    # Slack takes the direct messages only the second time: until then the outcome must not count as delivered.
+    workspace.faults["chat.postMessage"] += ["not_in_channel", "500", "500"]
     cellcast.hold.set()
     await settled(bot)
     assert toasts(workspace, QUIET) == toasts(workspace, f"D0{BEN}") == []

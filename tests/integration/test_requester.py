@@ -137,9 +137,12 @@ async def test_channel_that_the_bot_is_not_in(start: Start, workspace: Workspace
     assert [note.text for note in public(workspace, QUIET)][1:] == [KEPT]
 
 
+@pytest.mark.parametrize("reached", [[ANA, BEN], [ANA], []])
 @pytest.mark.parametrize("label", ["Unsubscribe Number", "Keep Number"])
-async def test_channel_that_takes_no_message(start: Start, workspace: Workspace, clock: TestClock, label: str) -> None:
-    """If only direct messages are left, the requester and the person who decided get one each."""
+async def test_channel_that_takes_no_message(
+    start: Start, workspace: Workspace, clock: TestClock, label: str, reached: list[str]
+) -> None:
+    """If only direct messages are left, the requester and the person who decided get one each, and none twice."""
     async with start(confirm_within_seconds="3600") as bot:
         await ask(workspace)
         await workspace.open_home(BEN)
@@ -147,9 +150,13 @@ async def test_channel_that_takes_no_message(start: Start, workspace: Workspace,
         workspace.channels[NUMBERS] = replace(workspace.channels[NUMBERS], private=True, bot=False)
         clock.advance(2000)  # the command's response_url is over
         button = next(b for b in workspace.home_buttons(BEN) if b["text"]["text"] == label)
+        for user in {ANA, BEN}.difference(reached):
+            workspace.people.pop(user)
         await workspace.click_in_home(BEN, button)
         await settled(bot)
-    assert [len(public(workspace, f"D0{user}")) for user in (ANA, BEN)] == [1, 1]
+        for _ in range(3):
+            await advance(bot, clock, 120)
+    assert [user for user in (ANA, BEN) for _ in public(workspace, f"D0{user}")] == reached
 
 
 async def test_card_of_a_limited_channel(start: Start, workspace: Workspace, clock: TestClock) -> None:

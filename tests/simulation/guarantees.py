@@ -180,8 +180,11 @@ def _check_message(world: World, row: dict[str, Any], code: OutcomeCode, about: 
         return
     same = world.rows("SELECT * FROM outcomes WHERE request_id = ? AND code = ?", row["request_id"], code)
     allowed = len(same) + sum({shown.text: world.doubts[shown.text] for shown in found}.values())
-    if len(found) > allowed:
-        world.report_violation(f"{about}: its message was posted {len(found)} times, {allowed} had a reason")
+    # If the channel takes no message, the requester and the person who decided get one each.
+    direct = Counter(shown.channel for shown in found if shown.channel.startswith("U"))
+    times = len(found) - direct.total() + max(direct.values(), default=0)
+    if times > allowed:
+        world.report_violation(f"{about}: its message was posted {times} times, {allowed} had a reason")
 
 
 def _may_repeat(world: World, posted: list[float]) -> bool:

@@ -54,7 +54,8 @@ async def test_a_hundred_outcomes_in_one_channel(
         took = time.monotonic() - started_at
         await settled(bot)
     assert len(set(toasts(workspace))) == OUTCOMES
-    assert took <= 1.3 * (OUTCOMES - BURST) * EVERY
+    # A Retry-After has whole seconds, also here: each one takes longer than its share.
+    assert took <= 1.3 * (OUTCOMES - BURST) * EVERY + len(workspace.limited)
     assert len(workspace.limited) <= OUTCOMES / 10  # Slack had to refuse few calls
     assert len(cellcast.calls) == OUTCOMES
     reliability(

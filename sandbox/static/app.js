@@ -172,7 +172,7 @@ function menu(spec, where) {
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
     if (step && options.length) { event.preventDefault(); list.hidden ? load() : mark((at + step + options.length) % options.length); }
     if (event.key === "Enter" && !list.hidden && options[at]) { event.preventDefault(); choose(options[at]); }
-    if (event.key === "Escape") close();
+    if (event.key === "Escape") { clearTimeout(timer); searches += 1; close(); } // what is still on its way opens it no more
   });
   return made;
 }

@@ -33,6 +33,7 @@ from tests.conftest import (
 from tests.messages import said_by
 
 OUTCOMES, EVERY, BURST = 100, 0.2, 5  # Slack's second is shorter here
+SLOWLY = 0.5  # the same, where a busy machine must not decide
 
 
 async def test_a_hundred_outcomes_in_one_channel(
@@ -42,20 +43,20 @@ async def test_a_hundred_outcomes_in_one_channel(
 
     Slack's limit, the bot's pace and its sweeps are faster here, by the same factor.
     """
-    monkeypatch.setattr("bot.service.pace.EVERY", pace.EVERY * EVERY)
-    async with start(sweep_every=EVERY) as bot:
+    monkeypatch.setattr("bot.service.pace.EVERY", pace.EVERY * SLOWLY)
+    async with start(sweep_every=SLOWLY) as bot:
         found = [await ask(workspace, text=f"{n:024x}") for n in range(OUTCOMES)]
         await settled(bot)
-        workspace.limits["chat.postMessage"] = EVERY, BURST
+        workspace.limits["chat.postMessage"] = SLOWLY, BURST
         started_at = time.monotonic()
         for n in range(0, OUTCOMES, 10):  # few at a time, so that a busy machine acks them in time
             await asyncio.gather(*(workspace.click(BEN, card, "Unsubscribe Number") for card in found[n : n + 10]))
-        await workspace.until(lambda: len(toasts(workspace)) == OUTCOMES, seconds=60)
+        await workspace.until(lambda: len(toasts(workspace)) == OUTCOMES, seconds=120)
         took = time.monotonic() - started_at
         await settled(bot)
     assert len(set(toasts(workspace))) == OUTCOMES
     # A Retry-After has whole seconds, also here: each one takes longer than its share.
-    assert took <= 1.3 * (OUTCOMES - BURST) * EVERY + len(workspace.limited)
+    assert took <= 1.3 * (OUTCOMES - BURST) * SLOWLY + len(workspace.limited)
     assert len(workspace.limited) <= OUTCOMES / 10  # Slack had to refuse few calls
     assert len(cellcast.calls) == OUTCOMES
     reliability(

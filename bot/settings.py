@@ -185,6 +185,11 @@ class Settings(BaseSettings):
         return self.slack_app_token is not None
 
     @property
+    def people_who_confirm(self) -> frozenset[str]:
+        """`approvers`, or `allowed_users` if that is unset."""
+        return self.approvers or self.allowed_users
+
+    @property
     def user_groups(self) -> frozenset[str]:
         """The user groups in all lists of people."""
         lists = (self.allowed_users, self.approvers, self.notify_users)
@@ -210,7 +215,7 @@ class Settings(BaseSettings):
         # If SLACK_APP_TOKEN is invalid, that is reported, and nobody knows yet whether this one is needed.
         if value is None and info.data.get("slack_app_token", value) is None and "slack_app_token" in info.data:
             raise PydanticCustomError("missing", "is missing (or set SLACK_APP_TOKEN for Socket Mode)")
-        # Whoever guesses the secret can confirm for everyone, and a short one would be masked everywhere in the log.
+        # Anyone who guesses the secret can confirm for everyone, and a short one would be masked everywhere in the log.
         if value is not None and not re.fullmatch(r"[!-~]{16,}", value.get_secret_value()):
             raise ValueError
         return value

@@ -122,7 +122,7 @@ def _unreachable(error: httpx.HTTPError) -> str:
 
 
 async def _people(settings: Settings) -> str:
-    requesters, approvers = settings.allowed_users, settings.approvers or settings.allowed_users
+    requesters, approvers = settings.allowed_users, settings.people_who_confirm
     if requesters == approvers:
         return f"can request and confirm: {_ids(requesters)}"
     return f"can request and keep: {_ids(requesters)}; can confirm: {_ids(approvers)}"
@@ -132,7 +132,7 @@ async def _notified(settings: Settings, slack: Slack) -> str:
     """Return how many people a new card mentions. Raise BotError if one of them cannot confirm."""
     if not settings.notify_users:
         return "nobody: NOTIFY_USERS is not set"
-    approvers = settings.approvers or settings.allowed_users
+    approvers = settings.people_who_confirm
     try:
         members = {group: await slack.group_members(group) for group in sorted(settings.user_groups)}
     except SlackError as error:

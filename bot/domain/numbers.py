@@ -10,6 +10,7 @@ import csv
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from bot.domain import phone
 from bot.domain.markup import LOOKALIKES
@@ -59,6 +60,11 @@ class NumberList:
     def of_id(self, number_id: str) -> Number:
         """Return the number with this id, whether the list names it or not."""
         return self.by_id.get(number_id, Number(number_id))
+
+    @cached_property
+    def protects(self) -> bool:
+        """Whether it protects a number at all: each click asks, and a list can have thousands."""
+        return any(number.protected for number in self.by_id.values())
 
     def require_permitted(self, number: Number) -> None:
         """Raise NumbersFileError if the list has an error, NumberProtectedError if it protects the number."""

@@ -93,13 +93,12 @@ CARD_UPDATED = _update.where(
     requests.c.expires_at.is_not_distinct_from(sa.bindparam("shown_expires_at", type_=sa.Double)),
 ).values(card_update_due=None)
 
-# Whoever takes a reminder posts it: nobody else does, also if that fails.
+# One replica takes a reminder and posts it. It gives that back only if Slack said that it did not post it.
 TAKE_REMINDER = (
     _update.where(_is_pending, requests.c.remind_at <= _at, requests.c.expires_at > _at)
     .values(remind_at=None)
     .returning(requests)
 )
-# Slack said that it did not post it.
 REMIND_LATER = _update.where(_is_pending, requests.c.expires_at > _at)
 
 # Outcomes.

@@ -25,7 +25,7 @@ def policy_of(settings: Settings, home_team: str, enterprise_id: str | None) -> 
     """Return the rules that the settings ask for."""
     return AccessPolicy(
         requesters=_people(settings.allowed_users),
-        approvers=_people(settings.approvers or settings.allowed_users),
+        approvers=_people(settings.people_who_confirm),
         channels=None if EVERYONE in settings.allowed_channels else settings.allowed_channels,
         teams=settings.allowed_teams or frozenset({home_team}),
         enterprise_id=enterprise_id,

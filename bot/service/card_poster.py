@@ -11,7 +11,7 @@ import structlog
 
 from bot.clients.slack import CALL_TIMEOUT
 from bot.clock import Clock
-from bot.domain.models import Message, Request
+from bot.domain.models import Request
 from bot.errors import LedgerError, SlackError, SlackRejectedError, SlackUnavailableError
 from bot.ledger.store import until_stored
 from bot.ledger.transitions import LEASE
@@ -48,7 +48,7 @@ class CardPoster:
         url = request.response_url
 
         async def post() -> str | None:
-            return await self._within_limits(request, lambda: self._post(request.channel, message))
+            return (await self._within_limits(request, lambda: self.notifier.slack.post(request.channel, message)))[1]
 
         async def respond() -> None:
             assert url is not None  # noqa: S101 - the way is only taken with one
@@ -69,9 +69,6 @@ class CardPoster:
                 await until_stored(lambda: self.notifier.ledger.card_stale(request.id, self.clock.now()))
                 await self.notifier.update_card(request.id)
         self.notifier.on_change()
-
-    async def _post(self, channel: str, message: Message) -> str:
-        return (await self.notifier.slack.post(channel, message))[1]
 
     async def _within_limits(self, request: Request, post: Callable[[], Awaitable[T]]) -> T:
         """Post a card; if Slack limits messages, wait as long as it says, and then for the card's turn in the channel.

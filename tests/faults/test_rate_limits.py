@@ -137,7 +137,7 @@ async def test_card_that_waits_longer_than_its_lease(
 
 @pytest.mark.parametrize("channel", [SECRET, DIRECT])
 async def test_card_by_response_url_that_slack_wants_later(start: Start, workspace: Workspace, channel: str) -> None:
-    """Where the bot is no member, a card waits for the limit of its response_url, and nobody is told to ask again."""
+    """If the bot is no member, a card waits for the limit of its response_url, and people need not request it again."""
     workspace.faults["response_url"].append("429")
     async with start() as bot:
         await workspace.command(ANA, channel, NUMBER)

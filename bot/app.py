@@ -137,6 +137,8 @@ class Bot:
             poster=self.poster,
             numbers=numbers,
             home=self.home,
+            reasons=settings.reason_rule,
+            rules=self._rules,
             now=clock.now,
         )
         handlers.register(app, services)

@@ -14,10 +14,12 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
+from bot.domain import reasons
 from bot.errors import SettingsError
 
 EVERYONE = "*"
 MAX_NOTIFIED = 50
+MAX_EXAMPLE = 100
 APP_PAGE = "api.slack.com/apps > your app"
 
 # What `python -m bot setup` creates the app from, and `check` compares the token's scopes with.
@@ -109,6 +111,22 @@ class Settings(BaseSettings):
         description="If true, the requester cannot confirm, only keep the number",
         json_schema_extra={"expected": "true or false"},
     )
+    require_reason: bool = Field(
+        default=False,
+        description="If true, each request needs a reason",
+        json_schema_extra={"expected": "true or false"},
+    )
+    reason_pattern: str | None = Field(
+        default=None,
+        description="What a reason must look like, from its first to its last character",
+        json_schema_extra={"expected": "a regular expression without look-around, such as OPS-[0-9]+ .+"},
+    )
+    reason_example: str = Field(
+        default=reasons.EXAMPLE,
+        validate_default=True,
+        description="The reason that people read as an example. It must match REASON_PATTERN",
+        json_schema_extra={"expected": "up to 100 characters without a backtick"},
+    )
     confirm_within_seconds: int = Field(
         default=900,
         ge=1,
@@ -190,6 +208,12 @@ class Settings(BaseSettings):
         return self.approvers or self.allowed_users
 
     @property
+    def reason_rule(self) -> reasons.ReasonRule:
+        """What a reason must be like."""
+        pattern = None if self.reason_pattern is None else reasons.Pattern(self.reason_pattern)
+        return reasons.ReasonRule(self.require_reason, pattern, self.reason_example)
+
+    @property
     def user_groups(self) -> frozenset[str]:
         """The user groups in all lists of people."""
         lists = (self.allowed_users, self.approvers, self.notify_users)
@@ -259,6 +283,23 @@ class Settings(BaseSettings):
         others = [i for i in value - approvers if not i.startswith("S") and not in_a_group]
         if others and EVERYONE not in approvers:
             raise ValueError(f"{len(others)} of {len(value)} entries cannot confirm")
+        return value
+
+    @field_validator("reason_pattern")
+    @classmethod
+    def _pattern(cls, value: str | None) -> str | None:
+        if value is not None:
+            reasons.Pattern(value)  # raises ValueError with the cause
+        return value
+
+    @field_validator("reason_example")
+    @classmethod
+    def _reason_example(cls, value: str, info: ValidationInfo) -> str:
+        if not (1 <= len(value) <= MAX_EXAMPLE and value.isprintable() and "`" not in value):
+            raise ValueError
+        pattern = info.data.get("reason_pattern")
+        if pattern is not None and not reasons.Pattern(pattern).matches(value):
+            raise ValueError("it does not match REASON_PATTERN: set a reason that people can read as an example")
         return value
 
     @field_validator("remind_before_seconds")

@@ -12,13 +12,13 @@ from slack_bolt.response import BoltResponse
 from bot.errors import RequestDeniedError
 from bot.receivers.payloads import error_ack, kind_of
 from bot.views import blocks, replies
-from handlers import actions, commands, events, options
+from handlers import actions, commands, events, forms, options
 from handlers.context import Services, reply_privately, sentence_of
 
 
 def register(app: AsyncApp, services: Services) -> None:
     """Register every listener of the bot, and the one error handler."""
-    for module in (commands, actions, options, events):
+    for module in (commands, actions, options, forms, events):
         module.register(app, services)
 
     @app.command(re.compile(""))
@@ -27,6 +27,10 @@ def register(app: AsyncApp, services: Services) -> None:
 
     @app.action(re.compile(""))
     async def other_button() -> None:
+        raise RequestDeniedError(replies.UNKNOWN_BUTTON)
+
+    @app.view(re.compile(""))
+    async def other_form() -> None:
         raise RequestDeniedError(replies.UNKNOWN_BUTTON)
 
     @app.options(re.compile(""))

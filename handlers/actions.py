@@ -10,10 +10,10 @@ from slack_bolt.context.ack.async_ack import AsyncAck
 from slack_bolt.context.async_context import AsyncBoltContext
 
 from bot.domain.access import Person, Right
-from bot.domain.models import Click, Request
+from bot.domain.models import Click, Message, Request
 from bot.errors import RequestDeniedError
-from bot.receivers.payloads import BlockActions
-from bot.views import cards, replies
+from bot.receivers.payloads import BlockActions, CardButton, User
+from bot.views import cards, forms, replies
 from handlers.context import Services, after_ack, payload_of, reply_privately
 
 log = structlog.get_logger("bot.actions")
@@ -26,53 +26,74 @@ def register(app: AsyncApp, services: Services) -> None:
     @app.action(cards.UNSUBSCRIBE)
     @app.action(cards.TRY_AGAIN)
     async def unsubscribe(ack: AsyncAck, context: AsyncBoltContext) -> None:
-        """Store the confirmation and ack; the call is made in the background for the one click that was stored."""
-        click = await read_click(services, payload_of(context, BlockActions), Right.CONFIRM)
-        await require_permitted(services, context, click)
-        if (request := await services.executor.confirm(click)) is not None:
-            log.info("request_confirmed", request=request.id, by=click.by, attempt=request.attempt)
-            after_ack(context, services.executor.execute(request))
-        else:
-            services.access.check_decision(click.by, await find(services, click.request_id))
-            await reject_stale_click(services, context, click)
+        """Store the confirmation and ack; the call is made in the background for the one click that was stored.
+
+        For a number with a warning it opens a form instead, which confirms when it is submitted.
+        """
+        payload = payload_of(context, BlockActions)
+        click = await read_click(services, payload.user, payload.button, Right.CONFIRM, payload.response_url)
+        request = await confirm(services, context, click)
+        if request is not None and request.warning and request.waits_for(click):
+            form = forms.confirm_form(request, services.rules(), payload.button.model_dump_json())
+            after_ack(context, services.notifier.open_form(payload.trigger_id, form, payload.response_url))
+            after_ack(context, services.notifier.update_clicked_card(click))  # the form brings no response_url
+        elif request is not None:
+            reply_privately(services, context, await reject_stale_click(services, context, click))
         await ack()
 
     @app.action(cards.KEEP)
     async def keep(ack: AsyncAck, context: AsyncBoltContext) -> None:
         """Store that the number is kept and ack; the card is closed in the background."""
-        click = await read_click(services, payload_of(context, BlockActions), Right.KEEP)
+        payload = payload_of(context, BlockActions)
+        click = await read_click(services, payload.user, payload.button, Right.KEEP, payload.response_url)
         if (kept := await services.ledger.keep(click)) is not None:
             log.info("request_kept", request=click.request_id, by=click.by)
             deliver(services, context, kept)
         else:
-            await reject_stale_click(services, context, click)
+            reply_privately(services, context, await reject_stale_click(services, context, click))
         await ack()
 
 
-async def read_click(services: Services, payload: BlockActions, right: Right) -> Click:
+async def read_click(
+    services: Services, user: User, button: CardButton, right: Right, response_url: str | None = None
+) -> Click:
     """Return the click of a person who has this right. Raise RequestDeniedError otherwise.
 
     A person's own team decides, not the channel's: members of other companies can click buttons in a shared channel
     (https://docs.slack.dev/apis/slack-connect).
     """
-    value = VALUE.fullmatch(payload.actions[0].value)
+    value = VALUE.fullmatch(button.value)
     about = value[1] if value else ""
-    channel = payload.channel.id if payload.channel else None  # in the App Home there is none: the request's counts
-    person = Person(payload.user.id, payload.user.team_id)
-    await services.access.check(person, channel, right, about)
+    person = Person(user.id, user.team_id)
+    await services.access.check(person, button.channel, right, about)
     if value is None:
         raise RequestDeniedError(replies.UNKNOWN_BUTTON)
-    if channel is None:
+    if button.channel is None:  # in the App Home there is none: the request's counts
         await services.access.check(person, (await find(services, value[1])).channel, right, about)
     return Click(
         request_id=value[1],
         attempt=int(value[2]),
         by=person.user_id,
         now=services.now(),
-        channel=channel,
-        card_ts=payload.container.message_ts,
-        response_url=payload.response_url,
+        channel=button.channel,
+        card_ts=button.message_ts,
+        response_url=response_url,
     )
+
+
+async def confirm(services: Services, context: AsyncBoltContext, click: Click) -> Request | None:
+    """Store a confirmation and hand its call over; return the request if this click could not confirm it.
+
+    Raise RequestDeniedError if someone else must confirm, and the errors of `require_permitted`.
+    """
+    await require_permitted(services, context, click)
+    if (request := await services.executor.confirm(click)) is not None:
+        log.info("request_confirmed", request=request.id, by=click.by, attempt=request.attempt)
+        after_ack(context, services.executor.execute(request))
+        return None
+    request = await find(services, click.request_id)
+    services.access.check_decision(click.by, request)
+    return request
 
 
 async def require_permitted(services: Services, context: AsyncBoltContext, click: Click) -> None:
@@ -85,7 +106,7 @@ async def require_permitted(services: Services, context: AsyncBoltContext, click
     if not known.errors and not known.protects:
         return  # as nearly always: the database is not read
     request = await find(services, click.request_id)
-    if request.attempt != click.attempt or request.expires_at is None:
+    if not request.waits_for(click):
         return  # a late click, which confirms nothing and is answered as such
     number = known.of_id(request.number_id)
     if number.protected and (kept := await services.ledger.protect(click)) is not None:
@@ -108,12 +129,12 @@ def deliver(services: Services, context: AsyncBoltContext, request: Request) -> 
     after_ack(context, services.notifier.deliver(request.outcome, request))
 
 
-async def reject_stale_click(services: Services, context: AsyncBoltContext, click: Click) -> None:
-    """Say who was first, or that the deadline has passed, and update the card."""
+async def reject_stale_click(services: Services, context: AsyncBoltContext, click: Click) -> Message:
+    """Update the card, and return who was first, or that the deadline has passed."""
     request = await services.ledger.expire(click)
     if request is not None:
         deliver(services, context, request)
     else:
         request = await find(services, click.request_id)
         after_ack(context, services.notifier.update_clicked_card(click))
-    reply_privately(services, context, replies.stale_click(request))
+    return replies.stale_click(request)

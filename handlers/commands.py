@@ -11,8 +11,8 @@ from bot.domain.access import Person, Right
 from bot.domain.commands import COMMAND, Action, parse_action, parse_target
 from bot.domain.models import NewRequest
 from bot.domain.numbers import Number
-from bot.receivers.payloads import Command
-from bot.views import replies
+from bot.receivers.payloads import Command, Payload
+from bot.views import forms, replies
 from handlers.context import Services, after_ack, answer_command, payload_of, reply_on_error
 
 log = structlog.get_logger("bot.commands")
@@ -51,6 +51,19 @@ async def request_card(
         await services.notifier.send_card_link(request, response_url)
 
 
+async def open_request_form(
+    services: Services, context: AsyncBoltContext, channel: str | None = None, number: Number | None = None
+) -> None:
+    """Open the form of a request after the ack: the database is not asked before it is open.
+
+    `channel` and `number` are chosen in it already. Raise NumbersFileError if the list of numbers has an error.
+    """
+    (await services.numbers.current()).require_usable()
+    payload, listed = payload_of(context, Payload), services.numbers.path is not None
+    form = forms.request_form(services.reasons, listed=listed, channel=channel, number=number)
+    after_ack(context, services.notifier.open_form(payload.trigger_id, form, payload.response_url))
+
+
 def register(app: AsyncApp, services: Services) -> None:
     """Listen for the command."""
 
@@ -61,19 +74,24 @@ def register(app: AsyncApp, services: Services) -> None:
         has_list = services.numbers.path is not None
         action = parse_action(command.text, has_list=has_list)
         if action is Action.HELP:
-            await answer_command(services, ack, context, replies.usage(services.access.rights(), listed=has_list))
+            usage = replies.usage(services.access.rights(), listed=has_list, rule=services.reasons)
+            await answer_command(services, ack, context, usage)
             return
         right = Right.KEEP if action is Action.HISTORY else Right.REQUEST
         await services.access.check(Person(command.user_id, command.team_id), command.channel_id, right)
         known = await services.numbers.current()
         if action is Action.CHOOSE:
+            if services.reasons.asks:
+                await open_request_form(services, context, command.channel_id)
+                await ack()
+                return
             known.require_usable()
             await answer_command(services, ack, context, replies.picker())
         elif action is Action.HISTORY:
             found = await services.ledger.history(limit=HISTORY)
             await answer_command(services, ack, context, replies.history([request for request, _ in found]))
         else:
-            target = parse_target(command.text, known)
+            target = parse_target(command.text, known, services.reasons)
             requesting = request_card(
                 services,
                 target.number,

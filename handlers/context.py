@@ -13,6 +13,7 @@ from bot import errors
 from bot.clients.numbers_file import NumbersFile
 from bot.clients.slack import fits_in_ack
 from bot.domain.models import Message
+from bot.domain.reasons import ReasonRule
 from bot.errors import BotError
 from bot.ledger.store import Ledger
 from bot.receivers.payloads import Payload
@@ -23,13 +24,14 @@ from bot.service.home_publisher import HomePublisher
 from bot.service.notifier import Notifier
 from bot.settings import Settings
 from bot.views import blocks
+from bot.views.cards import Rules
 
 P = TypeVar("P", bound=Payload)
 
 
 @dataclass(frozen=True)
 class Services:
-    """What the listeners work with; `now` returns seconds since the epoch."""
+    """What the listeners work with; `now` returns seconds since the epoch, `rules` what holds for every card now."""
 
     settings: Settings
     access: Access
@@ -39,6 +41,8 @@ class Services:
     poster: CardPoster
     numbers: NumbersFile
     home: HomePublisher
+    reasons: ReasonRule
+    rules: Callable[[], Rules]
     now: Callable[[], float]
 
 

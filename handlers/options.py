@@ -17,7 +17,7 @@ from bot.errors import LedgerError
 from bot.receivers.payloads import BlockActions, Suggestion
 from bot.views import replies
 from bot.views.blocks import Block
-from handlers.commands import request_card
+from handlers.commands import open_request_form, request_card
 from handlers.context import Services, after_ack, payload_of, reply_on_error
 
 
@@ -45,6 +45,10 @@ def register(app: AsyncApp, services: Services) -> None:
         chosen, channel = payload.actions[0].selected_option, payload.channel
         if chosen is not None and channel is not None and NUMBER_ID.fullmatch(chosen.value):
             number = (await services.numbers.current()).of_id(chosen.value)
+            if services.reasons.asks:  # the picker is older than this setting
+                await open_request_form(services, context, channel.id, number)
+                await ack()
+                return
             after_ack(context, reply_on_error(services, payload, _request(services, payload, number, channel.id)))
         await ack()
 

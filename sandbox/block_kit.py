@@ -109,6 +109,8 @@ def block_faults(block: dict[str, Any]) -> Iterator[str]:
                 yield from _text(element, 2000, "context text")
         case "actions":
             yield from _actions(block.get("elements", []))
+        case "input":
+            yield from _input(block)
         case other:
             yield f"invalid_blocks: unknown type {other}"
 
@@ -123,14 +125,64 @@ def _actions(elements: list[dict[str, Any]]) -> Iterator[str]:
         yield from _button(element)
 
 
+def _input(block: dict[str, Any]) -> Iterator[str]:
+    """Judge a field of a modal (https://docs.slack.dev/reference/block-kit/blocks/input-block)."""
+    yield from _text(block.get("label"), 2000, "label", plain=True)
+    if "hint" in block:
+        yield from _text(block["hint"], 2000, "hint", plain=True)
+    element = block.get("element", {})
+    match element.get("type"):
+        case "plain_text_input":
+            if not 0 <= element.get("min_length", 0) <= element.get("max_length", 3000) <= 3000:
+                yield "invalid_blocks: min_length and max_length"
+        case "conversations_select":
+            pass
+        case "external_select":
+            yield from option_faults([element["initial_option"]] if "initial_option" in element else [])
+        case other:
+            yield f"invalid_blocks: {other} in an input block"
+    if not 1 <= len(element.get("action_id", "")) <= 255:
+        yield "invalid_blocks: a field without an action_id"
+    if "placeholder" in element:
+        yield from _text(element["placeholder"], 150, "placeholder", plain=True)
+
+
 def view_faults(view: dict[str, Any], kind: str) -> list[str]:
     """Return what Slack would refuse in a view (https://docs.slack.dev/reference/views)."""
     blocks = view.get("blocks", [])
     found = [] if view.get("type") == kind and 1 <= len(blocks) <= 100 else [f"invalid_arguments: no {kind}"]
+    fields = [block for block in blocks if block.get("type") == "input"]
     if kind == "modal":
         found += _text(view.get("title"), 24, "title", plain=True)
-        found += _text(view["close"], 24, "close", plain=True) if "close" in view else []
+        for label in {"close", "submit"} & view.keys():
+            found += _text(view[label], 24, label, plain=True)
+    # https://github.com/slackapi/node-slack-sdk/pull/875
+    if fields and "submit" not in view:
+        found.append("invalid_arguments: must define submit to use an input block")
+    ids = [block["block_id"] for block in blocks if "block_id" in block]
+    if len(ids) != len(set(ids)):
+        found.append("invalid_arguments: a block_id twice")
+    if len(view.get("private_metadata", "")) > 3000 or len(view.get("callback_id", "")) > 255:
+        found.append("invalid_arguments: private_metadata or callback_id is too long")
     return found + [fault for block in blocks for fault in block_faults(block)]
+
+
+def submission_faults(view: dict[str, Any], answer: dict[str, Any]) -> list[str]:
+    """Return what Slack would refuse in the answer to a submitted modal (https://docs.slack.dev/surfaces/modals)."""
+    match answer.get("response_action"):
+        case None:
+            return [f"an answer without response_action: {answer}"] if answer else []
+        case "clear":
+            return []
+        case "errors":
+            fields = {block.get("block_id") for block in view["blocks"] if block["type"] == "input"}
+            errors = answer.get("errors") or {}
+            wrong = not errors or set(errors) - fields or not all(isinstance(e, str) and e for e in errors.values())
+            return [f"errors that belong to no field: {errors}"] if wrong else []
+        case "push" | "update":
+            return alarms("", answer.get("view")) + view_faults(answer.get("view") or {}, "modal")
+        case other:
+            return [f"an unknown response_action: {other}"]
 
 
 def menu_faults(answer: dict[str, Any]) -> list[str]:

@@ -117,7 +117,42 @@ class Workspace(Payloads, WebApi, SocketMode):
 
     async def offer(self, user: str, note: Note, typed: str, team: str | None = TEAM) -> Offer:
         """Type in a menu, and return its options with the label of their group."""
-        ack = await self.send("interactive", self.suggestion_payload(user, note, typed, team))
+        return self._offered(await self.send("interactive", self.suggestion_payload(user, note, typed, team)))
+
+    async def form_suggestions(self, user: str, typed: str, team: str | None = TEAM) -> list[dict[str, Any]]:
+        """Type in the menu of the modal that a person sees, and return the options that it offers."""
+        payload = self.form_suggestion_payload(user, self.form_of(user), typed, team)
+        return self._offered(await self.send("interactive", payload)).options
+
+    def form_of(self, user: str) -> dict[str, Any]:
+        """Return the newest modal that was shown to a person. Raises NotThereError if there is none."""
+        shown = [view for who, view in self.dialogs if who == user]
+        if not shown:
+            raise NotThereError(f"no modal for {user}")
+        return shown[-1]
+
+    async def submit(
+        self,
+        user: str,
+        given: dict[str, Any],
+        view: dict[str, Any] | None = None,
+        team: str | None = TEAM,
+    ) -> dict[str, Any]:
+        """Submit a modal, the newest of this person or `view`; return the answer, which is empty if the modal closes.
+
+        A modal that the answer pushes, or puts in its place, is the newest one then.
+        """
+        view = view or self.form_of(user)
+        ack = await self.send("interactive", self.submission_payload(user, view, given, team))
+        answer: dict[str, Any] = json.loads(ack.body) if ack.body else {}
+        self.broken_rules += block_kit.submission_faults(view, answer)
+        if "view" in answer:
+            self.dialogs.append((user, answer["view"]))
+            await self._wake()
+        return answer
+
+    def _offered(self, ack: Ack) -> Offer:
+        """Read the answer of a menu."""
         answer: dict[str, Any] = json.loads(ack.body) if ack.body else {"options": []}
         self.broken_rules += block_kit.menu_faults(answer)
         if "options" in answer:

@@ -54,6 +54,57 @@ class Payloads(State):
             "channel": {"id": note.channel, "name": self.channels[note.channel].name},
         }
 
+    def form_suggestion_payload(
+        self, user: str, view: dict[str, Any], typed: str, team: str | None = TEAM
+    ) -> dict[str, Any]:
+        """Return the payload that Slack sends while a person types in a menu of a modal: it has no channel."""
+        field = next(b for b in view["blocks"] if b.get("element", {}).get("type") == "external_select")
+        return self._sender(user, team) | {
+            "type": "block_suggestion",
+            "action_id": field["element"]["action_id"],
+            "block_id": field["block_id"],
+            "value": typed,
+            "container": {"type": "view", "view_id": "V0DIALOG"},
+            "view": {"id": "V0DIALOG", "team_id": TEAM} | view,
+        }
+
+    def submission_payload(
+        self, user: str, view: dict[str, Any], given: dict[str, Any], team: str | None = TEAM
+    ) -> dict[str, Any]:
+        """Return the payload of a submitted modal; `given` is what the person entered, by block_id.
+
+        https://docs.slack.dev/reference/interaction-payloads/view-interactions-payload. Raises NotThereError where
+        Slack's client lets nobody submit it: a required field is empty, or a text has another length than allowed.
+        """
+        values: dict[str, Any] = {}
+        urls = []
+        for block in view["blocks"]:
+            if block["type"] != "input":
+                continue
+            name, element = block["block_id"], block["element"]
+            entered = given.get(name, element.get("initial_option", element.get("initial_conversation")))
+            if not entered and not block.get("optional"):
+                raise NotThereError(f"{name} is required")
+            shown: dict[str, Any] = {"type": element["type"]}
+            if element["type"] == "plain_text_input":
+                if entered and not element.get("min_length", 0) <= len(entered) <= element.get("max_length", 3000):
+                    raise NotThereError(f"{name} has {len(entered)} characters")
+                shown["value"] = entered or None
+            elif element["type"] == "conversations_select":
+                shown["selected_conversation"] = entered
+                if element.get("response_url_enabled"):
+                    url = {"block_id": name, "action_id": element["action_id"], "channel_id": entered}
+                    urls.append(url | {"response_url": self._response_url(entered, user, None)})
+            else:
+                shown["selected_option"] = entered
+            values[name] = {element["action_id"]: shown}
+        return self._sender(user, team) | {
+            "type": "view_submission",
+            "trigger_id": self._trigger(user),
+            "view": {"id": "V0DIALOG", "team_id": TEAM, "private_metadata": ""} | view | {"state": {"values": values}},
+            "response_urls": urls,
+        }
+
     def home_event(self, user: str, tab: str = "home") -> dict[str, Any]:
         """Return the event of an opened App Home; it does not name the person's team."""
         event = {"type": "app_home_opened", "user": user, "channel": f"D0{user}", "tab": tab, "event_ts": self._ts()}
@@ -116,5 +167,7 @@ def title(payload: dict[str, Any]) -> str:
     who = payload.get("user", {}).get("username", "")
     if payload.get("type") == "block_suggestion":
         return f"{who} types {payload.get('value', '')!r} in the menu"
+    if payload.get("type") == "view_submission":
+        return f"{who} submits {payload['view'].get('title', {}).get('text', 'a modal')}"
     action = (payload.get("actions") or [{}])[0]
     return f"{who} clicks {action['text']['text']}" if "text" in action else f"{who} chooses in the menu"

@@ -39,7 +39,7 @@ class State:
         self.enterprise_id = ""  # the organisation that the workspace belongs to, if any
         self.enterprise_users: dict[str, tuple[str, list[str]]] = {}  # a person's organisation, and workspaces in it
         self.homes: dict[str, list[dict[str, Any]]] = {}  # the App Home of each person
-        self.dialogs: list[tuple[str, dict[str, Any]]] = []  # the dialogs shown, and to whom
+        self.dialogs: list[tuple[str, dict[str, Any]]] = []  # the dialogs (modals) shown, and to whom
         self.on_step: Step = nothing  # awaited before and after each API call of the bot
         self.wire = Wire()
         self._app = web.Application()

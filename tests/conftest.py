@@ -300,6 +300,11 @@ def current(workspace: Workspace, note: Note) -> Note:
     return next(n for n in workspace.notes if n.ts == note.ts)
 
 
+def card_buttons(workspace: Workspace, user: str) -> list[dict[str, Any]]:
+    """The buttons of the cards in a person's App Home."""
+    return [button for button in workspace.home_buttons(user) if button["text"]["text"] != "Unsubscribe a number"]
+
+
 async def settled(bot: Bot) -> None:
     """Wait until the bot has nothing left to do."""
     assert await bot.tasks.drain(10) == 0

@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from bot.cli.samples import rows
-from bot.domain.models import Message
+from bot.cli.samples import Row, rows
 
 
 def said_by(blocks: list[dict[str, Any]]) -> str:
@@ -14,6 +13,7 @@ def said_by(blocks: list[dict[str, Any]]) -> str:
     lines: list[str] = []
     for block in blocks:
         texts = [block.get("text"), *(block.get("elements", []) if block["type"] == "context" else [])]
+        texts += [block.get("label"), block.get("element", {}).get("placeholder")]
         lines += [text["text"] for text in texts if text is not None]
     return "\n".join(lines)
 
@@ -37,7 +37,7 @@ def table() -> str:
                 "| when | who sees it | what it says | buttons |",
                 "| --- | --- | --- | --- |",
             ]
-        lines.append(f"| {row.when} | {row.who} | {shown(row.message.text)} | {_labels(row.message)} |")
+        lines.append(f"| {row.when} | {row.who} | {shown(row.message.text)} | {_labels(row)} |")
     return "\n".join(lines) + "\n"
 
 
@@ -51,7 +51,9 @@ def shown(text: str) -> str:
     return text.replace("|", "&#124;").replace("\n", "<br>")
 
 
-def _labels(message: Message) -> str:
-    found = [e["text"]["text"] for b in message.blocks if b["type"] == "actions" for e in b["elements"]]
-    menus = ["a menu of numbers" for b in message.blocks if "accessory" in b]
+def _labels(row: Row) -> str:
+    found = [e["text"]["text"] for b in row.message.blocks if b["type"] == "actions" for e in b["elements"]]
+    menus = ["a menu of numbers" for b in row.message.blocks if "accessory" in b]
+    if row.form is not None:
+        found = [row.form["submit"]["text"], row.form["close"]["text"]]
     return ", ".join([*found, *menus])

@@ -69,7 +69,9 @@ def _payloads() -> Iterator[tuple[str, Literal["message", "view"], dict[str, Any
     """Yield every message and view with its name, in the form that Slack validates."""
     for row in [*samples.rows(), *samples.longest(), samples.menu()]:
         name = f"{row.part}: {row.when}"
-        if row.part == samples.HOME:
+        if row.form is not None:
+            yield name, "view", row.form
+        elif row.part == samples.HOME:
             yield name, "view", {"type": "home", "blocks": row.message.blocks}
         else:
             yield name, "message", {"blocks": row.message.blocks}  # Slack refuses the key "text" here

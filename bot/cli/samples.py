@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -9,14 +10,16 @@ from typing import Any
 from bot import errors
 from bot.clients.cellcast import CUT, MAX_MESSAGE
 from bot.domain.access import AccessPolicy, Denial, People, Right
-from bot.domain.commands import MAX_REASON, parse_target
+from bot.domain.commands import parse_target
 from bot.domain.models import Message, Outcome, Request
 from bot.domain.numbers import MAX_LABEL, MAX_WARNING, Number, NumberList
+from bot.domain.reasons import MAX_REASON, Pattern, ReasonRule
 from bot.domain.status import CallResult, OutcomeCode, Status
 from bot.errors import BotError, LedgerDataError, LedgerError, NumberProtectedError
 from bot.ledger.database import COMMIT_UNKNOWN
-from bot.views import blocks, cards, home, replies
+from bot.views import blocks, cards, forms, home, replies
 from bot.views import outcomes as outcome_views
+from bot.views.blocks import Block
 from bot.views.cards import Rules
 from bot.views.home import MAX_OPEN
 from bot.views.replies import NO_RECORD, ONE_COMMAND
@@ -61,6 +64,7 @@ REQUEST = Request(
     response_url=None,
     response_url_replaces=False,
 )
+WARNED = replace(REQUEST, warning="Main hotline, printed on invoices")
 CONFIRMED = replace(REQUEST, status=Status.CONFIRMED, attempt=1, decided_by=BEN, decided_at=NOON, expires_at=None)
 
 # The longest that people, Slack and a list of numbers can put into a request: "&" becomes longest by escaping. A list
@@ -78,18 +82,19 @@ LONG_FIELDS: dict[str, Any] = {
     "dry_run": True,
 }
 
-HOME, LONGEST = "The App Home", "The longest texts"
+FORMS, HOME, LONGEST = "Forms", "The App Home", "The longest texts"
 UNDECIDED = (OutcomeCode.PROTECTED, OutcomeCode.EXPIRED, OutcomeCode.REPLACED)
 
 
 @dataclass(frozen=True)
 class Row:
-    """A message: of which part of docs/messages.md, when it comes, who sees it."""
+    """A message: of which part of docs/messages.md, when it comes, who sees it; and its modal if it is a form."""
 
     part: str
     when: str
     who: str
     message: Message
+    form: Block | None = None
 
 
 def ended(kind: OutcomeCode, request: Request = CONFIRMED, *, message: str | None = None, **more: Any) -> Request:
@@ -138,7 +143,7 @@ def outcomes() -> Iterator[tuple[str, Request, Outcome]]:
 
 def rows() -> list[Row]:
     """Return every message."""
-    return [*_cards(), *_toasts(), *_private(), *_late(), *_refusals(), *_home()]
+    return [*_cards(), *_toasts(), *_private(), *_forms(), *_late(), *_refusals(), *_home()]
 
 
 def _cards() -> Iterator[Row]:
@@ -148,8 +153,7 @@ def _cards() -> Iterator[Row]:
     yield Row("Cards", "requested by an id without a list of numbers", who, cards.card(unlisted, rules))
     yield Row("Cards", "requested by an id that the list does not name", who, cards.card(unlisted, Rules(listed=True)))
     yield Row("Cards", "someone else must confirm", who, cards.card(REQUEST, Rules(second_person=True)))
-    hotline = replace(REQUEST, warning="Main hotline, printed on invoices")
-    yield Row("Cards", "for a number with a warning", who, cards.card(hotline, rules))
+    yield Row("Cards", "for a number with a warning", who, cards.card(WARNED, rules))
     notified = Rules(notify=frozenset({BEN, "S0ADMINS"}))
     yield Row(
         "Cards",
@@ -199,7 +203,10 @@ def _private() -> Iterator[Row]:
     yield Row("Private replies", "the same, with a list of numbers", who, replies.usage(may, listed=True))
     separate = replies.rights(_policy(approvers=APPROVERS))
     yield Row("Private replies", "the same, and others can confirm (`APPROVERS`)", who, replies.usage(separate))
+    ticket = ReasonRule(required=True, example="OPS-1234 campaign ended")
+    yield Row("Private replies", "the same, and a reason is required", who, replies.usage(may, rule=ticket))
     yield Row("Private replies", "the command alone, with a list of numbers", who, replies.picker())
+    yield Row("Private replies", "Slack opens no form", who, blocks.private(replies.FORM_NOT_OPENED))
     link = "https://example.slack.com/archives/C0NUMBERS/p1"
     for when, request in {
         "a card for the number is waiting": REQUEST,
@@ -216,6 +223,37 @@ def _private() -> Iterator[Row]:
     several = [REQUEST, ended(OutcomeCode.SUCCEEDED, replace(CONFIRMED, attempt=2)), kept]
     yield Row("Private replies", "`history`", who, replies.history(several))
     yield Row("Private replies", "`history`, and nobody has requested anything yet", who, replies.history([]))
+
+
+def _forms() -> Iterator[Row]:
+    rule = ReasonRule(required=True, example="OPS-1234 campaign ended")
+    unlisted = replace(WARNED, phone=None)
+    for when, who, form in [
+        ("the command alone, and a reason is required", "the requester", forms.request_form(rule, listed=True)),
+        (
+            "Unsubscribe a number in the App Home, without a list of numbers",
+            "the requester",
+            forms.request_form(ReasonRule(), listed=False),
+        ),
+        ("Unsubscribe Number, and the number has a warning", "who clicked", _confirm_form(WARNED)),
+        ("Try Again, and the number has a warning", "who clicked", _confirm_form(ended(OutcomeCode.TIMEOUT, WARNED))),
+        ("the same for a number that the list only labels", "who clicked", _confirm_form(unlisted)),
+    ]:
+        yield Row(FORMS, when, who, blocks.message(form["blocks"]), form)
+    required = forms.reason_error(rule, None), forms.reason_error(replace(rule, pattern=Pattern("OPS-.*")), "x")
+    for when, error in {
+        "error of a field: no id": forms.NO_ID,
+        "error of a field: no reason": required[0],
+        "error of a field: the reason has another form (`REASON_PATTERN`)": required[1],
+        "error of a field: other digits": forms.digits_error(WARNED),
+        "error of a field: no channel": forms.NO_CHANNEL,
+    }.items():
+        yield Row(FORMS, when, "who submitted it", blocks.private(str(error)))
+
+
+def _confirm_form(request: Request) -> Block:
+    button = {"value": f"{request.id}:{request.attempt}", "channel": request.channel, "message_ts": "1.1"}
+    return forms.confirm_form(request, Rules(), json.dumps(button))
 
 
 def _late() -> Iterator[Row]:
@@ -236,6 +274,13 @@ def _late() -> Iterator[Row]:
 
 
 def _refusals() -> Iterator[Row]:
+    ticket = ReasonRule(required=True, pattern=Pattern("OPS-[0-9]+ .+"), example="OPS-1234 campaign ended")
+    for text, when in {NUMBER: "no reason", f"{NUMBER} campaign ended": "a reason in another form"}.items():
+        try:
+            parse_target(text, LIST, ticket)
+        except BotError as refusal:
+            setting = "REASON_PATTERN" if "form" in when else "REQUIRE_REASON"
+            yield Row("Denials and errors", f"{when} (`{setting}`)", "the requester", blocks.private(str(refusal)))
     for when, text, known in [
         ("this is no id", "hello", NumberList()),
         ("no number of the list", "+61 480 000 99", LIST),
@@ -305,11 +350,15 @@ def _home() -> Iterator[Row]:
     who = "the person who opens it"
     rules, rights = Rules(account="Example Pty Ltd"), replies.rights(_policy())
     kept = ended(OutcomeCode.KEPT, replace(REQUEST, decided_by=BEN, decided_at=NOON))
+    done = [(r, r.outcome) for r in (ended(OutcomeCode.SUCCEEDED), kept) if r.outcome]
     pages = {
-        "with an open request": home.page(
-            [REQUEST], [(r, r.outcome) for r in (ended(OutcomeCode.SUCCEEDED), kept) if r.outcome], rules, rights
+        "with a request that the person can confirm, and one in progress": home.page(
+            [REQUEST, CONFIRMED], done, rules, rights, can_confirm=lambda _request: True
         ),
-        "nothing yet": home.page([], [], rules, rights),
+        "with a request that only others can confirm": home.page(
+            [REQUEST], done, rules, rights, can_confirm=lambda _request: False
+        ),
+        "nothing yet": home.page([], [], rules, rights, can_confirm=lambda _request: True),
         "no permission": home.denied(replies.denied(Denial.NOT_LISTED, _policy(), "U0GIL", Right.KEEP)),
         "a guest of the workspace": home.denied(replies.denied(Denial.GUEST, _policy(None), "U0GIL", Right.KEEP)),
         "Slack does not say who it is": home.denied(
@@ -347,6 +396,9 @@ def longest() -> Iterator[Row]:
         yield Row(LONGEST, f"toast: {outcome.code.value}", who, toast)
     waiting = replace(REQUEST, **LONG_FIELDS)
     yield Row(LONGEST, "card that waits", who, cards.card(waiting, rules))
+    pending = replace(waiting, warning=EMOJI * MAX_WARNING, label=EMOJI * MAX_LABEL)
+    form = forms.confirm_form(pending, rules, "x" * 200)
+    yield Row(LONGEST, "form to confirm", who, blocks.message(form["blocks"]), form)
     yield Row(LONGEST, "card with emoji", who, cards.card(replace(waiting, label=EMOJI * MAX_LABEL), rules))
     told = ended(OutcomeCode.REJECTED, replace(CONFIRMED, **LONG_FIELDS), message=EMOJI * MAX_MESSAGE + CUT)
     assert told.outcome is not None  # noqa: S101 - as above
@@ -354,7 +406,7 @@ def longest() -> Iterator[Row]:
     yield Row(LONGEST, "history", who, replies.history([request for request, _ in done]))
     policy = _policy(frozenset(f"U{n:020d}" for n in range(200)))
     yield Row(LONGEST, "help", who, replies.usage(replies.rights(policy), listed=True))
-    page = home.page([waiting] * MAX_OPEN, done, rules, "", more=9)
+    page = home.page([waiting] * (MAX_OPEN - 1) + [told], done, rules, "", can_confirm=lambda r: r is waiting, more=9)
     yield Row(HOME, "the longest texts", who, blocks.message(page))
 
 

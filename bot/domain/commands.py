@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from bot.domain.markup import escape, literal
 from bot.domain.numbers import Number, NumberList
+from bot.domain.reasons import ReasonRule
 from bot.errors import InvalidCommandError
 
 COMMAND = "/unsubscribe-number"
@@ -18,7 +19,6 @@ CLUTTER = re.compile(
 )
 ID_IN_TEXT = re.compile(r"(?<![0-9a-z])[0-9a-f]{24}(?![0-9a-z])")
 MAX_ECHO = 100
-MAX_REASON = 200
 
 
 class Action(enum.Enum):
@@ -47,11 +47,11 @@ def parse_action(text: str, *, has_list: bool) -> Action:
     return subcommands.get(" ".join(words), Action.UNSUBSCRIBE)
 
 
-def parse_target(text: str, known: NumberList) -> Target:
+def parse_target(text: str, known: NumberList, rule: ReasonRule | None = None) -> Target:
     """Return the one number that a command names, by id, phone number or label, and the reason behind it.
 
-    Raise InvalidCommandError with the problem and an example, in Slack's mrkdwn with people's own words escaped, or
-    NumbersFileError if the text has no id and the list has an error.
+    `rule` is what the reason must be like. Raise InvalidCommandError with the problem and an example, in Slack's mrkdwn
+    with people's own words escaped, or NumbersFileError if the text has no id and the list has an error.
     """
     words, ids = _words(text), ID_IN_TEXT.findall(text.lower())
     if len(ids) > 1:
@@ -63,16 +63,14 @@ def parse_target(text: str, known: NumberList) -> Target:
         number, rest = known.of_id(ids[0]), text[text.lower().index(ids[0]) + len(ids[0]) :]
     else:
         number, rest = _named(text, bool(ids), known)
-    reason = _reason(rest)
+    reason = clean_reason(rest)
     if ids and number.id not in ids:
         raise InvalidCommandError(
             f"One number at a time, please: there is an id behind the first number. {_example(known)}"
         )
-    if len(reason) > MAX_REASON:
-        raise InvalidCommandError(
-            f"The reason is too long: it has {len(reason)} characters, and the card has room for {MAX_REASON}. "
-            "Please request it again with a shorter one."
-        )
+    rule = rule or ReasonRule()
+    if problem := rule.problem(reason):
+        raise InvalidCommandError(f"{problem} Example: `{COMMAND} {_typed(number)} {escape(rule.example)}`")
     if others := known.mentioned(reason) - {number}:
         phones = ", ".join(sorted(other.phone or "" for other in others))
         raise InvalidCommandError(f"One number at a time, please: the reason names {phones}. {_example(known)}")
@@ -84,7 +82,8 @@ def _words(text: str) -> list[str]:
     return CLUTTER.sub(" ", text).lower().split()
 
 
-def _reason(rest: str) -> str:
+def clean_reason(rest: str) -> str:
+    """Return a reason as it is stored: in one line, and without clutter before it."""
     reason = " ".join(rest.replace("\x00", " ").split())
     while reason and CLUTTER.match(reason):
         reason = reason[1:].lstrip()
@@ -110,7 +109,9 @@ def _named(text: str, has_id: bool, known: NumberList) -> tuple[Number, str]:
 
 def _example(known: NumberList) -> str:
     number = next(iter(known.by_id.values()), None)
-    if number is None:
-        return f"Example: `{EXAMPLE}`"
-    called = number.phone or f'"{number.label}"'
-    return f"Example: `{COMMAND} {escape(called)}`"  # a label has no backtick
+    return f"Example: `{EXAMPLE}`" if number is None else f"Example: `{COMMAND} {_typed(number)}`"
+
+
+def _typed(number: Number) -> str:
+    """Return how a number is typed in a command; a label has no backtick."""
+    return escape(number.phone or (f'"{number.label}"' if number.label else number.id))

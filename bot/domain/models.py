@@ -69,6 +69,10 @@ class Request:
     response_url_replaces: bool = False
     outcome: Outcome | None = None
 
+    def waits_for(self, click: Click) -> bool:
+        """Return whether the click came in time, on a card that shows the request as it is."""
+        return self.attempt == click.attempt and self.expires_at is not None and click.now < self.expires_at
+
 
 @dataclass(frozen=True)
 class NewRequest:
@@ -93,7 +97,10 @@ class NewRequest:
 
 @dataclass(frozen=True)
 class Click:
-    """Somebody clicked a button, at `now`, on the card that showed `attempt` attempts."""
+    """Somebody clicked a button, at `now`, on the card that showed `attempt` attempts.
+
+    `typed` is whether the person has typed the number's last digits as well.
+    """
 
     request_id: str
     attempt: int
@@ -102,6 +109,7 @@ class Click:
     channel: str | None = None
     card_ts: str | None = None
     response_url: str | None = None
+    typed: bool = False
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,8 @@ HEADER = ["id", "number", "label"]
 OPTIONAL = {"warning", "protected"}  # columns behind those, in any order
 NUMBER_ID = re.compile(r"[0-9a-f]{24}")
 MAX_LABEL, MAX_WARNING = 60, 200
+# How many digits of a number with a warning a person types to confirm.
+LAST_DIGITS = 4
 # One block of a Slack message holds 3000 characters, so a reply names only some of many numbers.
 MAX_NAMED = 10
 QUOTES = '"\u201c\u201d\u201e\u00ab\u00bb'
@@ -43,6 +45,12 @@ class Number:
     label: str | None = None
     warning: str | None = None
     protected: bool = False
+
+
+def are_last_digits(typed: str, number_phone: str | None, number_id: str) -> bool:
+    """Return whether somebody has typed the last digits of a phone number, or of the id if the list has no number."""
+    digits = phone.digits(number_phone) if number_phone else number_id
+    return "".join(typed.split()).lower() == digits[-LAST_DIGITS:]
 
 
 @dataclass(frozen=True)

@@ -53,6 +53,7 @@ CONFIRM = _update.where(
     requests.c.attempt == _attempt,
     requests.c.expires_at > _at,
     requests.c.requested_by != sa.bindparam("unless_requested_by"),
+    sa.or_(requests.c.warning.is_(None), sa.bindparam("typed", type_=sa.Boolean)),
 ).returning(requests)
 START_CALL = _update.where(_is_confirmed, requests.c.attempt == _attempt)
 _close = _update.where(_is_pending).values(expires_at=None, active_number_id=None, remind_at=None)

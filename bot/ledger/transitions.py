@@ -80,10 +80,12 @@ def find_active(db: sa.Connection, new: NewRequest) -> tuple[Request, bool]:
 def confirm(db: sa.Connection, click: Click, call_deadline: float, *, second_person: bool) -> Request | None:
     """Confirm the request, or try it again; return it to the one click that did.
 
+    A number with a warning is confirmed only if its last digits were typed.
+
     `call_deadline` is the moment by which the call has ended: a request still confirmed then was interrupted.
     """
     guard = {"request": click.request_id, "attempt_is": click.attempt, "at": click.now}
-    guard["unless_requested_by"] = click.by if second_person else ""
+    guard |= {"unless_requested_by": click.by if second_person else "", "typed": click.typed}
     values = {
         "status": Status.CONFIRMED,
         "attempt": click.attempt + 1,

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
+import pydantic
 from pydantic import (
     BaseModel,
-    Field,
     StringConstraints,
     ValidationError,
     ValidatorFunctionWrapHandler,
@@ -84,6 +84,14 @@ def _channel(container: Place | None) -> Owner | None:
     return None if container is None or container.channel_id is None else Owner(id=container.channel_id)
 
 
+class CardButton(BaseModel):
+    """A button of a card: its value, and the message that the card is; the App Home has no message."""
+
+    value: str
+    channel: Id | None = None
+    message_ts: Ts | None = None
+
+
 class Option(BaseModel):
     """What was chosen in a menu."""
 
@@ -107,7 +115,7 @@ class BlockActions(Payload):
     team: Owner | None = None
     channel: Owner | None = None
     container: Container
-    actions: Annotated[list[Action], Field(min_length=1, max_length=1)]
+    actions: Annotated[list[Action], pydantic.Field(min_length=1, max_length=1)]
 
     @model_validator(mode="after")
     def _somewhere(self) -> BlockActions:
@@ -116,6 +124,12 @@ class BlockActions(Payload):
         if not of_message and (self.container.type != "view" or self.actions[0].type != "button"):
             raise ValueError("a click on a message names its channel and ts; the App Home has buttons only")
         return self
+
+    @property
+    def button(self) -> CardButton:
+        """The button that was clicked."""
+        channel = self.channel.id if self.channel else None
+        return CardButton(value=self.actions[0].value, channel=channel, message_ts=self.container.message_ts)
 
 
 class Suggestion(Payload):
@@ -136,6 +150,59 @@ class Suggestion(Payload):
     def _somewhere(self) -> Suggestion:
         self.channel = self.channel or _channel(self.container)
         return self
+
+
+class Field(BaseModel):
+    """What was entered in one field of a form, or chosen in its menu."""
+
+    value: Annotated[str, StringConstraints(max_length=3000)] | None = None
+    selected_option: Option | None = None
+    selected_conversation: Id | None = None
+
+
+class FormState(BaseModel):
+    """The fields of a form by their block, each with one element."""
+
+    values: dict[Short, Annotated[dict[Short, Field], pydantic.Field(min_length=1, max_length=1)]]
+
+
+class Form(BaseModel):
+    """A modal with fields; `private_metadata` is what the bot has put into it: the card's button, or nothing."""
+
+    type: Literal["modal"]
+    callback_id: Short
+    private_metadata: pydantic.Json[CardButton] | Literal[""] = ""
+    state: FormState
+
+
+class ResponseUrl(BaseModel):
+    """A way to answer in the channel that was chosen in a form."""
+
+    channel_id: Id
+    response_url: Url
+
+
+class Submission(Payload):
+    """A form was submitted (.../reference/interaction-payloads/view-interactions-payload).
+
+    Its `response_url` is that of the channel chosen in it, if it asks for one.
+    """
+
+    type: Literal["view_submission"]
+    user: User
+    team: Owner | None = None
+    view: Form
+    response_urls: list[ResponseUrl] = []
+
+    @model_validator(mode="after")
+    def _chosen(self) -> Submission:
+        if self.response_urls:
+            self.response_url = self.response_urls[0].response_url
+        return self
+
+    def field(self, block: str) -> Field:
+        """Return what was entered in a field, nothing if the form has no such field."""
+        return next(iter(self.view.state.values.get(block, {}).values()), Field())
 
 
 class HomeOpened(BaseModel):
@@ -195,6 +262,7 @@ class InvalidPayloadError(Exception):
 _SHAPES: dict[str, type[Payload]] = {
     "block_actions": BlockActions,
     "block_suggestion": Suggestion,
+    "view_submission": Submission,
     "event_callback": Event,
 }
 
@@ -226,11 +294,15 @@ def kind_of(body: dict[str, Any]) -> str:
 def error_ack(kind: str, sentence: str) -> tuple[BoltResponse, bool]:
     """Return the ack that goes with an error, and whether its sentence must be sent privately.
 
-    A command has it in the ack. A menu cannot show a sentence and asks after every keystroke, so it gets no options:
-    the person reads the error after choosing.
+    A command has it in the ack, a form in a modal on top of it: what the person entered is still there afterwards. A
+    menu cannot show a sentence and asks after every keystroke, so it gets no options: the person reads the error after
+    choosing.
     """
     if kind == "command":
         return private_ack(sentence), False
+    if kind == "view_submission":
+        view = blocks.modal(replies.DIALOG, blocks.private(sentence))
+        return BoltResponse(status=200, body={"response_action": "push", "view": view}), False
     if kind == "block_suggestion":
         return BoltResponse(status=200, body={"options": []}), False
     return BoltResponse(status=200, body=""), True

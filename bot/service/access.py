@@ -10,7 +10,7 @@ import structlog
 
 from bot.clients.directory import GROUP_TIMEOUT, Members, UserGroups
 from bot.clients.slack import Slack
-from bot.domain.access import AccessPolicy, Denial, People, Person, Right
+from bot.domain.access import AccessPolicy, Denial, Membership, People, Person, Right
 from bot.domain.models import Request
 from bot.errors import RequestDeniedError
 from bot.settings import EVERYONE, Settings
@@ -59,6 +59,25 @@ class Access:
 
         `about` is the request that the log names beside the person.
         """
+        denial, membership = await self._find_denial(who, channel, right)
+        if denial is None:
+            return
+        teams = (
+            {} if membership is None else {"teams": sorted(membership.teams), "enterprise": membership.enterprise_id}
+        )
+        log.warning(
+            "access_denied", user=who.user_id, team=who.team_id, **teams, channel=channel, request=about, why=denial
+        )
+        raise RequestDeniedError(replies.denied(denial, self.policy, who.user_id, right), temporary=denial.temporary)
+
+    async def denial(self, who: Person, right: Right) -> Denial | None:
+        """Return why this person lacks a right, None if they have it."""
+        return (await self._find_denial(who, None, right))[0]
+
+    async def _find_denial(
+        self, who: Person, channel: str | None, right: Right
+    ) -> tuple[Denial | None, Membership | None]:
+        """Return why a person lacks a right, if they do, and what Slack says of the person, if it was asked."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + CHECK_TIMEOUT
         needed = self.policy.needs_membership(who, right)
@@ -72,15 +91,7 @@ class Access:
                     denial = None
                 elif found is None and denial is Denial.NOT_LISTED:
                     denial = Denial.UNKNOWN_GROUPS
-        if denial is None:
-            return
-        teams = (
-            {} if membership is None else {"teams": sorted(membership.teams), "enterprise": membership.enterprise_id}
-        )
-        log.warning(
-            "access_denied", user=who.user_id, team=who.team_id, **teams, channel=channel, request=about, why=denial
-        )
-        raise RequestDeniedError(replies.denied(denial, self.policy, who.user_id, right), temporary=denial.temporary)
+        return denial, membership
 
     def check_decision(self, user_id: str, request: Request) -> None:
         """Raise RequestDeniedError if this person requested it, and someone else must confirm."""

@@ -14,6 +14,7 @@ import structlog
 from bot.clients.slack import Slack
 from bot.clock import Clock
 from bot.domain.access import Person, Right
+from bot.domain.models import Outcome, Request
 from bot.errors import LedgerError, RequestDeniedError, SlackError, SlackRejectedError
 from bot.ledger.store import Ledger
 from bot.service.access import Access
@@ -28,6 +29,8 @@ log = structlog.get_logger("bot.home")
 LOOKING_SECONDS = 600.0
 # A change that follows another within this time waits for the first sweep after it.
 EVERY = 2.0
+# The newest open requests, how many are open, and the latest outcomes: everyone sees the same ones.
+Overview = tuple[list[Request], int, list[tuple[Request, Outcome]]]
 # Seconds until the tab is published again if that failed, or if Slack did not say whether a person has permission.
 AGAIN = 10.0
 
@@ -56,7 +59,7 @@ class HomePublisher:
         self._again_at = float("inf")
         self._limited_until = self._refreshed_at = float("-inf")
         self._refreshing: asyncio.Task[None] | None = None
-        self._reading: asyncio.Task[tuple[int, list[Block] | None]] | None = None
+        self._reading: asyncio.Task[tuple[int, Overview | None]] | None = None
         self._stopping = False
 
     async def opened(self, user: str) -> None:
@@ -107,32 +110,25 @@ class HomePublisher:
         changes = -1
         while changes < self._changes and (self._stopping or changes < 0):
             self._reading = self.tasks.start(self._read())
-            changes, page = await self._reading
-            await self._publish(self._behind(), changes, page)
+            changes, found = await self._reading
+            await self._publish(self._behind(), changes, found)
 
-    async def _read(self) -> tuple[int, list[Block] | None]:
-        """Return the page, the same for everyone with permission, and how many changes it has at least.
-
-        The page is None if the ledger cannot be read.
-        """
+    async def _read(self) -> tuple[int, Overview | None]:
+        """Return what the tab shows, and how many changes it has at least; None if the ledger cannot be read."""
         changes = self._changes
         try:
-            found = await self.ledger.overview(self.clock.now(), home.MAX_OPEN, home.MAX_OUTCOMES)
+            return changes, await self.ledger.overview(self.clock.now(), home.MAX_OPEN, home.MAX_OUTCOMES)
         except LedgerError as error:
             log.warning("home_publish_failed", error=str(error))
             return changes, None
-        requests, open_count, outcomes = found
-        more = open_count - len(requests)
-        rules, rights = self.rules(), self.access.rights()
-        return changes, home.page(requests, outcomes, rules, rights, more=more, dry_run=self.dry_run)
 
-    async def _publish(self, users: list[str], changes: int, page: list[Block] | None) -> None:
-        if page is not None:
-            await asyncio.gather(*(self._publish_for(user, changes, page) for user in users))
+    async def _publish(self, users: list[str], changes: int, found: Overview | None) -> None:
+        if found is not None:
+            await asyncio.gather(*(self._publish_for(user, changes, found) for user in users))
         if self._behind():
             self._come_back(AGAIN)
 
-    async def _publish_for(self, user: str, changes: int, page: list[Block]) -> None:
+    async def _publish_for(self, user: str, changes: int, found: Overview) -> None:
         if user in self._publishing:  # a later page must not land first
             self._come_back(0)
         elif (left := self._limited_until - self.clock.monotonic()) > 0:
@@ -140,17 +136,18 @@ class HomePublisher:
         else:
             self._publishing.add(user)
             try:
-                if await self._accepted(user, page):
+                if await self._accepted(user, found):
                     self._seen[user] = changes
             finally:
                 self._publishing.discard(user)
 
-    async def _accepted(self, user: str, page: list[Block]) -> bool:
+    async def _accepted(self, user: str, found: Overview) -> bool:
         """Publish for a person; return whether this need not be repeated."""
+        # The event names no team of the person, and members of other companies (Slack Connect) can send it.
+        person = Person(user, None)
         temporary = False
         try:
-            # The event names no team of the person, and members of other companies (Slack Connect) can send it.
-            await self.access.check(Person(user, None), None, Right.KEEP)
+            await self.access.check(person, None, Right.KEEP)
         except RequestDeniedError as denial:
             temporary = denial.temporary
             if temporary and user in self._permitted:  # what stands there stays
@@ -159,6 +156,9 @@ class HomePublisher:
             page = home.denied(str(denial))
         else:
             self._permitted.add(user)
+            denials = {right: await self.access.denial(person, right) for right in (Right.REQUEST, Right.CONFIRM)}
+            temporary = any(denial is not None and denial.temporary for denial in denials.values())
+            page = self._page(user, found, {right for right, denial in denials.items() if denial is None})
         try:
             await self.slack.publish_home(user, page)
         except SlackError as error:
@@ -168,3 +168,21 @@ class HomePublisher:
                 self._come_back(error.retry_after)
             return isinstance(error, SlackRejectedError)
         return not temporary
+
+    def _page(self, user: str, found: Overview, rights: set[Right]) -> list[Block]:
+        """Return what a person with permission sees."""
+        requests, open_count, outcomes = found
+
+        def can_confirm(request: Request) -> bool:
+            return Right.CONFIRM in rights and self.access.policy.can_confirm(user, request.requested_by)
+
+        return home.page(
+            requests,
+            outcomes,
+            self.rules(),
+            self.access.rights(),
+            can_confirm=can_confirm,
+            can_request=Right.REQUEST in rights,
+            more=open_count - len(requests),
+            dry_run=self.dry_run,
+        )

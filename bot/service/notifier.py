@@ -19,7 +19,7 @@ from bot.ledger.transitions import LEASE
 from bot.ops.metrics import Metrics
 from bot.service.pace import Pace
 from bot.views import cards, outcomes, replies
-from bot.views.blocks import modal
+from bot.views.blocks import Block, modal, private
 
 log = structlog.get_logger("bot.notifier")
 
@@ -100,6 +100,16 @@ class Notifier:
                 await self.send_private(response_url, message, trigger_id, again=False)
             else:
                 log.warning("private_reply_failed", error=str(error))
+
+    async def open_form(self, trigger_id: str | None, form: Block, response_url: str | None) -> None:
+        """Open a form for the person who clicked or typed: Slack allows it for three seconds. If that fails, say so."""
+        try:
+            if trigger_id is not None:
+                await self.slack.open_dialog(trigger_id, form)
+                return
+        except SlackError as error:
+            log.warning("form_not_opened", error=str(error))
+        await self.send_private(response_url, private(replies.FORM_NOT_OPENED))
 
     async def withdraw(self, response_url: str) -> None:
         """Take away the private message whose menu was used; one that stays can do no harm."""

@@ -19,7 +19,11 @@ def message(blocks: list[Block]) -> Message:
 
 
 def _lines(block: Block) -> list[str]:
-    texts = [block["text"]] if "text" in block else block["elements"] if block["type"] == "context" else []
+    if block["type"] == "input":
+        placeholder = block["element"].get("placeholder")
+        texts = [block["label"], *([placeholder] if placeholder else [])]
+    else:
+        texts = [block["text"]] if "text" in block else block["elements"] if block["type"] == "context" else []
     return [escape(text["text"]) if text["type"] == "plain_text" else text["text"] for text in texts]
 
 

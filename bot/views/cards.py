@@ -7,14 +7,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bot.domain.markup import cut
 from bot.domain.models import Message, Outcome, Request
 from bot.domain.status import OutcomeCode, Status
 from bot.views.blocks import Block, button, buttons, danger, message, section
 from bot.views.outcomes import decision, explanation, headline
 from bot.views.text import begin, mention, moment, name, number, person, reason, title, warning
 
-MAX_CONFIRM = 300  # https://docs.slack.dev/reference/block-kit/composition-objects/confirmation-dialog-object
 UNSUBSCRIBE, KEEP, TRY_AGAIN = "unsubscribe_number", "keep_number", "try_again"
 LABELS = {UNSUBSCRIBE: "Unsubscribe Number", KEEP: "Keep Number", TRY_AGAIN: "Try Again"}
 
@@ -114,8 +112,9 @@ def _button(request: Request, action: str) -> Block:
     plain = button(action, LABELS[action], f"{request.id}:{request.attempt}")
     if action == KEEP:
         return plain
+    if request.warning:  # a form asks for the end of the number instead
+        return plain | {"style": "danger"}
     called = name(request.phone, request.label)
     called = f"{called} ({request.number_id})" if called else f"Virtual number {request.number_id}"
     note = "This is a dry run: nothing will be sent." if request.dry_run else "No undo is documented."
-    warns = f" Warning: {request.warning}" if request.warning else ""
-    return danger(plain, "Unsubscribe this number?", cut(f"{called}. {note}{warns}", MAX_CONFIRM))
+    return danger(plain, "Unsubscribe this number?", f"{called}. {note}")

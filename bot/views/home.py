@@ -1,16 +1,19 @@
-"""The App Home: open requests with their buttons, and the latest outcomes.
+"""The App Home: what waits for the person who looks at it, the other open requests, and the latest outcomes.
 
 https://docs.slack.dev/surfaces/app-home
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from bot.domain.commands import COMMAND
 from bot.domain.markup import cut, literal
 from bot.domain.models import Outcome, Request
 from bot.domain.status import Status
-from bot.views.blocks import Block, context, header, section
-from bot.views.cards import Rules, card
+from bot.views.blocks import Block, button, buttons, context, header, section
+from bot.views.cards import KEEP, Rules, card
+from bot.views.forms import OPEN_REQUEST_FORM
 from bot.views.outcomes import OUTCOME_TEXT, decision, headline
 from bot.views.text import moment, person, reason
 
@@ -26,17 +29,31 @@ def page(
     rules: Rules,
     rights: str,
     *,
+    can_confirm: Callable[[Request], bool],
+    can_request: bool = True,
     more: int = 0,
     dry_run: bool = False,
 ) -> list[Block]:
-    """Return what a person with permission sees; `more` open requests are not shown."""
-    blocks = [header("Open requests")]
-    for request in requests:
-        blocks += [*card(request, rules).blocks, context(f"In <#{request.channel}>")]
+    """Return what a person with permission sees: first what this person can confirm.
+
+    `can_confirm` tells whether the person may confirm a request, and `more` open requests are not shown.
+    """
+    mine = [request for request in requests if request.expires_at is not None and can_confirm(request)]
+    others = [request for request in requests if request not in mine]
+    blocks = [buttons(button(OPEN_REQUEST_FORM, "Unsubscribe a number", "new"))] if can_request else []
+    if mine:
+        blocks.append(header("Waiting for you"))
+        for request in mine:
+            blocks += [*card(request, rules).blocks, _place(request)]
+    if others:
+        blocks.append(header("Other open requests" if mine else "Open requests"))
+        for request in others:
+            blocks += [*_without_confirming(card(request, rules).blocks), _place(request)]
     if more:
         blocks.append(context(f"{more} more requests are open. Their cards are in the channels."))
     if not requests:
-        blocks.append(section(f"No request is waiting for confirmation. Use `{COMMAND}` in a channel to make one."))
+        how = f" Make one with the button, or with `{COMMAND}` in a channel." if can_request else ""
+        blocks += [header("Open requests"), section(f"No request is waiting for confirmation.{how}")]
     blocks.append(header("Latest outcomes"))
     blocks += [section(_outcome(request, outcome)) for request, outcome in outcomes]
     if not outcomes:
@@ -47,6 +64,22 @@ def page(
         "*Dry run:* nothing is sent to Cellcast." if dry_run else "",
     ]
     return [*blocks, {"type": "divider"}, *map(context, filter(None, about))]
+
+
+def _place(request: Request) -> Block:
+    return context(f"In <#{request.channel}>")
+
+
+def _without_confirming(blocks: list[Block]) -> list[Block]:
+    """Return a card without the buttons that confirm, for a person who can only keep the number."""
+    kept = []
+    for block in blocks:
+        if block["type"] == "actions":
+            elements = [element for element in block["elements"] if element["action_id"] == KEEP]
+            kept += [block | {"elements": elements}] if elements else []
+        else:
+            kept.append(block)
+    return kept
 
 
 def _outcome(request: Request, outcome: Outcome) -> str:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from bot.domain.access import AccessPolicy, Denial, Right
 from bot.domain.commands import COMMAND, EXAMPLE
-from bot.domain.markup import cut
+from bot.domain.markup import cut, escape
 from bot.domain.models import Message, Request
 from bot.domain.numbers import Number
+from bot.domain.reasons import ReasonRule
 from bot.domain.status import OutcomeCode, Status
 from bot.views.blocks import Block, context, message, plain_text, private, section
 from bot.views.outcomes import OUTCOME_TEXT, explanation, still_unknown
@@ -35,21 +36,29 @@ CHECK_SLACK = (
 )
 
 
-def usage(rights: str, *, listed: bool = False) -> Message:
+FORM_NOT_OPENED = (
+    f"Slack did not open the form. Please try again. You can also type the number and the reason: `{COMMAND} help` "
+    "explains how."
+)
+
+
+def usage(rights: str, *, listed: bool = False, rule: ReasonRule | None = None) -> Message:
     """Return the answer to `help`, and to the command alone if there is no list of numbers."""
+    rule = rule or ReasonRule()
+    can = "must" if rule.required else "can"
     if listed:
         ways = (
             f"`{COMMAND} number` unsubscribes one virtual number at Cellcast. Type its phone number, its label or its "
             f"id. `{COMMAND}` alone lets you choose the number from a list. "
         )
-        why = "You can add a reason after the number; put a label in quotation marks then."
-        example = f'`{COMMAND} "Support line" campaign ended`'
+        why = f"You {can} add a reason after the number; put a label in quotation marks then."
+        example = f'`{COMMAND} "Support line" {escape(rule.example)}`'
     else:
         ways, why = (
             f"`{COMMAND} id` unsubscribes one virtual number at Cellcast. ",
-            "You can add a reason after the id.",
+            f"You {can} add a reason after the id.",
         )
-        example = f"`{EXAMPLE} campaign ended`"
+        example = f"`{EXAMPLE} {escape(rule.example)}`"
     return private(
         f"{ways}A card in the channel asks for confirmation first: nothing is sent until someone clicks the button. "
         f"{why}\nExample: {example}\n`{COMMAND} history` shows the latest requests.\n{rights}"
@@ -59,14 +68,18 @@ def usage(rights: str, *, listed: bool = False) -> Message:
 def picker() -> Message:
     """Return the answer to the command alone: choose a number from the list; that alone sends nothing."""
     text = "*Which number do you want to unsubscribe?*\nA card in the channel will ask for confirmation."
-    menu = {
+    more = context(f"`{COMMAND} help` explains what you can type instead.")
+    return message([{**section(text), "block_id": PICK, "accessory": number_menu()}, more])
+
+
+def number_menu() -> Block:
+    """Return the menu whose options are the numbers that fit what a person types."""
+    return {
         "type": "external_select",
         "action_id": PICK,
         "placeholder": plain_text("Type a label or a phone number"),
         "min_query_length": 0,
     }
-    more = context(f"`{COMMAND} help` explains what you can type instead.")
-    return message([{**section(text), "block_id": PICK, "accessory": menu}, more])
 
 
 def option(number: Number, *, has_card: bool) -> Block:

@@ -24,7 +24,18 @@ from sandbox.bot_process import Shipped, shipped
 from sandbox.fake_cellcast import SUCCESS, Cellcast
 from sandbox.fake_slack import Workspace
 from sandbox.page import Page
-from tests.conftest import ANA, BEN, KEY, NUMBERS, SIGNING_SECRET, TOKEN, TestClock, open_cellcast, open_workspace
+from tests.conftest import (
+    ANA,
+    BEN,
+    KEY,
+    NUMBERS,
+    SIGNING_SECRET,
+    TOKEN,
+    TestClock,
+    card_buttons,
+    open_cellcast,
+    open_workspace,
+)
 from tests.process import free_port, start_bot
 from tools.screenshot import CHROMIUM, FLAGS
 
@@ -341,7 +352,7 @@ async def test_app_home(demo: Demo) -> None:
     home = demo.tab.get_by_role("region", name="App Home")
     await expect(home).to_contain_text(f'Unsubscribe {SUPPORT} "Support line"?')
     await expect(home).to_contain_text("Cellcast account: Stand-in Pty Ltd")
-    button = demo.workspace.home_buttons(ANA)[0]
+    button = card_buttons(demo.workspace, ANA)[0]
     await demo.click("Unsubscribe Number", sure="Unsubscribe Number")
     await expect(home).to_contain_text("Unsubscribed:")
     assert len(demo.cellcast.calls) == 1

@@ -25,6 +25,7 @@ from tests.conftest import (
     TestClock,
     advance,
     ask,
+    card_buttons,
     current,
     private,
     public,
@@ -180,7 +181,7 @@ async def test_confirmed_in_home_while_slack_refuses_the_card(
     await settled(bot)
     await workspace.open_home(BEN)
     await workspace.until(lambda: BEN in workspace.homes)
-    await workspace.click_in_home(BEN, workspace.home_buttons(BEN)[0])
+    await workspace.click_in_home(BEN, card_buttons(workspace, BEN)[0])
     await settled(bot)
     assert len(cellcast.calls) == 1
     assert "Slack did not post the card" in private(workspace, ANA)[0]

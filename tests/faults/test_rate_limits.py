@@ -25,6 +25,7 @@ from tests.conftest import (
     TestClock,
     advance,
     ask,
+    card_buttons,
     current,
     private,
     public,
@@ -210,7 +211,7 @@ async def test_private_answer_that_slack_wants_later(start: Start, workspace: Wo
         workspace.faults["response_url"].append("429")
         await workspace.command(BEN, NUMBERS, NUMBER)
         await settled(bot)
-        button = workspace.home_buttons(BEN)[0]
+        button = card_buttons(workspace, BEN)[0]
         await workspace.click(ANA, card, "Keep Number")
         workspace.faults["views.open"].append("429")
         await workspace.click_in_home(BEN, button)

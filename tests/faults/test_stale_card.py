@@ -14,7 +14,7 @@ from bot.domain.models import Click
 from bot.ledger.transitions import LEASE
 from sandbox.fake_cellcast import SUCCESS, Answer, Cellcast
 from sandbox.fake_slack import Workspace
-from tests.conftest import ANA, BEN, BOTH, Start, TestClock, advance, ask, current, private, settled
+from tests.conftest import ANA, BEN, BOTH, Start, TestClock, advance, ask, card_buttons, current, private, settled
 
 UPDATE = "chat.update"
 
@@ -146,7 +146,7 @@ async def test_update_of_an_attempt_lands_after_the_next(
                 await workspace.send("interactive", again, url)
             else:  # the card does not offer it yet
                 await unknown_in_home(workspace)
-                button = next(b for b in workspace.home_buttons(BEN) if b["text"]["text"] == "Try Again")
+                button = next(b for b in card_buttons(workspace, BEN) if b["text"]["text"] == "Try Again")
                 await workspace.click_in_home(BEN, button)
             await workspace.until(lambda: any(note.text.startswith(SUCCESS) for note in workspace.notes))
             late.set()
@@ -161,7 +161,7 @@ async def test_update_of_an_attempt_lands_after_the_next(
 async def unknown_in_home(workspace: Workspace) -> None:
     """Wait until Ben's App Home offers to try again."""
     async with asyncio.timeout(10):
-        while not any(b["text"]["text"] == "Try Again" for b in workspace.home_buttons(BEN)):
+        while not any(b["text"]["text"] == "Try Again" for b in card_buttons(workspace, BEN)):
             await workspace.open_home(BEN)
             await workspace.until(lambda: BEN in workspace.homes)
 

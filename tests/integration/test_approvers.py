@@ -20,6 +20,7 @@ from tests.conftest import (
     Start,
     TestClock,
     ask,
+    card_buttons,
     current,
     private,
     public,
@@ -79,7 +80,7 @@ async def test_approver_requests_nothing(start: Start, workspace: Workspace) -> 
         await settled(bot)
         assert "is waiting for confirmation" in private(workspace, BEN)[-1]
         assert labels(workspace, BEN) if BEN in workspace.homes else await look(bot, workspace, BEN)
-        await workspace.click_in_home(BEN, workspace.home_buttons(BEN)[0])
+        await workspace.click_in_home(BEN, card_buttons(workspace, BEN)[0])
         await settled(bot)
         assert public(workspace)[-1].text.startswith(SUCCESS)
         shown = await look(bot, workspace, ANA)

@@ -21,6 +21,7 @@ from tests.conftest import (
     Start,
     TestClock,
     ask,
+    card_buttons,
     current,
     private,
     public,
@@ -90,7 +91,7 @@ async def uses(bot: Bot, workspace: Workspace, form: str, team: str | None, user
         await workspace.open_home(ANA)
         await settled(bot)
         workspace.homes[user] = workspace.homes[ANA]
-        await workspace.click_in_home(user, workspace.home_buttons(ANA)[1], team)
+        await workspace.click_in_home(user, card_buttons(workspace, ANA)[1], team)
     await settled(bot)
     return current(workspace, card).text.startswith("*Kept")
 

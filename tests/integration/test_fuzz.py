@@ -14,8 +14,12 @@ from hypothesis import strategies as st
 
 from bot import settings as bot_settings
 from bot.app import Bot
+from bot.cli import samples
 from bot.domain.numbers import Number, NumberList
+from bot.domain.reasons import ReasonRule
 from bot.errors import SettingsError
+from bot.views import forms
+from bot.views.cards import Rules
 from sandbox.fake_cellcast import SUCCESS, Answer, Cellcast, envelope
 from sandbox.fake_slack import TEAM, Workspace
 from tests.conftest import ANA, BEN, GIL, NUMBER, NUMBERS, ask, private, public, settled
@@ -24,6 +28,8 @@ from tests.conftest import ANA, BEN, GIL, NUMBER, NUMBERS, ask, private, public,
 usual = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=30)
 VALUES = st.recursive(SCALARS, lambda v: st.lists(v, max_size=3) | st.dictionaries(st.text(max_size=8), v, max_size=3))
+REQUEST_FORM = forms.request_form(ReasonRule(), listed=False)
+CONFIRM_FORM = forms.confirm_form(samples.WARNED, Rules(), '{"value": "' + "0" * 32 + ':0"}')
 NEAR_IDS = st.text(alphabet="0123456789abcdefABCDEF \u00a0`'\"\u200b<>|", min_size=20, max_size=60)
 
 
@@ -110,11 +116,15 @@ def whole(workspace: Workspace, kind: str, who: str) -> dict[str, Any]:
         "typing": lambda: workspace.suggestion_payload(who, picker, "support"),
         "choice": lambda: workspace.choice_payload(who, picker, {"value": "x", "text": {"type": "plain_text"}}),
         "home": lambda: workspace.home_event(who),
+        "form": lambda: workspace.submission_payload(who, REQUEST_FORM, {"number": NUMBER, "channel": NUMBERS}),
+        "form to confirm": lambda: workspace.submission_payload(who, CONFIRM_FORM, {"digits": "0000"}),
     }
     return copy.deepcopy(makers[kind]())
 
 
-KINDS = st.sampled_from(["command", "click", "click in the home", "typing", "choice", "home"])
+KINDS = st.sampled_from(
+    ["command", "click", "click in the home", "typing", "choice", "home", "form", "form to confirm"]
+)
 
 
 @given(data=st.data(), who=st.sampled_from([GIL, BEN]), kind=KINDS, faults=st.integers(1, 4))

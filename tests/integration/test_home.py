@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from bot.app import Bot
-from bot.service.home_publisher import EVERY
+from bot.service.home_publisher import AGAIN, EVERY
 from sandbox.fake_cellcast import ANSWERS, Answer, Cellcast, failure
 from sandbox.fake_slack import Channel, Workspace
 from tests.conftest import (
@@ -26,6 +26,7 @@ from tests.conftest import (
     TestClock,
     advance,
     ask,
+    card_buttons,
     current,
     private,
     public,
@@ -40,8 +41,8 @@ def said(workspace: Workspace, user: str) -> str:
 
 
 def labels(workspace: Workspace, user: str) -> list[str]:
-    """The buttons in a person's App Home."""
-    return [button["text"]["text"] for button in workspace.home_buttons(user)]
+    """The buttons of the cards in a person's App Home."""
+    return [button["text"]["text"] for button in card_buttons(workspace, user)]
 
 
 async def look(bot: Bot, workspace: Workspace, user: str) -> str:
@@ -66,7 +67,7 @@ async def test_nothing_yet(start: Start, workspace: Workspace, mode: str) -> Non
     async with start() as bot:
         await settled(bot)
         shown = await look(bot, workspace, ANA)
-    assert "No request is waiting for confirmation. Use `/unsubscribe-number` in a channel to make one." in shown
+    assert "No request is waiting for confirmation. Make one with the button, or with `/unsubscribe-number`" in shown
     assert "No request has an outcome yet." in shown
     assert f"<@{ANA}> and <@{BEN}> can request and confirm." in shown
     assert "Cellcast account: Stand-in Pty Ltd" in shown
@@ -83,7 +84,7 @@ async def test_click_in_home(
         assert f"*Unsubscribe virtual number* `{NUMBER}`?" in shown
         assert f"Reason: campaign ended\nIn <#{NUMBERS}>" in shown
         assert labels(workspace, BEN) == ["Unsubscribe Number", "Keep Number"]
-        await workspace.click_in_home(BEN, workspace.home_buttons(BEN)[0])
+        await workspace.click_in_home(BEN, card_buttons(workspace, BEN)[0])
         await settled(bot)
         await advance(bot, clock, EVERY)  # the confirmation was shown at once, the outcome so soon after it is not
     assert labels(workspace, BEN) == []
@@ -159,7 +160,7 @@ async def test_second_click_in_home(start: Start, workspace: Workspace, cellcast
     async with start() as bot:
         card = await ask(workspace)
         await look(bot, workspace, BEN)
-        unsubscribe, keep = workspace.home_buttons(BEN)
+        unsubscribe, keep = card_buttons(workspace, BEN)
         await workspace.click(ANA, card, "Keep Number")
         await workspace.click_in_home(BEN, unsubscribe)
         await workspace.click_in_home(BEN, keep)
@@ -181,7 +182,7 @@ async def test_only_permitted_people_see_the_record(start: Start, workspace: Wor
         assert "Only members of the workspaces that use this bot" in shown
         assert NUMBER not in json.dumps(workspace.homes[GIL])
         await look(bot, workspace, BEN)
-        button = workspace.home_buttons(BEN)[0]
+        button = card_buttons(workspace, BEN)[0]
         workspace.homes[GIL] = workspace.homes[BEN]
         await workspace.click_in_home(GIL, button, team="T0OTHER")
         await settled(bot)
@@ -197,8 +198,9 @@ async def test_rules_hold_in_home(start: Start, workspace: Workspace, cellcast: 
     """The second person, the channel of the request and forged values are looked at in the home too."""
     async with start(require_second_person="true") as bot:
         await ask(workspace)
-        await look(bot, workspace, ANA)
-        button = workspace.home_buttons(ANA)[0]
+        await look(bot, workspace, BEN)
+        button = card_buttons(workspace, BEN)[0]
+        await look(bot, workspace, ANA)  # whose page has no such button
         await workspace.click_in_home(ANA, button)
         await workspace.click_in_home(ANA, button | {"value": "x"})
         await workspace.click_in_home(ANA, button | {"value": f"{'0' * 32}:0"})
@@ -212,6 +214,69 @@ async def test_rules_hold_in_home(start: Start, workspace: Workspace, cellcast: 
     assert "no record of this request" in told[2]
     assert "can't be unsubscribed in this channel" in told[3]
     assert cellcast.calls == []
+
+
+async def test_what_waits_for_the_person_comes_first(
+    start: Start, workspace: Workspace, cellcast: Cellcast, clock: TestClock
+) -> None:
+    """What a person can confirm comes first, with all buttons; the others can only be kept; then the outcomes."""
+    cellcast.next.append(ANSWERS["server error"])
+    async with start(require_second_person="true") as bot:
+        tried = await ask(workspace, ANA, text=f"{3:024x}")
+        await workspace.click(BEN, tried, "Unsubscribe Number")
+        await settled(bot)
+        await ask(workspace, ANA, text=f"{1:024x}")
+        await ask(workspace, BEN, text=f"{2:024x}")
+        shown = await look(bot, workspace, BEN)
+        order = ["Waiting for you", f"{1:024x}", f"{3:024x}", "Other open requests", f"{2:024x}", "Latest outcomes"]
+        places = [shown.index(part) for part in order]
+        assert places == sorted(places)
+        assert labels(workspace, BEN) == ["Unsubscribe Number", "Keep Number", "Try Again", "Keep Number"]
+        shown = await look(bot, workspace, ANA)
+        assert shown.index("Waiting for you") < shown.index(f"{2:024x}") < shown.index("Other open requests")
+        assert labels(workspace, ANA) == ["Unsubscribe Number", "Keep Number", "Keep Number"]
+
+
+async def test_people_with_one_right(start: Start, workspace: Workspace) -> None:
+    """Who can only request gets no red button, and who can only confirm gets no button for a request."""
+    async with start(allowed_users=ANA, approvers=BEN) as bot:
+        await ask(workspace, ANA)
+        assert "Waiting for you" not in await look(bot, workspace, ANA)
+        assert labels(workspace, ANA) == ["Keep Number"]
+        assert len(workspace.home_buttons(ANA)) == 2
+        assert "Waiting for you" in await look(bot, workspace, BEN)
+        assert len(workspace.home_buttons(BEN)) == 2
+        assert labels(workspace, BEN) == ["Unsubscribe Number", "Keep Number"]
+        workspace.homes[BEN] = workspace.homes[ANA]
+        await workspace.click_in_home(BEN, workspace.home_buttons(BEN)[0])
+        await settled(bot)
+    ((who, view),) = workspace.dialogs
+    assert (who, view["blocks"][0]["text"]["text"]) == (
+        BEN,
+        f"You don't have permission to request numbers. Ask <@{ANA}>.",
+    )
+
+
+async def test_groups_that_slack_cannot_read(start: Start, workspace: Workspace, clock: TestClock) -> None:
+    """While Slack does not say who can confirm, the page comes without those buttons, and with them a bit later."""
+    workspace.groups["S0ADMINS"] = [BEN]
+    async with start(allowed_users=f"{ANA},{BEN}", approvers="S0ADMINS") as bot:
+        await ask(workspace, ANA)
+        workspace.faults["usergroups.users.list"].append("500")
+        await look(bot, workspace, BEN)
+        assert labels(workspace, BEN) == ["Keep Number"]
+        await advance(bot, clock, AGAIN)
+        await workspace.until(lambda: "Unsubscribe Number" in labels(workspace, BEN))
+
+
+async def test_page_without_permission_is_one_screen(start: Start, workspace: Workspace) -> None:
+    """Who has no permission sees a heading and one paragraph, however much there is."""
+    async with start() as bot:
+        for n in range(10):
+            await ask(workspace, text=f"{n:024x}")
+        shown = await look(bot, workspace, GIL)
+    assert [block["type"] for block in workspace.homes[GIL]] == ["header", "section"]
+    assert len(shown) < 200
 
 
 async def test_home_shows_dry_run(start: Start, workspace: Workspace, cellcast: Cellcast) -> None:

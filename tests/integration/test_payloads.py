@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-from bot.views.replies import UNREADABLE_PAYLOAD
+from bot.views.blocks import modal
+from bot.views.blocks import private as private_message
+from bot.views.replies import DIALOG, UNREADABLE_PAYLOAD
 from sandbox.fake_slack import Note, Workspace
 from tests.conftest import (
     ANA,
@@ -24,6 +26,7 @@ from tests.conftest import (
     settled,
 )
 
+PUSHED = {"response_action": "push", "view": modal(DIALOG, private_message(UNREADABLE_PAYLOAD))}
 FILES = sorted((Path(__file__).parents[1] / "payloads").glob("*.json"))
 ORG, SALES, HOME = "E0ORG", "T0SALES", "T0HOME"
 
@@ -52,7 +55,7 @@ async def shown(workspace: Workspace, name: str) -> Note | None:
     """The message or menu that the payload is about, put where Slack would show it."""
     if "click" in name:
         return await ask(workspace, channel=SECRET if "response_url" in name else NUMBERS)
-    if "typing" in name or "choice" in name:
+    if name != "typing_in_form" and ("typing" in name or "choice" in name):
         await workspace.command(ANA, NUMBERS, "")
         return next(note for note in workspace.notes if note.menu is not None)
     return None
@@ -112,7 +115,8 @@ def test_every_payload_names_its_source() -> None:
         pytest.param({"type": "block_suggestion", "user": {"id": "ana"}, "value": "x"}, {"options": []}, id="menu"),
         pytest.param({"type": "block_suggestion"}, {"options": []}, id="menu without anything"),
         pytest.param({"type": "block_actions", "actions": []}, None, id="click"),
-        pytest.param({"type": "view_submission", "view": {"id": "V0"}}, None, id="an interaction of no use here"),
+        pytest.param({"type": "view_submission", "view": {"id": "V0"}}, PUSHED, id="form"),
+        pytest.param({"type": "view_closed", "view": {"id": "V0"}}, None, id="an interaction of no use here"),
         pytest.param({"type": "event_callback", "event": {"type": 7}}, None, id="event"),
         pytest.param({"type": 7}, None, id="type that is no text"),
         pytest.param({"unknown": True}, None, id="no type"),

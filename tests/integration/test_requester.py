@@ -19,6 +19,7 @@ from tests.conftest import (
     TestClock,
     advance,
     ask,
+    card_buttons,
     current,
     public,
     settled,
@@ -149,7 +150,7 @@ async def test_channel_that_takes_no_message(
         await settled(bot)
         workspace.channels[NUMBERS] = replace(workspace.channels[NUMBERS], private=True, bot=False)
         clock.advance(2000)  # the command's response_url is over
-        button = next(b for b in workspace.home_buttons(BEN) if b["text"]["text"] == label)
+        button = next(b for b in card_buttons(workspace, BEN) if b["text"]["text"] == label)
         for user in {ANA, BEN}.difference(reached):
             workspace.people.pop(user)
         await workspace.click_in_home(BEN, button)

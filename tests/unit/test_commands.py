@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from bot.domain.commands import MAX_REASON, Action, Target, parse_action, parse_target
+from bot.domain.commands import Action, Target, parse_action, parse_target
 from bot.domain.numbers import Number, NumberList, parse_csv
+from bot.domain.reasons import MAX_REASON
 from bot.errors import InvalidCommandError, NumbersFileError
 
 NUMBER, OTHER = "66ea98514f0c1a121c76ec17", "66ea98514f0c1a121c76ec18"

@@ -88,16 +88,16 @@ def test_every_denial_has_a_row(denial: Denial) -> None:
 
 
 def test_one_red_button_with_a_dialog() -> None:
-    """A card has one red button, which asks once more; the way out is plain; labels are verbs without emoji."""
+    """A card has one red button, which asks once more or opens a form; the way out is plain; labels are verbs."""
     seen = set()
     for row in rows():
         buttons = [e for b in row.message.blocks if b["type"] == "actions" for e in b["elements"]]
         red = [b for b in buttons if b.get("style") == "danger"]
-        assert len(red) == (1 if buttons else 0)
-        assert all("confirm" in b for b in red)
+        assert len(red) == (1 if {"Unsubscribe Number", "Try Again"} & {b["text"]["text"] for b in buttons} else 0)
+        assert all(("confirm" in b) != ("*Warning:*" in row.message.text) for b in red)
         assert not any("confirm" in b or "style" in b for b in buttons if b not in red)
         seen |= {b["text"]["text"] for b in buttons}
-    assert seen == {"Unsubscribe Number", "Keep Number", "Try Again"}
+    assert seen == {"Unsubscribe Number", "Keep Number", "Try Again", "Unsubscribe a number"}
 
 
 def everything() -> list[Message]:
@@ -145,7 +145,9 @@ def test_slack_takes_the_longest_home() -> None:
     several = [pair for pair in longest_outcomes() if pair[1].code is not OutcomeCode.KEPT][: home.MAX_OUTCOMES]
     several += several[: home.MAX_OUTCOMES - len(several)]
     rules = Rules(second_person=True, listed=True, account="&" * 60)
-    page = home.page([request] * home.MAX_OPEN, several, rules, "x" * 2000, more=10**6, dry_run=True)
+    page = home.page(
+        [request] * home.MAX_OPEN, several, rules, "x" * 2000, can_confirm=lambda _r: True, more=10**6, dry_run=True
+    )
     assert len(several) == home.MAX_OUTCOMES
     assert block_kit.view_faults({"type": "home", "blocks": page}, "home") == []
     assert_slack_sdk_knows(page)

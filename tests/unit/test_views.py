@@ -103,7 +103,7 @@ def test_longest_outcome_fits(code: OutcomeCode, words: str) -> None:
     for message in shown:
         assert block_kit.faults(message.text, message.blocks) == []
         assert block_kit.alarms(message.text, message.blocks) == []
-    page = home.page([request] * 5, [(request, request.outcome)] * 20, rules, "")
+    page = home.page([request] * 5, [(request, request.outcome)] * 20, rules, "", can_confirm=lambda _request: True)
     assert block_kit.view_faults({"type": "home", "blocks": page}, "home") == []
     assert block_kit.alarms("", page) == []
 

@@ -26,6 +26,7 @@ CHANGEABLE = {
     "APPROVERS": ["", "U0BEN"],
     "NOTIFY_USERS": ["", "U0BEN"],
     "REMIND_BEFORE_SECONDS": ["0", "3"],
+    "REQUIRE_REASON": ["false", "true"],
 }
 # How long a killed bot is away before it is restarted.
 AWAY_SECONDS = 2.0
@@ -53,6 +54,8 @@ class Page:
             self.choose,
             self.home,
             self.click_in_home,
+            self.form_typing,
+            self.submit,
             self.next,
             self.drop,
             self.kill,
@@ -120,6 +123,7 @@ class Page:
         answers = list(ANSWERS)
         return {
             "bot": BOT_USER,
+            "channel": {"id": self._channel, "name": self._workspace.channels[self._channel].name},
             "people": [{"id": u, "name": n, "may": u in self._may} for u, n in self._workspace.people.items()],
             "notes": [asdict(n) for n in self._workspace.notes if n.channel == self._channel],
             "homes": self._workspace.homes,
@@ -179,6 +183,14 @@ class Page:
             if (button["value"], button["text"]["text"]) == (given["value"], given["label"])
         ]
         await self._workspace.click_in_home(given["user"], found[0])
+
+    async def form_typing(self, given: Given) -> list[dict[str, Any]]:
+        """Type in the menu of a form, and return its options."""
+        return await self._workspace.form_suggestions(given["user"], given["text"])
+
+    async def submit(self, given: Given) -> dict[str, Any]:
+        """Submit a form, and return what the bot answers: errors, another view, or nothing."""
+        return await self._workspace.submit(given["user"], given["given"], given["view"])
 
     async def next(self, given: Given) -> None:
         """Choose how Cellcast answers the next call."""

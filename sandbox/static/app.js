@@ -261,16 +261,122 @@ function showHome() {
   byId("home-view").replaceChildren(...view.map((spec) => block(spec, where)));
 }
 
+// A modal is a stack of views: one that the bot pushes lies on the one before, which keeps what was entered.
+let stack = [];
+
 function showDialogs() {
   const mine = state.dialogs.slice(seenDialogs).filter((dialog) => dialog.to === you);
   seenDialogs = state.dialogs.length;
   if (!mine.length || byId("modal").open) return;
-  const { view } = mine[mine.length - 1];
-  byId("modal-title").textContent = view.title.text;
-  byId("modal-view").replaceChildren(...view.blocks.map((spec) => block(spec, {})));
-  byId("modal-close").textContent = view.close.text;
+  stack = [viewOf(mine[mine.length - 1].view)];
+  showView();
   byId("modal").showModal();
+  byId("modal-view").querySelector("[data-focus]")?.focus();
 }
+
+function showView() {
+  const { view, node } = stack[stack.length - 1];
+  byId("modal-title").textContent = view.title.text;
+  byId("modal-view").replaceChildren(node);
+  byId("modal-close").textContent = view.close.text;
+  byId("modal-submit").hidden = !view.submit;
+  byId("modal-submit").textContent = view.submit?.text ?? "";
+}
+
+function viewOf(view) {
+  const made = { view, node: element("div"), fields: new Map() };
+  for (const spec of view.blocks) made.node.append(spec.type === "input" ? field(spec, made) : block(spec, {}));
+  return made;
+}
+
+// An input block. `made.fields` has for each a function that returns what was entered, and one that shows an error.
+function field(spec, made) {
+  const box = element("div", "field");
+  const error = element("p", "error");
+  error.id = `error-${spec.block_id}`;
+  error.setAttribute("role", "alert");
+  const name = element("label", "", spec.label.text);
+  if (spec.optional) name.append(element("small", "", " (optional)"));
+  const [control, value] = controlOf(spec.element);
+  const input = control.matches("input, select") ? control : control.querySelector("input");
+  input.id = `field-${spec.block_id}`;
+  name.htmlFor = input.id;
+  input.setAttribute("aria-describedby", error.id);
+  if (spec.element.focus_on_load) input.dataset.focus = "";
+  box.append(name, control, error);
+  made.fields.set(spec.block_id, {
+    spec,
+    value,
+    say: (text) => { error.textContent = text; input.setAttribute("aria-invalid", String(Boolean(text))); },
+  });
+  return box;
+}
+
+function controlOf(spec) {
+  if (spec.type === "external_select") {
+    let chosen = spec.initial_option ?? null;
+    const made = menu(spec, {
+      typing: (text) => send("form_typing", { text }),
+      choose: (option) => { chosen = option; made.querySelector("input").value = option.text.text; },
+    });
+    const input = made.querySelector("input");
+    input.removeAttribute("aria-label");
+    input.value = chosen?.text.text ?? "";
+    input.addEventListener("input", () => { chosen = null; });
+    return [made, () => chosen];
+  }
+  if (spec.type === "conversations_select") {
+    const made = element("select");
+    made.add(new Option(spec.placeholder.text, ""));
+    made.add(new Option(`# ${state.channel.name}`, state.channel.id));
+    made.value = spec.initial_conversation ?? "";
+    return [made, () => made.value];
+  }
+  const made = element("input");
+  Object.assign(made, { placeholder: spec.placeholder?.text ?? "", maxLength: spec.max_length ?? 3000, autocomplete: "off" });
+  return [made, () => made.value];
+}
+
+// Slack's client sends no form with an empty required field, or a text that is too short.
+function incomplete({ spec, value }) {
+  const entered = value();
+  if (!entered) return spec.optional ? "" : "Please complete this required field.";
+  const least = spec.element.min_length ?? 0;
+  return entered.length < least ? `Please enter at least ${least} characters.` : "";
+}
+
+async function submit() {
+  const { view, fields } = stack[stack.length - 1];
+  const given = {};
+  let errors = {};
+  for (const [name, found] of fields) {
+    given[name] = found.value();
+    errors[name] = incomplete(found);
+  }
+  if (!Object.values(errors).some(Boolean)) {
+    byId("modal-submit").disabled = true;
+    const answer = await send("submit", { view, given });
+    byId("modal-submit").disabled = false;
+    if (!answer) return;
+    if (answer.response_action !== "errors") {
+      if (answer.response_action === "update") stack.pop();
+      if (answer.view) { stack.push(viewOf(answer.view)); showView(); } else byId("modal").close();
+      return;
+    }
+    errors = answer.errors;
+  }
+  for (const [name, { say }] of fields) say(errors[name] ?? "");
+}
+
+byId("modal-submit").addEventListener("click", submit);
+byId("modal-view").addEventListener("keydown", (event) => {
+  if (event.key === "Enter" && event.target.matches(".field > input")) submit();
+});
+byId("modal-close").addEventListener("click", () => {
+  stack.pop();
+  if (stack.length) showView();
+  else byId("modal").close();
+});
 
 function go(view) {
   document.body.dataset.view = view;

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import re
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -15,8 +17,9 @@ from bot.cli.record import OutcomeRecord, RequestRecord
 from bot.domain.models import Click, NewRequest, Outcome, Request
 from bot.domain.status import CallResult, OutcomeCode
 from bot.ledger.store import Ledger
-from tests.conftest import BOTH
-from tests.process import ROOT, run_command
+from sandbox.fake_slack import Workspace
+from tests.conftest import BEN, BOTH, Start, ask, settled
+from tests.process import ROOT, clean_environment, run_command
 from tools.docs import record
 
 NOW, WITHIN = 1_800_000_000.25, 900.0
@@ -130,3 +133,37 @@ def test_no_field_of_version_1_has_changed(model: type[RequestRecord | OutcomeRe
     now = {name.strip(" `"): types.strip() for name, types in printed}
     assert {name: types for types, names in PROMISED[model].items() for name in names.split()}.items() <= now.items()
     assert set(stored.__annotations__) - NOT_PRINTED == now.keys() - {"version", "outcomes"}
+
+
+async def test_cron_line_replaces_the_copy_only_by_a_whole_one(
+    start: Start, workspace: Workspace, environment: dict[str, str], tmp_path: Path
+) -> None:
+    """The line of docs/operations.md exports what settled later, and keeps the last copy if an export fails."""
+    page = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    (line,) = re.findall(r"^```crontab\n[\d *]+ (.+)\n```$", page, re.MULTILINE)
+    assert "%" not in line  # cron ends a command there
+    for path, own in {"/opt/cellcast-unsubscribe-bot": tmp_path, ".venv/bin/python": sys.executable}.items():
+        line = line.replace(path, str(own))
+    line = line.replace("/var/backups", str(tmp_path))
+    copy, new = tmp_path / "unsubscribe.jsonl", tmp_path / "unsubscribe.jsonl.new"
+    (tmp_path / ".env").write_text("".join(f"{name}={value}\n" for name, value in environment.items()))
+
+    async def export() -> int:
+        process = await asyncio.create_subprocess_shell(line, env=clean_environment({}), stderr=subprocess.DEVNULL)
+        return await process.wait()
+
+    async with start() as bot:
+        card = await ask(workspace)
+        await settled(bot)
+        assert await export() == 0
+        assert [json.loads(row)["status"] for row in copy.read_text().splitlines()] == ["pending"]
+        await workspace.click(BEN, card, "Unsubscribe Number")
+        await settled(bot)
+    new.symlink_to("/dev/full")
+    assert await export() != 0
+    assert [json.loads(row)["status"] for row in copy.read_text().splitlines()] == ["pending"]
+    new.unlink()
+    assert await export() == 0
+    (row,) = [json.loads(row) for row in copy.read_text().splitlines()]
+    assert (row["status"], row["outcomes"][0]["code"]) == ("succeeded", "succeeded")
+    assert not new.exists()

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from bot import __version__
 from bot.domain.commands import COMMAND
@@ -108,6 +109,23 @@ def test_log_of_a_test_is_compared_with_the_page(changed: dict[str, Any], fault:
     assert faults_of(line) == fault
     with contextlib.nullcontext() if not fault else pytest.raises(AssertionError, match=fault[0]):
         check_log(f"a sentence\n{json.dumps(line)}\n")
+
+
+def test_sample_for_vector_uses_fields_of_the_log() -> None:
+    """Each field that docs/vector.yaml reads or tries is in the contract, and its parts are joined to one another."""
+    sample = yaml.safe_load(read("docs/vector.yaml"))
+    assert {"sources", "transforms", "sinks", "tests"} < sample.keys()
+    parts = sample["transforms"] | sample["sinks"]
+    joined = [name for part in parts.values() for name in part["inputs"]]
+    assert set(joined) == sample["sources"].keys() | sample["transforms"].keys()
+    tried = [test["inputs"][0]["log_fields"]["message"] for test in sample["tests"]]
+    programs = [sample["transforms"]["bot_log"]["source"], sample["transforms"]["bot_problems"]["condition"]]
+    programs += [test["outputs"][0]["conditions"][0]["source"] for test in sample["tests"]]
+    fields = {field for program in programs for field in re.findall(r"(?<!\w)\.([a-z]\w*)", program)}
+    assert fields - {"message"} <= documented_fields().keys()  # Docker's own name for a line
+    assert faults_of(json.loads(tried[0])) == []
+    (container,) = sample["sources"]["bot_output"]["include_containers"]
+    assert f"docker logs {container} " in read("docs/operations.md")
 
 
 def test_manifest_fits_the_bot() -> None:

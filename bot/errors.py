@@ -130,10 +130,10 @@ class SlackUnavailableError(SlackError):
         self.code = code
 
 
-def report(error: BaseException, **context: object) -> str:
+def report(error: BaseException) -> str:
     """Log an unexpected error with its traceback and a reference number; return a sentence with the same number."""
     reference = secrets.token_hex(4)
-    log.error("unexpected_error", reference=reference, exc_info=error, **context)
+    log.error("unexpected_error", reference=reference, exc_info=error)
     return unexpected(reference)
 
 

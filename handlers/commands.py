@@ -28,7 +28,9 @@ async def request_card(
     costs nobody the ack. Raise NumbersFileError if the list of numbers has an error, NumberProtectedError if it
     protects the number.
     """
-    (await services.numbers.current()).require_permitted(number)
+    known = await services.numbers.current()
+    number = known.of_id(number.id)  # the list may have changed since the command was parsed
+    known.require_permitted(number)
     new = NewRequest(
         number_id=number.id,
         phone=number.phone,

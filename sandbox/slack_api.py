@@ -121,6 +121,7 @@ class WebApi(State):
         user = given.get("user", "")
         restricted, ultra_restricted = self.guests.get(user, (False, False))
         found: dict[str, Any] = {"id": user, "is_restricted": restricted, "is_ultra_restricted": ultra_restricted}
+        found["deleted"] = user in self.deactivated
         if (team := self.teams.get(user, TEAM)) is not None:
             found["team_id"] = team
         if user in self.enterprise_users:

@@ -36,6 +36,7 @@ class State:
         self.teams: dict[str, str | None] = {}  # the team_id in users.info if it is not TEAM; None: Slack leaves it out
         # Guests of the workspace, and what users.info says of them: is_restricted and is_ultra_restricted.
         self.guests: dict[str, tuple[object, object]] = {}
+        self.deactivated: set[str] = set()  # whose account was closed: users.info then says that the person is deleted
         self.enterprise_id = ""  # the organisation that the workspace belongs to, if any
         self.enterprise_users: dict[str, tuple[str, list[str]]] = {}  # a person's organisation, and workspaces in it
         self.homes: dict[str, list[dict[str, Any]]] = {}  # the App Home of each person

@@ -27,6 +27,7 @@ from bot.settings import Settings
 from sandbox.fake_cellcast import Cellcast
 from sandbox.fake_slack import Channel, Note, Workspace
 from tests import slack_rules
+from tests.log_contract import check_log
 from tests.messages import said_by
 from tests.process import ROOT
 
@@ -251,7 +252,7 @@ Start = Callable[..., AbstractAsyncContextManager[Bot]]
 def start(environment: dict[str, str], workspace: Workspace, clock: TestClock) -> Start:
     """Start a bot with settings that differ from `environment`; it sweeps only when the test says so.
 
-    When it stops, its log must hold no secret.
+    When it stops, its log must hold no secret, and only what docs/operations.md lists.
     """
 
     @contextlib.asynccontextmanager
@@ -271,6 +272,7 @@ def start(environment: dict[str, str], workspace: Workspace, clock: TestClock) -
             print(said)  # noqa: T201 - shown where the test fails
             assert not [secret for secret in SECRETS if secret in said]
             assert '"unexpected_error"' not in said
+            check_log(said)
 
     return started
 

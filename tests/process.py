@@ -18,6 +18,7 @@ from bot.cli.main import main
 from sandbox.bot_process import BotProcess, Start, start_python
 from sandbox.fake_slack import Workspace
 from tests.forked import fork_bot
+from tests.log_contract import check_log
 
 ROOT = Path(__file__).parent.parent
 
@@ -75,6 +76,7 @@ async def run_bot(*arguments: str, settings: dict[str, str], cwd: Path) -> tuple
     """Run the bot to its end; exit code, stdout, stderr."""
     process = await start_bot(*arguments, settings=clean_environment(settings), cwd=cwd)
     out, err = await asyncio.wait_for(process.communicate(), 60)
+    check_log(err.decode())
     return process.returncode or 0, out.decode(), err.decode()
 
 
@@ -93,7 +95,8 @@ async def running(
     finally:
         if process.returncode is None:
             process.kill()
-        await process.communicate()
+        _, err = await process.communicate()
+        check_log(err.decode())
 
 
 async def healthy(process: BotProcess, url: str) -> None:

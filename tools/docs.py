@@ -5,21 +5,32 @@ A part is everything between `<!-- generated: NAME -->` and `<!-- end -->`.
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import structlog
+from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
+from bot.cli.record import OutcomeRecord, RequestRecord
 from bot.domain.status import OutcomeCode
 from bot.settings import Settings, describe
 from bot.views.outcomes import explain
 from tests import messages
 
 ROOT = Path(__file__).parent.parent
-DOCUMENTS = ["docs/configuration.md", "docs/glossary.md", "docs/messages.md", "docs/outcomes.md"]
+DOCUMENTS = [
+    "docs/configuration.md",
+    "docs/glossary.md",
+    "docs/history.schema.json",
+    "docs/messages.md",
+    "docs/operations.md",
+    "docs/outcomes.md",
+]
 
 
 def variables() -> str:
@@ -55,13 +66,30 @@ def codes() -> str:
     return "\n".join(rows)
 
 
-PARTS = {"variables": variables, "outcomes": outcomes, "codes": codes}
+def record(model: type[BaseModel]) -> str:
+    """List every field of a line that `history --json` prints, with its type in JSON."""
+    rows = ["| field | type | meaning |", "| --- | --- | --- |"]
+    for name, field in model.model_json_schema()["properties"].items():
+        types = " or ".join(one.get("type", "") for one in field.get("anyOf", [field]))
+        rows.append(f"| `{name}` | {types} | {field['description']} |")
+    return "\n".join(rows)
+
+
+PARTS: dict[str, Callable[[], str]] = {
+    "variables": variables,
+    "outcomes": outcomes,
+    "codes": codes,
+    "record": lambda: record(RequestRecord),
+    "outcome_record": lambda: record(OutcomeRecord),
+}
 
 
 def fresh(name: str, text: str) -> str:
     """Return the document with up-to-date generated parts."""
     if name == "docs/messages.md":
         return messages.table()
+    if name == "docs/history.schema.json":
+        return json.dumps(RequestRecord.model_json_schema(), indent=2) + "\n"
 
     def part(match: re.Match[str]) -> str:
         return f"{match[1]}\n{PARTS[match[2]]()}\n{match[3]}"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
 
 import httpx
 
@@ -20,6 +21,9 @@ GROUP_STEPS = {
     "missing_scope": "add the scope usergroups:read to the app and reinstall it",
     "plan_upgrade_required": "user groups need a paid plan of Slack, so list people's ids instead",
 }
+
+# Slack allows about 100 calls of users.info a minute (https://docs.slack.dev/reference/methods/users.info).
+MAX_LOOKUPS = 50
 
 PUBLIC = "chat:write.public"  # optional: the bot can post in public channels that it has not joined
 
@@ -61,13 +65,15 @@ async def check(settings: Settings) -> bool:
         ("Slack app token", app_token),
         ("Slack signing secret", signing_secret),
         ("People", lambda: _people(settings)),
-        ("Slack user groups", lambda: _groups(sorted(settings.user_groups), slack)),
-        ("People to notify", lambda: _notified(settings, slack)),
+        ("Slack user groups", lambda: _groups(settings, reading)),
+        ("People to notify", lambda: _notified(settings, slack, reading)),
         ("Cellcast key", key),
         ("Cellcast account", account),
         ("Database", database),
         ("List of numbers", lambda: _numbers(settings)),
     ]
+    # Both lines about groups have the same answers: Slack allows 20 reads a minute.
+    reading = asyncio.create_task(_members(settings.user_groups, slack))
     try:
         return all([await _line(name, prove) for name, prove in parts])
     finally:
@@ -128,37 +134,78 @@ async def _people(settings: Settings) -> str:
     return f"can request and keep: {_ids(requesters)}; can confirm: {_ids(approvers)}"
 
 
-async def _notified(settings: Settings, slack: Slack) -> str:
-    """Return how many people a new card mentions. Raise BotError if one of them cannot confirm."""
-    if not settings.notify_users:
-        return "nobody: NOTIFY_USERS is not set"
-    approvers = settings.people_who_confirm
+async def _members(groups: frozenset[str], slack: Slack) -> dict[str, frozenset[str]]:
+    """Return who is in each user group. Raise BotError, with what to do, if Slack does not say."""
     try:
-        members = {group: await slack.group_members(group) for group in sorted(settings.user_groups)}
-    except SlackError as error:
-        raise BotError(f"Slack does not list the members of the user groups ({error.code}).") from None
-    can_confirm = approvers.union(*(members[group] for group in approvers & members.keys()))
-    people = frozenset().union(*(members.get(i, {i}) for i in settings.notify_users))
-    if EVERYONE not in approvers and (others := sorted(people - can_confirm)):
-        raise BotError(
-            f"{', '.join(others)} cannot confirm. Add them to the people who can, or take them off the list."
-        )
-    return f"a new card will notify {len(people)} {'person' if len(people) == 1 else 'people'}"
-
-
-def _ids(people: frozenset[str]) -> str:
-    return "everyone" if EVERYONE in people else ", ".join(sorted(people))
-
-
-async def _groups(groups: list[str], slack: Slack) -> str:
-    try:
-        counts = [f"{group} has {len(await slack.group_members(group))} members" for group in groups]
+        return {group: await slack.group_members(group) for group in sorted(groups)}
     except SlackError as error:
         if (sentence := unreachable(error)) is not None:
             raise BotError(sentence) from None
         step = GROUP_STEPS.get(error.code, "check the ids of the groups in ALLOWED_USERS, APPROVERS and NOTIFY_USERS")
         raise BotError(f"Slack does not list their members ({error.code}): {step}.") from None
-    return ", ".join(counts) or "none in ALLOWED_USERS, APPROVERS and NOTIFY_USERS"
+
+
+def _listed(ids: frozenset[str], members: Mapping[str, frozenset[str]]) -> frozenset[str]:
+    """Return the people whom a setting lists, by their ids and by user groups."""
+    return frozenset().union(*(members.get(i, {i}) for i in ids))
+
+
+async def _groups(settings: Settings, reading: Awaitable[dict[str, frozenset[str]]]) -> str:
+    """Return how many members each user group has. Raise BotError if nobody could confirm."""
+    members = await reading
+    requesters, approvers = (_listed(ids, members) for ids in (settings.allowed_users, settings.people_who_confirm))
+    if not approvers:
+        raise BotError(
+            f"nobody could confirm, because no user group of {_ids(settings.people_who_confirm)} has members. Add "
+            "people to it in Slack, or list people's ids."
+        )
+    if settings.require_second_person and EVERYONE not in approvers and len(approvers) == 1 and requesters <= approvers:
+        raise BotError(
+            f"nobody could confirm, because only {', '.join(approvers)} can request and confirm, and "
+            "REQUIRE_SECOND_PERSON is on. Add someone else who can confirm."
+        )
+    counts = [f"{group} has {len(members[group]) or 'no'} members" for group in sorted(members)]
+    warning = "" if all(members.values()) else "warning: "
+    return warning + ", ".join(counts) if counts else "none in ALLOWED_USERS, APPROVERS and NOTIFY_USERS"
+
+
+async def _notified(settings: Settings, slack: Slack, reading: Awaitable[dict[str, frozenset[str]]]) -> str:
+    """Return how many people a new card mentions. Raise BotError if one of them cannot confirm."""
+    if not settings.notify_users:
+        return "nobody: NOTIFY_USERS is not set"
+    members = await reading
+    people, approvers = (_listed(ids, members) for ids in (settings.notify_users, settings.people_who_confirm))
+    others = [] if EVERYONE in approvers else sorted(people - approvers)
+    guests = EVERYONE in approvers and not settings.allow_guests
+    for person in sorted(people - set(others))[:MAX_LOOKUPS]:
+        if why := await _obstacle(person, slack, guests=guests):
+            others.append(f"{person} ({why})")
+    if others:
+        raise BotError(
+            f"{', '.join(others)} cannot confirm. Add them to the people who can, or take them off the list."
+        )
+    more = f"; only {MAX_LOOKUPS} were looked up" if len(people) > MAX_LOOKUPS else ""
+    return f"a new card will notify {len(people)} {'person' if len(people) == 1 else 'people'}{more}"
+
+
+async def _obstacle(person: str, slack: Slack, *, guests: bool) -> str:
+    """Return why a person who is listed cannot confirm all the same; empty if nothing speaks against it.
+
+    `guests` is whether a guest cannot. Raise BotError if Slack does not say who that is.
+    """
+    try:
+        found = await slack.membership(person)
+    except SlackError as error:
+        if error.code == "user_not_found":
+            return "Slack knows no such person"
+        raise BotError(unreachable(error) or f"Slack does not say who {person} is ({error.code}).") from None
+    if found.deactivated:
+        return "deactivated"
+    return "a guest, and ALLOW_GUESTS is off" if guests and found.guest else ""
+
+
+def _ids(people: frozenset[str]) -> str:
+    return "everyone" if EVERYONE in people else ", ".join(sorted(people))
 
 
 async def _numbers(settings: Settings) -> str:

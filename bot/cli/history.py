@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
-from typing import Any
 
+from bot.cli import record
 from bot.domain.models import Outcome, Request
 from bot.ledger.store import Ledger
 from bot.service.startup import or_start_error
 from bot.settings import Settings
-
-# Anyone with a response_url can write into the channel for 30 minutes; the rest is the bot's own bookkeeping.
-PRIVATE = {"response_url", "response_url_replaces", "posting_lease_until", "active_number_id", "outcome"}
 
 
 async def history(settings: Settings, *, since: float, as_json: bool) -> None:
@@ -24,14 +20,9 @@ async def history(settings: Settings, *, since: float, as_json: bool) -> None:
     try:
         await or_start_error(ledger.require_current())
         async for request, outcomes in ledger.whole_history(since):
-            print(json.dumps(_row(request, outcomes)) if as_json else _lines(request, outcomes))
+            print(record.line(request, outcomes) if as_json else _lines(request, outcomes))
     finally:
         ledger.close()
-
-
-def _row(request: Request, outcomes: list[Outcome]) -> dict[str, Any]:
-    row = {name: value for name, value in vars(request).items() if name not in PRIVATE}
-    return row | {"outcomes": [vars(outcome) for outcome in outcomes]}
 
 
 def _lines(request: Request, outcomes: list[Outcome]) -> str:

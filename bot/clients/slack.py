@@ -195,6 +195,7 @@ class Slack:
             known,
             # What Slack does not say stays unknown, and that is no permission.
             guest=True if True in restricted else False if restricted == [False, False] else None,
+            deactivated=person.get("deleted") is True,
         )
 
     async def publish_home(self, user: str, blocks: list[dict[str, Any]]) -> None:

@@ -78,7 +78,7 @@ class Dispatcher:
                 return await self._app.async_dispatch(request)
         except TimeoutError:
             kind = payloads.kind_of(body)
-            log.error("ack_budget_spent", request=kind, seconds=ACK_BUDGET)
+            log.error("ack_budget_spent", type=kind, seconds=ACK_BUDGET)
             answer, needs_reply = payloads.error_ack(kind, replies.TOO_SLOW)
             if needs_reply:
                 reply = blocks.private(replies.TOO_SLOW)

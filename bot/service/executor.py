@@ -125,6 +125,10 @@ class Executor:
             corrected = known and await until_stored(
                 lambda: self.ledger.correct(request, result, self.clock.now(), retry_for)
             )
-            event = "outcome_corrected" if corrected else "result_ignored"
-            log.error(event, request=request.id, attempt=request.attempt, outcome=result.code)
+            log.error(
+                "outcome_corrected" if corrected else "result_ignored",
+                request=request.id,
+                attempt=request.attempt,
+                outcome=result.code,
+            )
         return settled

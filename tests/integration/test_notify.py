@@ -95,11 +95,94 @@ async def test_check_counts_them(
 
 
 async def test_check_without_an_answer(environment: dict[str, str], tmp_path: Path, workspace: Workspace) -> None:
-    """`check` says so if Slack does not list the members."""
-    del workspace.groups[GROUP]
-    code, out, _ = await run_command("check", settings=environment, cwd=tmp_path)
+    """`check` reads a group once, and both lines about it say equally well why Slack does not list its members."""
+    await run_command("check", settings=environment, cwd=tmp_path)
+    assert workspace.api_calls.count("usergroups.users.list") == 1
+    for fault, says in (
+        ("no_such_subteam", "Slack does not list their members (no_such_subteam): check the ids of the groups in "),
+        ("429", "Slack received too many requests from this app. Wait a minute, then try again."),
+    ):
+        workspace.faults["usergroups.users.list"].append(fault)
+        code, out, _ = await run_command("check", settings=environment, cwd=tmp_path)
+        assert code == 1
+        assert f"FAIL  Slack user groups: {says}" in out
+        assert f"FAIL  People to notify: {says}" in out
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        (
+            {"ALLOWED_USERS": "*"},
+            "FAIL  People to notify: U0GIL (a guest, and ALLOW_GUESTS is off) cannot confirm. Add",
+        ),
+        ({"ALLOWED_USERS": "*", "ALLOW_GUESTS": "true"}, "ok    People to notify: a new card will notify 2 people"),
+        ({}, "ok    People to notify: a new card will notify 2 people"),
+        ({"NOTIFY_USERS": ANA}, "FAIL  People to notify: U0ANA (deactivated) cannot confirm. Add"),
+    ],
+)
+async def test_check_finds_people_who_cannot_confirm(
+    environment: dict[str, str], tmp_path: Path, workspace: Workspace, changes: dict[str, str], says: str
+) -> None:
+    """`check` knows guests whom only `*` would permit, and people whose account was closed."""
+    workspace.guests[GIL] = (True, False)
+    workspace.deactivated.add(ANA)
+    _, out, _ = await run_command("check", settings=environment | changes, cwd=tmp_path)
+    assert says in out
+
+
+@pytest.mark.parametrize(
+    ("fault", "says"),
+    [
+        ("user_not_found", "FAIL  People to notify: U0BEN (Slack knows no such person) cannot confirm."),
+        ("missing_scope", "FAIL  People to notify: Slack does not say who U0BEN is (missing_scope)."),
+        ("429", "FAIL  People to notify: Slack received too many requests from this app."),
+    ],
+)
+async def test_check_without_an_answer_about_a_person(
+    environment: dict[str, str], tmp_path: Path, workspace: Workspace, fault: str, says: str
+) -> None:
+    """`check` says whom Slack does not know, and why Slack does not answer."""
+    workspace.faults["users.info"].append(fault)
+    code, out, _ = await run_command("check", settings=environment | {"NOTIFY_USERS": BEN}, cwd=tmp_path)
     assert code == 1
-    assert "FAIL  People to notify: Slack does not list the members of the user groups (no_such_subteam)." in out
+    assert says in out
+
+
+async def test_check_looks_up_as_many_as_slack_allows(
+    environment: dict[str, str], tmp_path: Path, workspace: Workspace
+) -> None:
+    """`check` looks up at most 50 people, and says so."""
+    workspace.groups[GROUP] = [f"U0{n:03}" for n in range(60)]
+    _, out, _ = await run_command("check", settings=environment | {"NOTIFY_USERS": GROUP}, cwd=tmp_path)
+    assert workspace.api_calls.count("users.info") == 50
+    assert "ok    People to notify: a new card will notify 60 people; only 50 were looked up" in out
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({}, "ok    Slack user groups: warning: S0ADMINS has no members"),
+        (
+            {"ALLOWED_USERS": GROUP},
+            "FAIL  Slack user groups: nobody could confirm, because no user group of S0ADMINS has",
+        ),
+        ({"APPROVERS": GROUP}, "FAIL  Slack user groups: nobody could confirm, because no user group of S0ADMINS has"),
+        ({"ALLOWED_USERS": GROUP, "APPROVERS": BEN}, "ok    Slack user groups: warning: S0ADMINS has no members"),
+        (
+            {"ALLOWED_USERS": f"{GROUP},{BEN}", "REQUIRE_SECOND_PERSON": "true"},
+            "FAIL  Slack user groups: nobody could confirm, because only U0BEN can request and confirm, and",
+        ),
+    ],
+)
+async def test_check_finds_empty_groups(
+    environment: dict[str, str], tmp_path: Path, workspace: Workspace, changes: dict[str, str], says: str
+) -> None:
+    """`check` warns of a user group without members, and fails if nobody could confirm."""
+    workspace.groups[GROUP] = []
+    code, out, _ = await run_command("check", settings=environment | changes, cwd=tmp_path)
+    assert says in out
+    assert code == says.startswith("FAIL")
 
 
 @BOTH

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
+import itertools
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -256,3 +259,30 @@ async def test_late_click_on_a_protected_number(start: Start, listed: Path, work
         await workspace.click(BEN, card, "Unsubscribe Number")
         await settled(bot)
     assert ["already confirmed this" in said for said in private(workspace, BEN)] == [True, True]
+
+
+@pytest.mark.parametrize(("now", "says"), [(f'New,"{HOTLINE}",no', f"*Warning:* {HOTLINE}"), ("New,,yes", REFUSAL)])
+async def test_list_that_changes_before_the_request_is_stored(
+    start: Start, workspace: Workspace, tmp_path: Path, now: str, says: str
+) -> None:
+    """What the list says of a number when it is requested counts, not what it said when the text was parsed."""
+    pipe, moments = tmp_path / "numbers.csv", itertools.count()
+    os.mkfifo(pipe)
+
+    def feed(row: str) -> None:
+        """Give the next read of the list its lines: it waits for them, and the read after it finds a changed file."""
+        with pipe.open("w", encoding="utf-8") as file:
+            file.write(f"id,number,label,warning,protected\n{NUMBER},,{row}\n")
+            os.utime(pipe, (next(moments),) * 2)
+
+    first = asyncio.create_task(asyncio.to_thread(feed, "Old,,no"))
+    async with start(numbers_file=str(pipe)) as bot:
+        await first
+        commanding = asyncio.create_task(workspace.command(ANA, NUMBERS, "Old"))
+        await asyncio.to_thread(feed, "Old,,no")
+        await commanding
+        await asyncio.to_thread(feed, now)
+        await settled(bot)
+    (note,) = workspace.notes
+    assert says in note.text
+    assert "Old" not in note.text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import subprocess
@@ -11,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from bot import __version__
 from bot.domain.commands import COMMAND
 from bot.domain.status import OutcomeCode
 from bot.settings import Settings
+from tests.log_contract import ALWAYS, check_log, documented_events, documented_fields, faults_of, logged_events
 from tests.process import ROOT
 
 
@@ -73,15 +76,56 @@ def test_links_lead_somewhere(name: str) -> None:
     assert [path for path in paths if not (ROOT / path).exists()] == []
 
 
-def test_operations_page_names_real_log_events() -> None:
-    """Each log event that docs/operations.md explains is in the code."""
-    _, _, table = read("docs/operations.md").partition("| event | meaning |")
-    events = {e for row in re.findall(r"^\| (`.+?`) \|", table, re.MULTILINE) for e in re.findall(r"`(\w+)`", row)}
-    code = "".join(
-        path.read_text(encoding="utf-8") for part in ("bot", "handlers") for path in (ROOT / part).rglob("*.py")
-    )
-    assert len(events) >= 15
-    assert {event for event in events if f'"{event}"' not in code} == set()
+def test_operations_page_lists_each_log_event() -> None:
+    """docs/operations.md lists each event that the code can log, with its level and its fields, and no other."""
+    assert len(documented_events()) >= 50
+    assert documented_events() == logged_events()
+    used = set().union(*(event.always | event.sometimes for event in documented_events().values()))
+    assert used | ALWAYS == documented_fields().keys()
+
+
+@pytest.mark.parametrize(
+    ("changed", "fault"),
+    [
+        ({}, []),
+        ({"event": "request_forgotten"}, ["the event"]),
+        ({"level": "error"}, ["the level"]),
+        ({"number": "6"}, ["the field number"]),
+        ({"ts": 5}, ["the type of ts"]),
+        ({"channel": None, "ts": True}, ["the type of ts"]),
+        ({"ts": ...}, ["no ts"]),
+    ],
+)
+def test_log_of_a_test_is_compared_with_the_page(changed: dict[str, Any], fault: list[str]) -> None:
+    """The check that reads the log of each bot that a test starts finds every difference."""
+    line: dict[str, Any] = {
+        "event": "card_posted",
+        "level": "info",
+        "logger": "bot.cards",
+        "timestamp": "2026-01-31T09:05:07.123456Z",
+    }
+    line |= {"request": "6f1f", "channel": "C1", "ts": "1.2"} | changed
+    line = {name: value for name, value in line.items() if value is not ...}
+    assert faults_of(line) == fault
+    with contextlib.nullcontext() if not fault else pytest.raises(AssertionError, match=fault[0]):
+        check_log(f"a sentence\n{json.dumps(line)}\n")
+
+
+def test_sample_for_vector_uses_fields_of_the_log() -> None:
+    """Each field that docs/vector.yaml reads or tries is in the contract, and its parts are joined to one another."""
+    sample = yaml.safe_load(read("docs/vector.yaml"))
+    assert {"sources", "transforms", "sinks", "tests"} < sample.keys()
+    parts = sample["transforms"] | sample["sinks"]
+    joined = [name for part in parts.values() for name in part["inputs"]]
+    assert set(joined) == sample["sources"].keys() | sample["transforms"].keys()
+    tried = [test["inputs"][0]["log_fields"]["message"] for test in sample["tests"]]
+    programs = [sample["transforms"]["bot_log"]["source"], sample["transforms"]["bot_problems"]["condition"]]
+    programs += [test["outputs"][0]["conditions"][0]["source"] for test in sample["tests"]]
+    fields = {field for program in programs for field in re.findall(r"(?<!\w)\.([a-z]\w*)", program)}
+    assert fields - {"message"} <= documented_fields().keys()  # Docker's own name for a line
+    assert faults_of(json.loads(tried[0])) == []
+    (container,) = sample["sources"]["bot_output"]["include_containers"]
+    assert f"docker logs {container} " in read("docs/operations.md")
 
 
 def test_manifest_fits_the_bot() -> None:

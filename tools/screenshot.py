@@ -71,6 +71,9 @@ class Pictures:
         await self.card("kept", "Kept:")
         await self.type("/unsubscribe-number Night service")
         await self.card("warning", "Emergency calls arrive here")
+        await self.click("Unsubscribe Number")
+        await self.form("confirm-form", "Type the last 4 digits")
+        await page.get_by_role("button", name="Go Back").click()
         await page.get_by_role("radio", name="Ben").check()
         await self.click("Keep Number")
         await self.card("reply", "@Ana: @Ben kept")
@@ -87,11 +90,21 @@ class Pictures:
         await page.get_by_role("button", name="Cellcast Numbers").click()
         await page.locator("#home-view").get_by_text("Cellcast account").wait_for()
         await page.locator("#home").screenshot(path=self.target / "home.png")
+        await page.get_by_role("button", name="Unsubscribe a number").click()
+        await self.form("request-form", "Reason")
+        await page.get_by_role("button", name="Cancel").click()
         await page.get_by_role("button", name="numbers", exact=True).click()
         await page.get_by_label("A card lives").select_option("5 seconds")
         await page.get_by_text("CONFIRM_WITHIN_SECONDS=5").wait_for()
         await self.type("/unsubscribe-number Night service")
         await self.card("expired", "Expired:")
+
+    async def form(self, name: str, field: str) -> None:
+        """The picture of the form that opens."""
+        dialog = self.page.get_by_role("dialog")
+        await dialog.get_by_label(field).wait_for()
+        await self.page.mouse.move(0, 0)
+        await dialog.screenshot(path=self.target / f"{name}.png")
 
     async def type(self, text: str) -> None:
         """Type into the channel."""

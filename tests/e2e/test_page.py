@@ -262,11 +262,11 @@ async def test_approver_who_is_mentioned(demo: Demo) -> None:
 
 
 async def test_numbers_with_a_warning_and_protected_ones(demo: Demo) -> None:
-    """The card and the dialog warn, and a protected number gets no card."""
+    """The card and the form warn, and a protected number gets no card."""
     await demo.type("/unsubscribe-number Night service")
     await demo.see("Warning: Emergency calls arrive here at night")
     await demo.click("Unsubscribe Number")
-    dialog = demo.tab.get_by_role("dialog", name="Unsubscribe this number?")
+    dialog = demo.tab.get_by_role("dialog", name="Unsubscribe number?")
     await expect(dialog).to_contain_text("Warning: Emergency calls arrive here at night")
     await dialog.get_by_role("button", name="Go Back").click()
     await demo.type("/unsubscribe-number Auckland shop")
@@ -344,6 +344,69 @@ async def test_picker(demo: Demo) -> None:
     await expect(demo.options(name="(card open)")).to_be_visible()
 
 
+async def test_typed_digits(demo: Demo) -> None:
+    """A number with a warning opens a form: other digits get an error there, the right ones confirm, by keyboard too."""
+    await demo.type("/unsubscribe-number Night service")
+    await demo.see("Emergency calls arrive here")
+    await demo.click("Unsubscribe Number")
+    form = demo.tab.get_by_role("dialog", name="Unsubscribe number?")
+    digits = form.get_by_label("Type the last 4 digits of +61 480 000 105")
+    await expect(digits).to_be_focused()
+    await digits.fill("12")
+    await form.get_by_role("button", name="Unsubscribe Number").click()
+    await expect(form.get_by_role("alert")).to_have_text("Please enter at least 4 characters.")
+    await digits.fill("1234")
+    await demo.tab.keyboard.press("Enter")
+    await expect(form.get_by_role("alert")).to_have_text("These are not the last 4 digits of +61 480 000 105.")
+    assert demo.cellcast.calls == []
+    axe = await Axe().run(demo.tab)
+    assert axe.violations_count == 0, axe.generate_report()
+    await digits.fill("0105")
+    await demo.tab.keyboard.press("Enter")
+    await demo.see(SUCCESS)
+    await expect(form).to_be_hidden()
+    assert len(demo.cellcast.calls) == 1
+
+
+async def test_request_form(demo: Demo) -> None:
+    """With required reasons the command opens a form; what the bot refuses leaves what was entered as it is."""
+    await demo.tab.get_by_label("A request needs a reason").check()
+    await demo.tab.get_by_text("restarted with REQUIRE_REASON=true").wait_for(timeout=30_000)
+    await demo.type("/unsubscribe-number")
+    form = demo.tab.get_by_role("dialog", name="Unsubscribe a number")
+    await form.get_by_role("combobox", name="Number").fill("Auckland")
+    await expect(demo.options()).to_have_count(1)
+    await demo.tab.keyboard.press("Enter")
+    await form.get_by_role("button", name="Post Card").click()
+    await expect(form.get_by_text("Please complete this required field.")).to_be_visible()
+    await form.get_by_label("Reason").fill("moved to another line")
+    await demo.tab.keyboard.press("Enter")
+    await expect(form.get_by_text("This number is protected")).to_be_visible()
+    await expect(form.get_by_label("Reason")).to_have_value("moved to another line")
+    await form.get_by_role("combobox", name="Number").fill("Melbourne")
+    await expect(demo.options(name="Melbourne")).to_have_count(1)
+    await demo.tab.keyboard.press("Enter")
+    await form.get_by_role("button", name="Post Card").click()
+    await expect(form).to_be_hidden()
+    await demo.see("Reason: moved to another line")
+
+
+async def test_late_form(demo: Demo) -> None:
+    """A form that was left open says who was first, and closes."""
+    await demo.type("/unsubscribe-number Night service")
+    await demo.see("Emergency calls arrive here")
+    await demo.click("Unsubscribe Number")
+    form = demo.tab.get_by_role("dialog")
+    await form.get_by_label("Type the last 4 digits").fill("0105")
+    card = next(note for note in demo.workspace.notes if note.buttons)
+    await demo.workspace.click(BEN, card, "Keep Number")
+    await demo.tab.keyboard.press("Enter")
+    await expect(form).to_contain_text("@Ben already clicked Keep Number")
+    await form.get_by_role("button", name="Close").click()
+    await expect(form).to_be_hidden()
+    assert demo.cellcast.calls == []
+
+
 async def test_app_home(demo: Demo) -> None:
     """The App Home shows open requests with their buttons, and what ended; a click in it counts, and a late one is answered."""
     await demo.type(f"/unsubscribe-number {SUPPORT}")
@@ -399,6 +462,7 @@ async def test_keyboard_alone(demo: Demo) -> None:
     await tab_to("Unsubscribe Number")
     await keys.press("Enter")
     await demo.tab.get_by_role("dialog").wait_for()
+    await keys.type("0105")  # its field has the focus
     await tab_to("Unsubscribe Number")
     await keys.press("Enter")
     await demo.see(SUCCESS)

@@ -18,7 +18,7 @@ CELLCAST_FAULTS = [
     *("refused", "not found", "rate limited", "server error", "answer lost", "no connection", "hang", "late", "mixed"),
 ]
 DATABASE_FAULTS = ["slow", "locked", "away", "lost before commit", "lost after commit", "late answer", "mixed"]
-LIST_FAULTS = ["missing", "half-written", "typing error", "not text"]
+LIST_FAULTS = ["missing", "half-written", "half-written", "typing error", "not text"]
 SETTINGS: list[dict[str, Any]] = [
     {},
     {"dry_run": True},
@@ -240,7 +240,7 @@ def _list_change(chance: Random, at: float, number: str, protected: str) -> Even
     """Return a change of a line of the list, or a fault of the whole list for a while."""
     if chance.random() < 0.35:
         fault = {"kind": chance.choice(LIST_FAULTS), "seconds": _time(chance.uniform(0.5, 12))}
-        return Event(at, "list", fault | {"cut": int(chance.random() * 100) / 100})
+        return Event(at, "list", fault | {"cut": int(chance.random() ** 2 * 100) / 100})
     warning = chance.choice(["", "Printed on invoices"])
     return Event(at, "list", {"number": number, "protected": protected, "warning": warning})
 

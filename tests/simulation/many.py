@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import get_context
 
 from tests.simulation import plan
@@ -14,6 +15,7 @@ from tests.simulation.run import simulation
 
 SEEDS = 2000  # what CI plays
 CHUNK = 50  # seeds that a process plays before it reports
+SMALL_CHUNK = 10  # the same, if the first failing seed is all that counts
 
 
 @dataclass(frozen=True)
@@ -41,8 +43,8 @@ class Sum:
         )
 
 
-def play_seeds(seeds: range) -> Sum:
-    """Play some seeds in this process."""
+def play_seeds(seeds: range, *, stop_at_first: bool = False) -> Sum:
+    """Play some seeds in this process, perhaps only up to the first failing one."""
     total = Sum()
     # A run makes many objects that live for a moment: Python's defaults would spend much of the time on them.
     gc.freeze()
@@ -53,15 +55,21 @@ def play_seeds(seeds: range) -> Sum:
             result = play(found)
             failed = (seed,) if result.violations else ()
             total += Sum(1, result.requests, result.calls, result.crashes, result.seconds, failed)
+            if failed and stop_at_first:
+                break
     return total
 
 
 def play_all(first: int, count: int, *, stop_at_first: bool = False) -> Iterator[Sum]:
-    """Play seeds on every core; yield the sum so far after each chunk."""
-    chunks = [range(at, min(at + CHUNK, first + count)) for at in range(first, first + count, CHUNK)]
+    """Play seeds on every core, or a single seed in this process; yield the sum so far after each chunk."""
+    if count == 1:
+        yield play_seeds(range(first, first + 1))
+        return
+    size = SMALL_CHUNK if stop_at_first else CHUNK
+    chunks = [range(at, min(at + size, first + count)) for at in range(first, first + count, size)]
     total = Sum()
     with ProcessPoolExecutor(os.cpu_count(), get_context("spawn")) as pool:
-        for part in pool.map(play_seeds, chunks):
+        for part in pool.map(partial(play_seeds, stop_at_first=stop_at_first), chunks):
             total += part
             yield total
             if stop_at_first and total.failed:

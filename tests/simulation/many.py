@@ -7,7 +7,6 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from multiprocessing import get_context
 
 from tests.simulation import plan
@@ -15,7 +14,6 @@ from tests.simulation.run import simulation
 
 SEEDS = 2000  # what CI plays
 CHUNK = 50  # seeds that a process plays before it reports
-SMALL_CHUNK = 10  # the same, if the first failing seed is all that counts
 
 
 @dataclass(frozen=True)
@@ -60,18 +58,11 @@ def play_seeds(seeds: range, *, stop_at_first: bool = False) -> Sum:
     return total
 
 
-def play_all(first: int, count: int, *, stop_at_first: bool = False) -> Iterator[Sum]:
-    """Play seeds on every core, or a single seed in this process; yield the sum so far after each chunk."""
-    if count == 1:
-        yield play_seeds(range(first, first + 1))
-        return
-    size = SMALL_CHUNK if stop_at_first else CHUNK
-    chunks = [range(at, min(at + size, first + count)) for at in range(first, first + count, size)]
+def play_all(first: int, count: int) -> Iterator[Sum]:
+    """Play seeds on every core; yield the sum so far after each chunk."""
+    chunks = [range(at, min(at + CHUNK, first + count)) for at in range(first, first + count, CHUNK)]
     total = Sum()
     with ProcessPoolExecutor(os.cpu_count(), get_context("spawn")) as pool:
-        for part in pool.map(partial(play_seeds, stop_at_first=stop_at_first), chunks):
+        for part in pool.map(play_seeds, chunks):
             total += part
             yield total
-            if stop_at_first and total.failed:
-                pool.shutdown(wait=False, cancel_futures=True)
-                return

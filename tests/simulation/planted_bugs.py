@@ -319,29 +319,29 @@ def apply(found: Bug, folder: Path) -> None:
         path.write_text(text.replace(old, new), encoding="utf-8")
 
 
-def play(found: Bug, first: int, seeds: int) -> int | None:
-    """Play seeds in a copy of the code with a bug; return the first that finds it, None if none does."""
+def hunt(found: Bug, recorded: int | None) -> int | None:
+    """Return a seed that finds a bug: the recorded one if it still does, else the first; None if none does."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        # The compiled files go along: only what the bug changes is compiled again.
+        # The compiled files go along, so that only what the bug changes is compiled again.
         for part in ("bot", "handlers", "tests/simulation"):
             shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("*.pyc.*"))
         shutil.copy(ROOT / "tests/__init__.py", folder / "tests")
         apply(found, folder)
-        command = [sys.executable, "-m", "tests.simulation", "--first", str(first), "--seeds", str(seeds)]
-        done = subprocess.run(  # noqa: S603 - ours
-            [*command, "--stop", "--explain", "0"], cwd=folder, capture_output=True, text=True, check=False, timeout=900
-        )
+        again = None if recorded is None else _play(folder, recorded, 1)
+        return _play(folder, 0, MAX_SEEDS) if again is None else again
+
+
+def _play(folder: Path, first: int, seeds: int) -> int | None:
+    """Play seeds up to the first failing one, and return that, None if none fails."""
+    command = [sys.executable, "-m", "tests.simulation", "--first", str(first), "--seeds", str(seeds)]
+    command += ["--stop", "--explain", "0"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=900)  # noqa: S603 - ours
     if (match := re.search(r"first: seed (\d+)", done.stdout)) is not None:
         return int(match[1])
     if done.returncode != 0:
         print(done.stdout[-500:], done.stderr[-1500:])
     return None
-
-
-def play_recorded(found: Bug, seed: int | None) -> int | None:
-    """Return the recorded seed of a bug if it still finds it, else None."""
-    return None if seed is None or seed >= MAX_SEEDS else play(found, seed, 1)
 
 
 def main(arguments: list[str]) -> int:
@@ -351,29 +351,17 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--record", action="store_true", help="write which seeds found them")
     given = parser.parse_args(arguments)
     chosen = [found for found in BUGS if not given.names or any(name in found.name for name in given.names)]
-    recorded: dict[str, int] = json.loads(RECORD.read_text(encoding="utf-8"))
-    seeds, missed = dict[str, int](), 0
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for found, again in zip(
-            chosen, pool.map(lambda b: play_recorded(b, recorded.get(b.name)), chosen), strict=True
-        ):
-            if again is not None:
-                seeds[found.name] = again
-                print(f"seed {again:<5} {found.name}", flush=True)
-    for found in chosen:  # a hunt uses every core
-        if found.name not in seeds:
-            seed = play(found, 0, MAX_SEEDS)
-            if seed is None:
-                missed += 1
-                print(f"missed     {found.name}", flush=True)
-            else:
-                seeds[found.name] = seed
-                was = f"not {recorded[found.name]}" if found.name in recorded else "not recorded"
-                print(f"seed {seed:<5} {found.name} ({was}: run this with --record)", flush=True)
-    if given.record:
-        found_now = recorded | seeds
-        kept = {found.name: found_now[found.name] for found in BUGS if found.name in found_now}
-        RECORD.write_text(json.dumps(kept, indent=4) + "\n", encoding="utf-8")
+    seeds: dict[str, int] = json.loads(RECORD.read_text(encoding="utf-8"))
+    missed = 0
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # each thread waits for a process
+        for found, seed in zip(chosen, pool.map(lambda b: hunt(b, seeds.get(b.name)), chosen), strict=True):
+            missed += seed is None
+            print(f"{'missed' if seed is None else f'seed {seed}':10} {found.name}", flush=True)
+            if seed is not None and seed != seeds.get(found.name):
+                print(f"{'':10} record it with --record; it was {seeds.get(found.name, 'not recorded')}", flush=True)
+                if given.record:
+                    seeds[found.name] = seed
+                    RECORD.write_text(json.dumps(seeds, indent=4, sort_keys=True) + "\n", encoding="utf-8")
     return 1 if missed else 0
 
 

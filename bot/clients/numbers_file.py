@@ -50,8 +50,9 @@ def read(path: Path) -> NumberList:
         return NumberList(errors=(f"the file cannot be read ({error.strerror})",), unread=True)
     except UnicodeDecodeError:
         return NumberList(errors=("the file is not UTF-8 text",))
-    # A list that is only half written must not lift a protection.
-    if "protected" in text.partition("\n")[0].lower() and not text.endswith(("\n", "\r")):
+    # A list that is only half written must not lift a protection, and half of its header looks like one without any.
+    header_alone = len(text.splitlines()) == 1
+    if not text.endswith(("\n", "\r")) and (header_alone or "protected" in text.partition("\n")[0].lower()):
         return NumberList(errors=("the last line has no line break, so the file may not be complete",))
     return parse_csv(io.StringIO(text, newline=""))
 

@@ -189,13 +189,13 @@ async def test_check_counts_them(environment: dict[str, str], listed: Path, tmp_
 
 
 async def test_list_that_is_not_complete(start: Start, listed: Path, workspace: Workspace, cellcast: Cellcast) -> None:
-    """A list that was cut within a line, or whose cell for the protection is empty, refuses everything."""
+    """A list that was cut within a line, also the first, or whose cell for the protection is empty, refuses everything."""
     listing(listed, protected="yes")
     whole = listed.read_text(encoding="utf-8")
     async with start() as bot:
         card = await ask(workspace, text="Campaign")
-        for end in range(whole.index("Support"), len(whole)):
-            if whole[end - 1] != "\n":
+        for end in range(len(whole)):
+            if not whole[:end].endswith("\n"):
                 listed.write_text(whole[:end], encoding="utf-8")
                 assert (await NumbersFile(listed).current()).errors
         listed.write_text(whole.replace(",yes", ","), encoding="utf-8")

@@ -22,6 +22,7 @@ from bot.clients.slack import CALL_TIMEOUT
 from bot.clock import Clock
 from bot.ledger.threads import CLOSE_TIMEOUT, Threads
 from tests.simulation.loop import SimulatedLoop
+from tests.simulation.numbers_list import watch_confirmations
 
 if TYPE_CHECKING:
     from tests.simulation.replica import Replica
@@ -125,6 +126,7 @@ class SimulatedThreads(Threads):
         finally:
             world.transaction_fault, world.loop.answer_delay = "", 0.0
         world.check_own_calls(self._replica)
+        watch_confirmations(world)
 
 
 def break_transactions(world: World) -> Callable[[], None]:

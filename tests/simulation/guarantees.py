@@ -18,6 +18,12 @@ SOON = 10.0
 LOOK_EVERY = 5.0  # how often a run is looked at, in seconds
 # What nobody may read about a click that a call followed.
 NOT_DONE = re.compile("[Nn]othing was (sent|done)")
+# What the requester reads about a request that ended without a call.
+TOLD = {
+    OutcomeCode.KEPT: " kept ",
+    OutcomeCode.EXPIRED: "nobody confirmed ",
+    OutcomeCode.PROTECTED: "the list of numbers protects it now",
+}
 STOPS = {"kill", "kill at a step", "stop"}
 NOTHING_SENT = {
     OutcomeCode.DRY_RUN,
@@ -232,10 +238,10 @@ def _check_threads(world: World) -> None:
         ]
         if sum("still waits" in message.text for message in replies) > 1:
             world.report_violation(f"people were reminded of {row['id'][:6]} more than once")
-        kept = row["code"] == OutcomeCode.KEPT and row["decided_by"] != row["requested_by"]
-        if row["delivered_at"] is None or not (kept or row["code"] == OutcomeCode.EXPIRED):
+        own = row["code"] == OutcomeCode.KEPT and row["decided_by"] == row["requested_by"]
+        if row["delivered_at"] is None or own or row["code"] not in TOLD:
             continue
-        who, words = f"<@{row['requested_by']}>", " kept " if kept else "nobody confirmed "
+        who, words = f"<@{row['requested_by']}>", TOLD[OutcomeCode(row["code"])]
         told = [m for m in messages if m.text.startswith(f"{who}: ") and words in m.text and row["number_id"] in m.text]
         said = [
             m

@@ -41,6 +41,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         super().__init__()
         self.seconds = 0.0
         self.answer_delay = 0.0  # what a "thread" takes to wake the loop
+        self.job_takes: Callable[[], float] | None = None  # what a blocking function takes before it runs
         self._selector = self
         if order is not None:
             self._ready = _Ready(order)
@@ -68,7 +69,15 @@ class SimulatedLoop(asyncio.BaseEventLoop):
     def run_in_executor(  # type: ignore[override]  # as above
         self, _executor: object, function: Callable[..., Any], *args: Any
     ) -> asyncio.Future[Any]:
-        """Run a blocking function inline."""
+        """Run a blocking function inline, perhaps after a while."""
         done = self.create_future()
-        done.set_result(function(*args))
+
+        def run() -> None:
+            if not done.done():  # the process may be dead
+                done.set_result(function(*args))
+
+        if self.job_takes is None:
+            run()
+        else:
+            self.call_later(self.job_takes(), run)
         return done

@@ -18,6 +18,7 @@ CELLCAST_FAULTS = [
     *("refused", "not found", "rate limited", "server error", "answer lost", "no connection", "hang", "late", "mixed"),
 ]
 DATABASE_FAULTS = ["slow", "locked", "away", "lost before commit", "lost after commit", "late answer", "mixed"]
+LIST_FAULTS = ["missing", "half-written", "half-written", "typing error", "not text"]
 SETTINGS: list[dict[str, Any]] = [
     {},
     {"dry_run": True},
@@ -75,6 +76,7 @@ def make(seed: int) -> Plan:
     else:
         events = _anything(chance, replicas)
         settings, sweep_every = chance.choice([{}, {}, *SETTINGS[1:3]]), chance.choice([5.0, 10.0])
+    events += _list_changes(Random(f"list {seed}"), events)
     return Plan(
         seed=seed,
         replicas=replicas,
@@ -203,6 +205,46 @@ def _changed_settings(chance: Random, replicas: int) -> list[Event]:
     return events
 
 
+def _protected_meanwhile(chance: Random, replicas: int) -> list[Event]:
+    """A click, perhaps on a slow database, while the list of numbers protects its number, or breaks."""
+    at, events = _first_click(chance, chance.choice(["confirm", "confirm", "confirm", "keep"]))
+    if chance.random() < 0.7:
+        slow = {"kind": "slow", "seconds": 3.0}
+        events += [Event(_time(at - 0.1), "database", slow | {"replica": replica}) for replica in range(replicas)]
+    events.append(_list_change(chance, _time(at + chance.uniform(-1, 1.5)), events[0].details["number"], "yes"))
+    if chance.random() < 0.5:
+        events.append(_list_change(chance, _time(at + chance.uniform(1, 10)), events[0].details["number"], "no"))
+    if chance.random() < 0.5:
+        again = {"user": chance.choice([ANA, BEN]), "number": events[0].details["number"]}
+        events.append(Event(_time(at + chance.uniform(-1, 10)), "request", again))
+    return events + _clicks(chance, _time(at + chance.uniform(1, 30)))
+
+
+def _list_changes(chance: Random, events: list[Event]) -> list[Event]:
+    """Return changes of the list of numbers, near requests and clicks; mostly there are none."""
+    near = [event.at for event in events if event.what in ("request", "click")]
+    if chance.random() > LISTS_SHARE or not near:
+        return []
+    return [
+        _list_change(
+            chance,
+            _time(chance.choice(near) + chance.uniform(-3, 3)),
+            chance.choice(NUMBERS),
+            chance.choice(["yes", "no"]),
+        )
+        for _ in range(chance.randint(1, 5))
+    ]
+
+
+def _list_change(chance: Random, at: float, number: str, protected: str) -> Event:
+    """Return a change of a line of the list, or a fault of the whole list for a while."""
+    if chance.random() < 0.35:
+        fault = {"kind": chance.choice(LIST_FAULTS), "seconds": _time(chance.uniform(0.5, 12))}
+        return Event(at, "list", fault | {"cut": int(chance.random() ** 2 * 100) / 100})
+    warning = chance.choice(["", "Printed on invoices"])
+    return Event(at, "list", {"number": number, "protected": protected, "warning": warning})
+
+
 def _first_click(chance: Random, button: str = "confirm") -> tuple[float, list[Event]]:
     """Return the moment of a click on a new card, and what leads to it."""
     at = _time(chance.uniform(4, 8))
@@ -211,8 +253,18 @@ def _first_click(chance: Random, button: str = "confirm") -> tuple[float, list[E
 
 
 # Each is a chain of events that other plans seldom bring about, in a short run.
-THEMES = [_long_call, _stop_at_a_click, _lost_update, _next_attempt, _lost_commit, _changed_settings]
+THEMES = [
+    _long_call,
+    _stop_at_a_click,
+    _lost_update,
+    _next_attempt,
+    _lost_commit,
+    _changed_settings,
+    _protected_meanwhile,
+]
 THEMES_SHARE = 0.4
+# Of all other runs, the share that has a list of numbers.
+LISTS_SHARE = 0.1
 
 
 def _time(seconds: float) -> float:

@@ -21,6 +21,7 @@ from bot.ledger.store import Ledger
 from bot.ops import health
 from tests.simulation.fakes import break_transactions
 from tests.simulation.guarantees import LOOK_EVERY, check_cards, check_confirmed, check_outcomes, still_open
+from tests.simulation.numbers_list import check_list
 from tests.simulation.plan import Plan
 from tests.simulation.replica import CURRENT
 from tests.simulation.world import World
@@ -115,7 +116,8 @@ def _surroundings(world: World) -> Iterator[None]:
         if name == "unexpected_error":
             world.report_violation(f"unexpected error: {event.get('exc_info')!r}")
         else:
-            world.note("log", " ".join(f"{key}={value}" for key, value in event.items()))
+            said = " ".join(f"{key}={value}" for key, value in event.items())
+            world.note("log", said.replace(f"{world.file.parent}/", ""))  # each process has another folder
         raise structlog.DropEvent
 
     structlog.configure(processors=[notice], wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
@@ -168,6 +170,7 @@ async def _run(world: World) -> None:
             world.report_violation(f"still open long after the last fault: {open_requests or 'wrong cards'}")
             break
     check_outcomes(world)
+    check_list(world)
     for replica in world.replicas:
         await replica.stop()
 
@@ -180,6 +183,9 @@ def _heal(world: World) -> None:
     for replica in world.replicas:
         replica.dies_in = None
         replica.start({})
+    if world.list is not None:
+        world.list.heal()
+        world.list.write(world.loop.seconds)
 
 
 @contextmanager

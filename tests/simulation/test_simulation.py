@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from bot.clients.numbers_file import read
 from tests.conftest import Record
 from tests.simulation import plan, planted_bugs
 from tests.simulation.many import SEEDS, play_seeds
+from tests.simulation.numbers_list import NumbersList
 from tests.simulation.plan import Plan
 from tests.simulation.run import Result, simulation
 from tests.simulation.shrink import shrink
@@ -37,7 +40,8 @@ def test_seeds_of_every_run(reliability: Record) -> None:
         "Simulation",
         f"CI plays {SEEDS:,} seeds, over {hours:.0f} hours of virtual time: {counts['requests']:,} requests, "
         f"{counts['clicks']:,} clicks, {counts['ends']:,} kills and stops, {counts['faults']:,} times of Slack's, "
-        f"Cellcast's or the database's faults, {counts['clocks']:,} set clocks",
+        f"Cellcast's or the database's faults, {counts['clocks']:,} set clocks, {counts['lists']:,} changes and faults of "
+        "the list of numbers",
         calls="at most one for each confirmation",
         told="what happened; no violation",
     )
@@ -49,13 +53,16 @@ KINDS = {
     "ends": {"kill", "kill at a step", "stop"},
     "faults": {"slack", "cellcast", "database"},
     "clocks": {"clock"},
+    "lists": {"list"},
 }
 
 
 def test_seed_is_one_exact_run(play: Callable[[Plan], Result]) -> None:
-    """The same seed has the same trace, line by line; another one has another."""
-    found = [play(plan.make(seed)).trace for seed in (11, 11, 12)]
+    """The same seed has the same trace, line by line, also with a list of numbers; another one has another."""
+    listed = next(seed for seed in range(SEEDS) if any(event.what == "list" for event in plan.make(seed).events))
+    found = [play(plan.make(seed)).trace for seed in (11, 11, 12, listed, listed)]
     assert found[0] == found[1] != found[2]
+    assert found[3] == found[4]
 
 
 def test_faults_end_soon_after_the_last_event() -> None:
@@ -79,6 +86,28 @@ def test_card_with_a_rejected_update_is_clicked(play: Callable[[Plan], Result]) 
     assert [result.violations for result in played] == [[]] * len(played)
     afterwards = ["\n".join(result.trace).partition("no more faults")[2] for result in played]
     assert any("clicks unsubscribe_number" in trace and "*Kept: " in trace for trace in afterwards)
+
+
+def test_list_of_numbers(tmp_path: Path) -> None:
+    """The bot takes each fault of the list for an error, and the list knows what it permitted when."""
+    number, other = plan.NUMBERS
+    listed = NumbersList(tmp_path / "numbers.csv")
+    listed.change(number, {"warning": "", "protected": "yes"})
+    listed.write(2.0)
+    assert [found.protected for found in read(listed.path).by_id.values()] == [True, False]
+    for kind in plan.LIST_FAULTS:
+        for cut in range(100):
+            fault = {"kind": kind, "cut": cut / 100}
+            listed.begin(fault)
+            listed.write(4.0)
+            assert read(listed.path).errors
+            listed.end(fault)
+    listed.write(6.0)
+    assert read(listed.path).errors == ()
+    assert listed.permitted(number, 0.0, 1.0)
+    assert not listed.permitted(number, 2.5, 9.0)
+    assert listed.protected(number, 2.5, 9.0)
+    assert not listed.permitted(other, 4.5, 5.5)
 
 
 def test_failure_shrinks() -> None:
@@ -107,3 +136,10 @@ def test_bug_fits_the_code(bug: planted_bugs.Bug, tmp_path: Path) -> None:
     planted_bugs.apply(bug, tmp_path)
     for file in {file for file, _, _ in bug.edits}:
         compile((tmp_path / file).read_text(encoding="utf-8"), file, "exec")
+
+
+def test_record_of_the_planted_bugs() -> None:
+    """Each recorded seed is that of a bug, and CI plays it without the bug too."""
+    recorded = json.loads(planted_bugs.RECORD.read_text(encoding="utf-8"))
+    assert set(recorded) <= {found.name for found in planted_bugs.BUGS}
+    assert all(seed < planted_bugs.MAX_SEEDS <= SEEDS for seed in recorded.values())

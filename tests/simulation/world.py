@@ -27,6 +27,7 @@ from tests.simulation.fakes import (
     SlackAnswer,
 )
 from tests.simulation.loop import SimulatedLoop
+from tests.simulation.numbers_list import NumbersList, check_call
 from tests.simulation.plan import (
     ANA,
     BEN,
@@ -56,9 +57,14 @@ class Click:
     handled: list[tuple[float, Settings]] = field(default_factory=list)  # the replica's moment, and its settings
     by: list[tuple[Replica, int]] = field(default_factory=list)  # the replicas that got it, in which of their lives
 
+    @property
+    def deadline(self) -> float | None:
+        """The deadline that the card said."""
+        return _deadline_of(self.said)
+
     def in_time(self) -> bool:
         """Return whether a replica got it before the deadline that the card said, by its own clock."""
-        deadline = _deadline_of(self.said)
+        deadline = self.deadline
         return deadline is not None and any(now <= deadline + 1 for now, _ in self.handled)
 
 
@@ -92,6 +98,13 @@ class World:
         self.clicks: list[Click] = []
         self.urls: dict[str, tuple[str | None, Click | None, int]] = {}  # the card's ts, the click, uses
         self._count = itertools.count(1)
+        self.list: NumbersList | None = None
+        self.confirmed_at: dict[tuple[str, int], float] = {}  # if there is a list: by request and attempt
+        self.requested_at: list[tuple[float, str]] = []  # the moment of each command, and its reason
+        if any(event.what == "list" for event in plan.events):
+            self.list = NumbersList(folder / "numbers.csv")
+            reading = Random(f"reading {plan.seed}")
+            self.loop.job_takes = lambda: reading.uniform(0.0, 0.05)
         self.replicas = [Replica(self, i, ahead) for i, ahead in enumerate(plan.skews)]
 
     # What the run says
@@ -118,6 +131,8 @@ class World:
             "database_url": f"sqlite:///{self.file}",
             "port": 0,
         }
+        if self.list is not None:
+            given["numbers_file"] = str(self.list.path)
         return _settings(json.dumps({**given, **self.plan.settings, **changed}))
 
     def rows(self, sql: str, *values: object) -> list[dict[str, Any]]:
@@ -150,6 +165,7 @@ class World:
         if replica.bot.settings.dry_run:
             self.report_violation(f"{replica} called Cellcast, but its setting is a dry run")
         self._check_confirmed_by_click(call, found[0])
+        check_call(self, number, call.request, call.attempt)
         return call
 
     def _check_confirmed_by_click(self, call: Call, row: dict[str, Any]) -> None:
@@ -244,8 +260,26 @@ class World:
             self.note(event.what, f"{details['kind']} for {details['seconds']} s")
             faults: Faults = getattr(self, event.what)
             faults.begin(self.loop.seconds + details["seconds"], details["kind"])
+        elif event.what == "list":
+            self._change_list(details)
         else:
             self._apply_to_replica(self.replicas[details["replica"]], event.what, details)
+
+    def _change_list(self, details: dict[str, Any]) -> None:
+        assert self.list is not None
+        self.note("list", " ".join(f"{name}={value}" for name, value in details.items()))
+        if "kind" in details:
+            self.list.begin(details)
+            self.loop.call_later(details["seconds"], self._end_of_list_fault, details)
+        else:
+            self.list.change(details["number"], {name: details[name] for name in ("warning", "protected")})
+        self.list.write(self.loop.seconds)
+
+    def _end_of_list_fault(self, fault: dict[str, Any]) -> None:
+        assert self.list is not None
+        self.note("list", f"no longer {fault['kind']}")
+        self.list.end(fault)
+        self.list.write(self.loop.seconds)
 
     def _apply_to_replica(self, replica: Replica, what: str, details: dict[str, Any]) -> None:
         if what == "database":
@@ -273,6 +307,7 @@ class World:
         self.note(user, f"requests {number[-2:]}")
         self.commands.append((f"because r{next(self._count):04d}", self._url()))
         reason, url = self.commands[-1]
+        self.requested_at.append((self.loop.seconds, reason))
         body = {
             "command": "/unsubscribe-number",
             "text": f"{number} {reason}",

@@ -135,6 +135,7 @@ def _check_decisions(world: World) -> None:
         if row["decided_by"] is not None:
             value = f"{row['request_id']}:{0 if kept else row['attempt'] - 1}"
             clicks = [click for click in world.clicks if click.value == value and click.confirms is not kept]
+            clicks = [click for click in clicks if not click.opens_form]
             if not any(click.user == row["decided_by"] and click.in_time() for click in clicks):
                 world.report_violation(f"{about}: {row['decided_by']} did not click for it in time")
         if row["number_id"] in unknown and not row["after_unknown"]:

@@ -260,6 +260,22 @@ BUGS = [
         "a list of numbers is not read again",
         (NUMBERS_FILE, "            if stamp != self._stamp:\n", "            if self._stamp is None:\n"),
     ),
+    bug(
+        "a click alone confirms a number with a warning",
+        (
+            STATEMENTS,
+            '    sa.or_(requests.c.warning.is_(None), sa.bindparam("typed", type_=sa.Boolean)),\n',
+            '    sa.or_(sa.true(), sa.bindparam("typed", type_=sa.Boolean)),\n',
+        ),
+    ),
+    bug(
+        "other digits confirm",
+        (
+            "handlers/forms.py",
+            "if request.waits_for(click) and not are_last_digits(",
+            "if False and not are_last_digits(",
+        ),
+    ),
     # The faults that the first versions had.
     bug(
         "first version: a card that Slack did not confirm says that nothing was sent",

@@ -46,13 +46,17 @@ CHANNEL, TEAM = "C0NUMBERS", "T0HOME"
 
 @dataclass
 class Click:
-    """A click as a person made it: what the card said to them, and what became of it."""
+    """A click as a person made it, or the form that they submitted: what it said to them, and what became of it.
+
+    A click on a card with a warning only opens a form: it confirms nothing.
+    """
 
     at: float
     user: str
     value: str
     confirms: bool
     said: str
+    opens_form: bool = False
     replies: list[str] = field(default_factory=list)
     handled: list[tuple[float, Settings]] = field(default_factory=list)  # the replica's moment, and its settings
     by: list[tuple[Replica, int]] = field(default_factory=list)  # the replicas that got it, in which of their lives
@@ -96,6 +100,8 @@ class World:
         self.calls: list[Call] = []
         self.running: list[Call] = []  # those without an outcome
         self.clicks: list[Click] = []
+        self.forms = Random(f"forms {plan.seed}")
+        self.triggers: dict[str, str] = {}  # the person of each trigger_id that was not used yet
         self.urls: dict[str, tuple[str | None, Click | None, int]] = {}  # the card's ts, the click, uses
         self._count = itertools.count(1)
         self.list: NumbersList | None = None
@@ -174,6 +180,8 @@ class World:
         for click in self.clicks:
             if click.value != value or not click.confirms or "nothing will be sent" in click.said:
                 continue
+            if click.opens_form:
+                continue
             deadline = _deadline_of(click.said)
             for now, settings in click.handled:
                 second = not settings.require_second_person or click.user != row["requested_by"]
@@ -196,7 +204,8 @@ class World:
     def check_stop(self, replica: Replica) -> None:
         """Look whether a replica that stopped in good order has left a confirmation behind that it alone had got."""
         for row in self.rows("SELECT * FROM requests WHERE status = 'confirmed'"):
-            clicks = [click for click in self.clicks if click.value == f"{row['id']}:{row['attempt'] - 1}"]
+            value = f"{row['id']}:{row['attempt'] - 1}"
+            clicks = [click for click in self.clicks if click.value == value and not click.opens_form]
             if {got for click in clicks for got in click.by} == {(replica, replica.life)}:
                 self.report_violation(f"{replica} stopped, and left {row['id'][:6]} confirmed")
 
@@ -218,6 +227,8 @@ class World:
             return SlackAnswer(200, json.dumps({"ok": True, "ts": shown.ts}))
         if method == "chat.getPermalink":
             return SlackAnswer(200, json.dumps({"ok": True, "permalink": "https://slack.com/x"}))
+        if method == "views.open":
+            self._open_form(replica, self.triggers.pop(body["trigger_id"]), body["view"])
         if method == "response_url":
             return self._respond(replica, url, body)
         return SlackAnswer(200, '{"ok": true}')
@@ -246,6 +257,16 @@ class World:
         ts = f"{next(self._count)}.000000"
         self.cards[channel, ts] = PostedMessage(channel, ts, self.loop.seconds, [body])
         return ts
+
+    def _open_form(self, replica: Replica, user: str, given: str | dict[str, Any]) -> None:
+        """Show a form in which a person types digits; most type the right ones, some too late, and some none."""
+        view = json.loads(given) if isinstance(given, str) else given
+        self.note(replica, f"opens a form for {user}")
+        delay = self.forms.choice([self.forms.uniform(0.5, 3), self.forms.uniform(0.5, 10), CONFIRM_WITHIN + 1.0])
+        right = "".join(filter(str.isdigit, view["blocks"][-1]["label"]["text"]))[-4:]
+        digits = right if self.forms.random() < 0.8 else "1234"
+        if self.forms.random() < 0.9:
+            self.loop.call_later(delay, self._submit, user, view, digits)
 
     # What people do
 
@@ -315,7 +336,7 @@ class World:
             "team_id": TEAM,
             "channel_id": CHANNEL,
             "response_url": url,
-            "trigger_id": "1",
+            "trigger_id": self._trigger(user),
         }
         self._deliver(body, None)
 
@@ -351,9 +372,9 @@ class World:
         found: dict[str, Any],
         again_after: float | None = None,
     ) -> None:
-        click = Click(
-            self.loop.seconds, user, found["value"], found["action_id"] != "keep_number", str(version["text"])
-        )
+        confirms, said = found["action_id"] != "keep_number", str(version["text"])
+        warned = "*Warning:*" in said
+        click = Click(self.loop.seconds, user, found["value"], confirms, said, opens_form=confirms and warned)
         self.clicks.append(click)
         self.note(user, f"clicks {found['action_id']} on {shown.ts} ({found['value'][:6]}{found['value'][32:]})")
         body = {
@@ -363,11 +384,35 @@ class World:
             "container": {"type": "message", "message_ts": shown.ts, "channel_id": shown.channel},
             "actions": [{"type": "button", "action_id": found["action_id"], "value": found["value"]}],
             "response_url": self._url(shown.ts, click),
-            "trigger_id": "1",
+            "trigger_id": self._trigger(user),
         }
         self._deliver(body, click)
         if again_after is not None:
             self.loop.call_later(again_after, self._deliver, body, click)
+
+    def _trigger(self, user: str) -> str:
+        trigger = str(next(self._count))
+        self.triggers[trigger] = user
+        return trigger
+
+    def _submit(self, user: str, view: dict[str, Any], digits: str) -> None:
+        """Let a person submit a form; other digits than those that it asks for are no click at all."""
+        value = str(json.loads(view["private_metadata"])["value"])
+        self.note(user, f"types {digits} in the form of {value[:6]}{value[32:]}")
+        asked = view["blocks"][-1]["label"]["text"].replace(" ", "")
+        click = None
+        if asked.endswith(digits):
+            click = Click(self.loop.seconds, user, value, confirms=True, said=view["blocks"][0]["text"]["text"])
+            self.clicks.append(click)
+        block, element = view["blocks"][-1]["block_id"], view["blocks"][-1]["element"]
+        typed = {block: {element["action_id"]: {"type": element["type"], "value": digits}}}
+        body = {
+            "type": "view_submission",
+            "user": {"id": user, "team_id": TEAM},
+            "view": {**view, "state": {"values": typed}},
+            "trigger_id": self._trigger(user),
+        }
+        self._deliver(body, click)
 
     def _deliver(self, body: dict[str, Any], click: Click | None) -> None:
         """Send a request to one of the replicas; without one Slack shows the person an error."""
@@ -380,9 +425,9 @@ class World:
         if click is not None:
             click.handled.append((replica.clock.now(), replica.bot.settings))
             click.by.append((replica, replica.life))
-        replica.spawn(self._answer(replica, replica.bot, body))
+        replica.spawn(self._answer(replica, replica.bot, body, click))
 
-    async def _answer(self, replica: Replica, bot: Bot, body: dict[str, Any]) -> None:
+    async def _answer(self, replica: Replica, bot: Bot, body: dict[str, Any], click: Click | None) -> None:
         began = self.loop.seconds
 
         async def send(answer: BoltResponse) -> None:
@@ -392,6 +437,10 @@ class World:
                 self.report_violation(f"an ack came after {late:.1f} s")
             if answer.status != 200:
                 self.report_violation(f"an ack had status {answer.status}")
+            shown = json.loads(answer.body) if answer.body.startswith("{") else {}
+            if click is not None and "view" in shown:
+                click.replies.append(shown["view"]["blocks"][0]["text"]["text"])
+                self.note(replica, f"says in the form: {_short(click.replies[-1])}")
 
         await bot.receive(body, send)
 

@@ -26,6 +26,7 @@ CHANGEABLE = {
     "APPROVERS": ["", "U0BEN"],
     "NOTIFY_USERS": ["", "U0BEN"],
     "REMIND_BEFORE_SECONDS": ["0", "3"],
+    "AUDIT_CHANNEL": ["", "C0AUDIT"],
 }
 # How long a killed bot is away before it is restarted.
 AWAY_SECONDS = 2.0
@@ -122,6 +123,7 @@ class Page:
             "bot": BOT_USER,
             "people": [{"id": u, "name": n, "may": u in self._may} for u, n in self._workspace.people.items()],
             "notes": [asdict(n) for n in self._workspace.notes if n.channel == self._channel],
+            "audit": [asdict(n) for n in self._workspace.notes if n.channel in CHANGEABLE["AUDIT_CHANNEL"]],
             "homes": self._workspace.homes,
             "dialogs": [{"to": user, "view": view} for user, view in self._workspace.dialogs],
             "answers": answers,

@@ -18,13 +18,15 @@ class Person:
 class Membership:
     """The workspaces and the organization that a person belongs to, as far as users.info names them.
 
-    `guest` is whether the person is a guest of the workspace; None if users.info does not say.
+    `guest` is whether the person is a guest of the workspace; None if users.info does not say. `name` is what Slack
+    calls the person: anyone can choose any name.
     """
 
     team_id: str | None
     enterprise_id: str | None
     teams: frozenset[str]  # all workspaces, `team_id` included
     guest: bool | None = False
+    name: str = ""
 
 
 class Right(enum.Enum):

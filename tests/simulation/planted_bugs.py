@@ -38,6 +38,7 @@ OUTBOX = "bot/ledger/outbox.py"
 EXECUTOR = "bot/service/executor.py"
 NOTIFIER = "bot/service/notifier.py"
 SCHEDULER = "bot/service/scheduler.py"
+AUDITOR = "bot/service/auditor.py"
 CARDS = "bot/views/cards.py"
 REPLIES = "bot/views/replies.py"
 SLACK = "bot/clients/slack.py"
@@ -194,6 +195,17 @@ BUGS = [
             NOTIFIER,
             "                elif posts:\n                    await self._post_outcome(outcome, request, reply)\n",
             "",
+        ),
+    ),
+    bug(
+        "an audit line counts as posted before it is",
+        (
+            AUDITOR,
+            "        try:\n            await self.slack.post(self.channel, audit",
+            (
+                "        await self.ledger.audited(line)\n"
+                "        try:\n            await self.slack.post(self.channel, audit"
+            ),
         ),
     ),
     # The faults that the first versions had.

@@ -287,12 +287,13 @@ async def test_check_reports_every_fault(tmp_path: Path, environment: dict[str, 
         "ok  ",
         "ok  ",
         "ok  ",
+        "ok  ",
         "FAIL",
         "FAIL",
         "FAIL",
         "ok  ",
     ]
-    assert "Cellcast does not accept CELLCAST_API_KEY (Token expired)" in lines[6]
+    assert "Cellcast does not accept CELLCAST_API_KEY (Token expired)" in lines[7]
     assert "other-key" not in out
     code, out, _ = await run_command(
         "check", settings=environment | {"CELLCAST_BASE_URL": "http://127.0.0.1:9"}, cwd=tmp_path

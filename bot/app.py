@@ -29,6 +29,7 @@ from bot.ops.metrics import Metrics
 from bot.receivers import http
 from bot.receivers.bolt import Dispatcher, Send, make_app
 from bot.service.access import Access
+from bot.service.auditor import Auditor
 from bot.service.card_poster import CardPoster
 from bot.service.executor import GRACE, Executor
 from bot.service.home_publisher import HomePublisher
@@ -93,7 +94,8 @@ class Bot:
 
     async def _start(self, sweep_every: float) -> None:
         settings, clock = self.settings, self.clock
-        self.ledger = Ledger(settings.database_url, self.outside.start_threads)
+        auditing = settings.audit_channel is not None
+        self.ledger = Ledger(settings.database_url, self.outside.start_threads, auditing=auditing)
         self._closing.callback(self.ledger.close)
         self.slack = Slack(
             settings.slack_bot_token.get_secret_value(),
@@ -121,8 +123,10 @@ class Bot:
         self.executor = Executor(
             settings, self.ledger, self.cellcast, self.notifier, numbers, self.tasks, self.metrics, clock
         )
+        channel = settings.audit_channel
+        self.auditor = Auditor(channel, self.ledger, self.slack, access.members, self.tasks, clock) if channel else None
         self.scheduler = Scheduler(
-            settings, self.ledger, self.executor, self.notifier, self.poster, self.home, self.tasks, clock
+            settings, self.ledger, self.executor, self.notifier, self.poster, self.home, self.tasks, clock, self.auditor
         )
         connected = self._connected if settings.socket_mode else None
         self.health = Health(self.ledger, self.slack, lambda: self.scheduler.swept_at, connected, clock)
@@ -235,6 +239,8 @@ class Bot:
         await asyncio.wait([self.sweep, self.watch])
         self.home.stop()
         self.poster.stop()
+        if self.auditor is not None:
+            self.auditor.stop()
         left = await self.tasks.close(deadline - self.clock.monotonic())
         await self._closing.aclose()
         log.info("stopped", left=left)

@@ -106,6 +106,14 @@ class Settings(BaseSettings):
         description="The workspaces whose members can use the bot. If unset, only the bot's own",
         json_schema_extra={"expected": "comma-separated workspace ids (T... or E...)"},
     )
+    audit_channel: str | None = Field(
+        default=None,
+        description="A channel that gets one line for each outcome, which mentions nobody",
+        json_schema_extra={
+            "expected": "a channel id (C... or G...)",
+            "source": "a channel's name > About > Channel ID",
+        },
+    )
     require_second_person: bool = Field(
         default=False,
         description="If true, the requester cannot confirm, only keep the number",
@@ -269,6 +277,13 @@ class Settings(BaseSettings):
         if EVERYONE in ids and len(ids) > 1:
             raise ValueError("* cannot be combined with ids")
         return ids
+
+    @field_validator("audit_channel")
+    @classmethod
+    def _channel(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch("[CG][A-Z0-9]{2,20}", value):
+            raise ValueError
+        return value
 
     @field_validator("notify_users")
     @classmethod

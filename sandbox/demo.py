@@ -18,7 +18,7 @@ from sandbox.fake_cellcast import SUCCESS, Cellcast
 from sandbox.fake_slack import BOT_USER, COMMAND, Channel, Note, Workspace
 from sandbox.page import Page
 
-CHANNEL, ANA, BEN, GIL = "C0NUMBERS", "U0ANA", "U0BEN", "U0GIL"
+CHANNEL, AUDIT, ANA, BEN, GIL = "C0NUMBERS", "C0AUDIT", "U0ANA", "U0BEN", "U0GIL"
 PEOPLE = {ANA: "Ana", BEN: "Ben", GIL: "Gil"}
 NUMBER = "66ea98514f0c1a121c76ec17"
 LIST = f"""id,number,label,warning,protected
@@ -39,7 +39,8 @@ async def demo(*, once: bool, port: int, browser: bool) -> int:
     for name in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
     token, secret, key = f"xoxb-{secrets.token_hex(12)}", secrets.token_hex(16), secrets.token_hex(16)
-    workspace = Workspace(PEOPLE, [Channel(CHANNEL, "numbers")], token=token, signing_secret=secret)
+    channels = [Channel(CHANNEL, "numbers"), Channel(AUDIT, "audit", private=True)]
+    workspace = Workspace(PEOPLE, channels, token=token, signing_secret=secret)
     cellcast = Cellcast(key)
     cellcast.wire = workspace.wire
     workspace.watch(lambda note: print(in_terminal(note), flush=True))

@@ -27,6 +27,7 @@ CHANGEABLE = {
     "NOTIFY_USERS": ["", "U0BEN"],
     "REMIND_BEFORE_SECONDS": ["0", "3"],
     "REQUIRE_REASON": ["false", "true"],
+    "AUDIT_CHANNEL": ["", "C0AUDIT"],
 }
 # How long a killed bot is away before it is restarted.
 AWAY_SECONDS = 2.0
@@ -126,6 +127,7 @@ class Page:
             "channel": {"id": self._channel, "name": self._workspace.channels[self._channel].name},
             "people": [{"id": u, "name": n, "may": u in self._may} for u, n in self._workspace.people.items()],
             "notes": [asdict(n) for n in self._workspace.notes if n.channel == self._channel],
+            "audit": [asdict(n) for n in self._workspace.notes if n.channel in CHANGEABLE["AUDIT_CHANNEL"]],
             "homes": self._workspace.homes,
             "dialogs": [{"to": user, "view": view} for user, view in self._workspace.dialogs],
             "answers": answers,

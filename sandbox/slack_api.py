@@ -17,7 +17,10 @@ from sandbox.slack_models import BOT_USER, TEAM, TRIGGER_SECONDS, URL_SECONDS, U
 from sandbox.slack_state import State
 
 # Only methods that write take JSON (https://docs.slack.dev/apis/web-api#posting-json).
-TAKES_JSON = {"chat.postMessage", "chat.update", "views.publish", "views.open"}
+TAKES_JSON = {"chat.postMessage", "chat.scheduleMessage", "chat.update", "views.publish", "views.open"}
+# How far ahead a message can be scheduled, and until when it can be deleted again, in seconds
+# (https://docs.slack.dev/reference/methods/chat.scheduleMessage and .../chat.deleteScheduledMessage).
+SCHEDULED_AHEAD, SCHEDULED_FOR_GOOD = 120 * 86_400, 60
 # The text of an update has at most this many characters (https://docs.slack.dev/reference/methods/chat.update).
 MAX_UPDATE = 4000
 JSON_FIELDS = {"blocks", "message", "view"}
@@ -37,6 +40,7 @@ class WebApi(State):
         self.limits: dict[str, tuple[float, int]] = {}
         self.limited: list[str] = []  # the method of each call that came too early
         self._next_call: dict[str, float] = {}
+        self.scheduled: dict[str, tuple[str, int]] = {}  # the channel and the moment of each message, by its id
         self.refused_words = ""  # blocks.validate refuses a block with these
         self._token, self._app_token = token, app_token
         self._app.router.add_route("*", "/api/{method}", self._api)
@@ -50,7 +54,8 @@ class WebApi(State):
             given = await request.json()
         for name in JSON_FIELDS & given.keys():  # a form holds them as JSON
             given[name] = json.loads(given[name]) if isinstance(given[name], str) else given[name]
-        fault = self.faults[method].popleft() if self.faults[method] else ""
+        coming = self.faults[f"{method} {given.get('channel')}"] or self.faults[method]
+        fault = coming.popleft() if coming else ""
         step = self.wire.begin("api", method, given)
         await self.on_step(f"before {method}")
         if fault not in ("", "drop_after"):
@@ -93,6 +98,8 @@ class WebApi(State):
             "views.publish": self._publish_home,
             "views.open": self._open_dialog,
             "chat.postMessage": self._post_message,
+            "chat.scheduleMessage": self._schedule_message,
+            "chat.deleteScheduledMessage": self._delete_scheduled,
             "chat.update": self._update,
             "chat.delete": self._delete,
             "chat.getPermalink": self._permalink,
@@ -122,6 +129,8 @@ class WebApi(State):
         restricted, ultra_restricted = self.guests.get(user, (False, False))
         found: dict[str, Any] = {"id": user, "is_restricted": restricted, "is_ultra_restricted": ultra_restricted}
         found["deleted"] = user in self.deactivated
+        if user in self.people:
+            found["profile"] = {"display_name": self.people[user], "real_name": self.people[user]}
         if (team := self.teams.get(user, TEAM)) is not None:
             found["team_id"] = team
         if user in self.enterprise_users:
@@ -149,6 +158,25 @@ class WebApi(State):
             return _error("thread_not_found")  # not documented: the bot must not depend on either answer
         note = await self._add(channel, BOT_USER, given["text"], given["blocks"], thread=thread)
         return {"ok": True, "channel": channel, "ts": note.ts, "message": {"text": note.text}}
+
+    async def _schedule_message(self, given: dict[str, Any]) -> dict[str, Any]:
+        channel, ahead = given["channel"], int(given["post_at"]) - self.now()
+        if refused := self._channel_error(channel):
+            return _error(refused)
+        if not 0 < ahead <= SCHEDULED_AHEAD:
+            return _error("time_in_past" if ahead <= 0 else "time_too_far")
+        if self._refused_blocks(given):
+            return _error("invalid_blocks")
+        scheduled = f"Q{secrets.token_hex(5).upper()}"
+        self.scheduled[scheduled] = channel, int(given["post_at"])
+        return {"ok": True, "channel": channel, "scheduled_message_id": scheduled, "post_at": int(given["post_at"])}
+
+    async def _delete_scheduled(self, given: dict[str, Any]) -> dict[str, Any]:
+        channel, post_at = self.scheduled.get(given.get("scheduled_message_id", ""), ("", 0))
+        if channel != given.get("channel") or post_at - self.now() < SCHEDULED_FOR_GOOD:
+            return _error("invalid_scheduled_message_id")
+        del self.scheduled[given["scheduled_message_id"]]
+        return {"ok": True}
 
     async def _update(self, given: dict[str, Any]) -> dict[str, Any]:
         if refused := self._channel_error(given["channel"]):

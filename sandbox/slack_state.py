@@ -30,7 +30,8 @@ class State:
         self.broken_rules: list[str] = []
         # Faults to come, by API method, "response_url" or "socket": "429", "500", "hang", "drop_before", "drop_after",
         # "garbage", "bytes" (no text), an answer's whole JSON, or one of Slack's error codes. A response_url answers an
-        # error code with status 200 too; "word:" before it makes the answer the bare word.
+        # error code with status 200 too; "word:" before it makes the answer the bare word. "chat.postMessage C0AUDIT"
+        # has those of one channel.
         self.faults: dict[str, deque[str]] = defaultdict(deque)
         self.groups: dict[str, list[str]] = {}
         self.teams: dict[str, str | None] = {}  # the team_id in users.info if it is not TEAM; None: Slack leaves it out

@@ -40,6 +40,7 @@ NUMBER = "66ea98514f0c1a121c76ec17"
 OTHER = "66ea98514f0c1a121c76ec18"
 ANA, BEN, GIL = "U0ANA", "U0BEN", "U0GIL"
 NUMBERS, QUIET, SECRET, DIRECT = "C0NUMBERS", "C0QUIET", "G0SECRET", "D0DIRECT"
+AUDIT = "C0AUDIT"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -126,6 +127,7 @@ async def open_workspace(clock: TestClock) -> AsyncIterator[Workspace]:
         Channel(QUIET, "quiet", bot=False),
         Channel(SECRET, "secret", bot=False, private=True),
         Channel(DIRECT, "directmessage", bot=False, private=True),
+        Channel(AUDIT, "audit", private=True),
     ]
     people = {ANA: "Ana", BEN: "Ben", GIL: "Gil"}
     space = Workspace(people, channels, token=TOKEN, app_token=APP_TOKEN, signing_secret=SIGNING_SECRET, now=clock.now)
@@ -133,6 +135,7 @@ async def open_workspace(clock: TestClock) -> AsyncIterator[Workspace]:
     yield space
     await space.stop()
     assert space.broken_rules == []
+    assert space.scheduled == {}
 
 
 @contextlib.asynccontextmanager

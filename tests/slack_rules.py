@@ -170,6 +170,13 @@ RULES = [
         "tests/e2e/test_slack_cli.py::test_start_hook",
     ),
     rule(
+        "A scheduled message can be deleted again, and scheduling one takes the same permission as a post",
+        f"{DOCS}/reference/methods/chat.scheduleMessage",
+        "tests/integration/test_audit.py::test_check_proves_it",
+        "tests/integration/test_audit.py::test_check_of_a_channel_that_takes_none",
+        "tests/integration/test_audit.py::test_fake_deletes_no_message_that_is_about_to_come",
+    ),
+    rule(
         "blocks.validate names each fault of a message with a JSON pointer",
         f"{DOCS}/reference/methods/blocks.validate",
         "tests/integration/test_rehearse.py::test_every_message_is_accepted",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Mapping
 
 import httpx
@@ -15,6 +16,7 @@ from bot.ledger.schema import SCHEMA_VERSION
 from bot.ledger.store import Ledger
 from bot.service.startup import identify, open_socket, or_start_error, unreachable
 from bot.settings import APP_PAGE, EVERYONE, MANIFEST, Settings, signing_secret_doubt
+from bot.views.blocks import private
 
 # What to do about Slack's errors for a user group (https://docs.slack.dev/reference/methods/usergroups.users.list).
 GROUP_STEPS = {
@@ -24,6 +26,12 @@ GROUP_STEPS = {
 
 # Slack allows about 100 calls of users.info a minute (https://docs.slack.dev/reference/methods/users.info).
 MAX_LOOKUPS = 50
+
+# What to do about Slack's errors for a message (https://docs.slack.dev/reference/methods/chat.scheduleMessage).
+CHANNEL_STEPS = {"is_archived": "unarchive the channel, or set another one"}
+# The message that proves the audit channel would be posted so many seconds ahead: time enough to delete it by hand.
+SCHEDULED_AHEAD = 86_400
+MAY_COME = "A message of this check may come there tomorrow: you can delete it."
 
 PUBLIC = "chat:write.public"  # optional: the bot can post in public channels that it has not joined
 
@@ -67,6 +75,7 @@ async def check(settings: Settings) -> bool:
         ("People", lambda: _people(settings)),
         ("Slack user groups", lambda: _groups(settings, reading)),
         ("People to notify", lambda: _notified(settings, slack, reading)),
+        ("Audit channel", lambda: _audit_channel(settings, slack)),
         ("Cellcast key", key),
         ("Cellcast account", account),
         ("Database", database),
@@ -143,6 +152,27 @@ async def _members(groups: frozenset[str], slack: Slack) -> dict[str, frozenset[
             raise BotError(sentence) from None
         step = GROUP_STEPS.get(error.code, "check the ids of the groups in ALLOWED_USERS, APPROVERS and NOTIFY_USERS")
         raise BotError(f"Slack does not list their members ({error.code}): {step}.") from None
+
+
+async def _audit_channel(settings: Settings, slack: Slack) -> str:
+    """Return whether the bot can post there. Raise BotError if it cannot, or if a scheduled message is left."""
+    channel = settings.audit_channel
+    if channel is None:
+        return "none: AUDIT_CHANNEL is not set"
+    words = private("`python -m bot check` scheduled this message as a proof, and could not delete it. You can.")
+    try:
+        scheduled = await slack.schedule(channel, words, int(time.time() + SCHEDULED_AHEAD))
+    except SlackError as error:
+        step = CHANNEL_STEPS.get(error.code, "check the id of the channel, and invite the bot with /invite")
+        why = unreachable(error) or f"Slack takes no message for {channel} ({error.code}): {step}."
+        raise BotError(f"{why} {MAY_COME}" if error.sent else why) from None
+    try:
+        await slack.unschedule(channel, scheduled)
+    except SlackError as error:
+        raise BotError(
+            f"Slack takes messages for {channel}, but did not delete one again. {error} {MAY_COME}"
+        ) from None
+    return f"Slack takes messages for {channel}: one that was scheduled for tomorrow is deleted again"
 
 
 def _listed(ids: frozenset[str], members: Mapping[str, frozenset[str]]) -> frozenset[str]:

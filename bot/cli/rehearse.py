@@ -13,11 +13,12 @@ import aiohttp
 
 from bot.cli import samples
 from bot.clients.slack import Slack
+from bot.domain.models import Message
 from bot.domain.status import OutcomeCode
 from bot.errors import BotError, SlackError
 from bot.service.startup import identify, open_socket, unreachable
 from bot.settings import APP_PAGE, Settings
-from bot.views import blocks, cards, replies
+from bot.views import audit, blocks, cards, replies
 from bot.views.cards import Rules
 
 PING = b"rehearse"
@@ -32,7 +33,8 @@ T = TypeVar("T")
 async def rehearse(settings: Settings, channel: str | None = None) -> bool:
     """Validate every message with the real token, post none, call no Cellcast; return whether Slack accepts all.
 
-    With `channel` also post, update and delete one card there, and in Socket Mode open a socket and echo a frame.
+    With `channel` also post, update and delete one card there, post and delete a line in the audit channel if there is
+    one, and in Socket Mode open a socket and echo a frame.
     Print a line for each step. Raise StartError if Slack does not accept the token, and BotError if it judges nothing.
     """
     slack = Slack(settings.slack_bot_token.get_secret_value(), settings.slack_api_url)
@@ -41,6 +43,8 @@ async def rehearse(settings: Settings, channel: str | None = None) -> bool:
         fine = await _judge(slack)
         if channel is not None:
             fine &= await _play_card(slack, channel)
+            if settings.audit_channel is not None:
+                fine &= await _play_audit_line(slack, settings.audit_channel)
             if settings.slack_app_token is not None:
                 fine &= await _line("Open a socket", _echo(slack, settings.slack_app_token.get_secret_value()))
     finally:
@@ -95,19 +99,21 @@ async def _within_limits(call: Callable[[], Awaitable[T]]) -> T:
             await asyncio.sleep(error.retry_after)
 
 
-class _Card:
-    """A finished card. It has no buttons, so it can do no harm where it is left.
+CONFIRMED = replace(samples.CONFIRMED, dry_run=True, reason="a rehearsal of the bot, nothing is sent")
+ENDED = samples.ended(OutcomeCode.DRY_RUN, CONFIRMED)
+
+
+class _Posted:
+    """A message without buttons: it can do no harm where it is left.
 
     `left` is whether it may be in `channel`.
     """
 
     def __init__(self, slack: Slack, channel: str) -> None:
         self.slack, self.channel, self.ts, self.left = slack, channel, "", False
-        self.confirmed = replace(samples.CONFIRMED, dry_run=True, reason="a rehearsal of the bot, nothing is sent")
 
-    async def post(self) -> None:
+    async def post(self, message: Message) -> None:
         """Post it. `channel` is then what Slack's answer names."""
-        message = cards.card(self.confirmed, Rules())
         self.left = True
         try:
             self.channel, self.ts = await _within_limits(partial(self.slack.post, self.channel, message))
@@ -115,9 +121,8 @@ class _Card:
             self.left = error.sent
             raise
 
-    async def update(self) -> None:
-        """Show the outcome in it."""
-        message = cards.card(samples.ended(OutcomeCode.DRY_RUN, self.confirmed), Rules())
+    async def update(self, message: Message) -> None:
+        """Show something else in it."""
         await _within_limits(partial(self.slack.update, self.channel, self.ts, message))
 
     async def delete(self) -> None:
@@ -127,15 +132,28 @@ class _Card:
 
 
 async def _play_card(slack: Slack, channel: str) -> bool:
-    card = _Card(slack, channel)
+    card = _Posted(slack, channel)
     try:
-        if not await _line(f"Post a card in {channel}", card.post()):
+        if not await _line(f"Post a card in {channel}", card.post(cards.card(CONFIRMED, Rules()))):
             return False
-        updated = await _line("Update the card", card.update())
+        updated = await _line("Update the card", card.update(cards.card(ENDED, Rules())))
         return await _line("Delete the card", card.delete()) and updated
     finally:  # after Ctrl-C too
         if card.left:
             _say(f"A card may be left in {card.channel}: delete it by hand.")
+
+
+async def _play_audit_line(slack: Slack, channel: str) -> bool:
+    assert ENDED.outcome is not None  # noqa: S101 - for mypy: a sample that has ended
+    line = _Posted(slack, channel)
+    try:
+        posted = line.post(audit.line(ENDED, ENDED.outcome, samples.NAMES, None))
+        return await _line(f"Post an audit line in {channel}", posted) and await _line(
+            "Delete the audit line", line.delete()
+        )
+    finally:  # after Ctrl-C too
+        if line.left:
+            _say(f"An audit line may be left in {line.channel}: delete it by hand.")
 
 
 async def _echo(slack: Slack, app_token: str) -> None:

@@ -17,7 +17,7 @@ from bot.domain.reasons import MAX_REASON, Pattern, ReasonRule
 from bot.domain.status import CallResult, OutcomeCode, Status
 from bot.errors import BotError, LedgerDataError, LedgerError, NumberProtectedError
 from bot.ledger.database import COMMIT_UNKNOWN
-from bot.views import blocks, cards, forms, home, replies
+from bot.views import audit, blocks, cards, forms, home, replies
 from bot.views import outcomes as outcome_views
 from bot.views.blocks import Block
 from bot.views.cards import Rules
@@ -65,6 +65,7 @@ REQUEST = Request(
     response_url_replaces=False,
 )
 WARNED = replace(REQUEST, warning="Main hotline, printed on invoices")
+NAMES = {ANA: "Ana Lima", BEN: "Ben Okafor"}
 CONFIRMED = replace(REQUEST, status=Status.CONFIRMED, attempt=1, decided_by=BEN, decided_at=NOON, expires_at=None)
 
 # The longest that people, Slack and a list of numbers can put into a request: "&" becomes longest by escaping. A list
@@ -143,7 +144,16 @@ def outcomes() -> Iterator[tuple[str, Request, Outcome]]:
 
 def rows() -> list[Row]:
     """Return every message."""
-    return [*_cards(), *_toasts(), *_private(), *_forms(), *_late(), *_refusals(), *_home()]
+    return [
+        *_cards(),
+        *_toasts(),
+        *_audit_lines(),
+        *_private(),
+        *_forms(),
+        *_late(),
+        *_refusals(),
+        *_home(),
+    ]
 
 
 def _cards() -> Iterator[Row]:
@@ -194,6 +204,16 @@ def _toasts() -> Iterator[Row]:
     assert late.outcome is not None  # noqa: S101 - as above
     when = "outcome: timeout, and the deadline to try again has passed"
     yield Row("New messages", when, "the channel", outcome_views.toast(late, late.outcome, now=LATER))
+
+
+def _audit_lines() -> Iterator[Row]:
+    part, who, link = "Audit lines", "the audit channel", "https://example.slack.com/archives/C0NUMBERS/p1"
+    for name, request, outcome in outcomes():
+        yield Row(part, f"outcome: {name}", who, audit.line(request, outcome, NAMES, link))
+    kept = ended(OutcomeCode.KEPT, replace(REQUEST, decided_by=BEN, decided_at=NOON, dry_run=True))
+    assert kept.outcome is not None  # noqa: S101 - as above
+    when = "outcome: kept in a dry run, and Slack gives no names and no link"
+    yield Row(part, when, who, audit.line(kept, kept.outcome, {}, None))
 
 
 def _private() -> Iterator[Row]:
@@ -394,6 +414,8 @@ def longest() -> Iterator[Row]:
         toast = outcome_views.toast(request, outcome, now=NOON, account=rules.account)
         yield Row(LONGEST, f"card: {outcome.code.value}", who, cards.card(request, rules))
         yield Row(LONGEST, f"toast: {outcome.code.value}", who, toast)
+        line = audit.line(request, outcome, {LONG_ID: "&" * 80}, "https://example.slack.com/archives/" + "W" * 200)
+        yield Row(LONGEST, f"audit line: {outcome.code.value}", "the audit channel", line)
     waiting = replace(REQUEST, **LONG_FIELDS)
     yield Row(LONGEST, "card that waits", who, cards.card(waiting, rules))
     pending = replace(waiting, warning=EMOJI * MAX_WARNING, label=EMOJI * MAX_LABEL)

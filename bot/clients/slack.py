@@ -176,7 +176,7 @@ class Slack:
         return frozenset(users)
 
     async def membership(self, user: str) -> Membership:
-        """Read where a person belongs (https://docs.slack.dev/reference/methods/users.info).
+        """Read where a person belongs, and their name (https://docs.slack.dev/reference/methods/users.info).
 
         In an Enterprise organization the answer can lack `team_id`; `enterprise_user.teams` then has the workspaces.
         A guest has `is_restricted`, and one of a single channel `is_ultra_restricted` as well; no payload tells it
@@ -188,6 +188,9 @@ class Slack:
         member = member if isinstance(member, dict) else {}
         team, enterprise, teams = person.get("team_id"), member.get("enterprise_id"), member.get("teams")
         known = frozenset(t for t in (team, *(teams if isinstance(teams, list) else ())) if isinstance(t, str))
+        profile = person.get("profile")
+        profile = profile if isinstance(profile, dict) else {}
+        names = [profile.get("display_name"), profile.get("real_name"), person.get("real_name")]
         restricted = [person.get("is_restricted"), person.get("is_ultra_restricted")]
         return Membership(
             team if isinstance(team, str) else None,
@@ -196,6 +199,7 @@ class Slack:
             # What Slack does not say stays unknown, and that is no permission.
             guest=True if True in restricted else False if restricted == [False, False] else None,
             deactivated=person.get("deleted") is True,
+            name=next((name for name in names if isinstance(name, str) and name), ""),
         )
 
     async def publish_home(self, user: str, blocks: list[dict[str, Any]]) -> None:
@@ -231,6 +235,21 @@ class Slack:
     async def delete(self, channel: str, ts: str) -> None:
         """Delete one of the bot's own messages (https://docs.slack.dev/reference/methods/chat.delete)."""
         await self._call("chat.delete", self.client.chat_delete(channel=channel, ts=ts))
+
+    async def schedule(self, channel: str, message: Message, post_at: int) -> str:
+        """Let Slack post a message later (seconds since the epoch), and return its id.
+
+        It takes the same scope as a post: https://docs.slack.dev/reference/methods/chat.scheduleMessage
+        """
+        scheduling = self.client.chat_scheduleMessage(
+            channel=channel, text=message.text, blocks=message.blocks, post_at=post_at, parse="none"
+        )
+        return str((await self._call("chat.scheduleMessage", scheduling)).get("scheduled_message_id"))
+
+    async def unschedule(self, channel: str, scheduled: str) -> None:
+        """Delete a scheduled message (https://docs.slack.dev/reference/methods/chat.deleteScheduledMessage)."""
+        deleting = self.client.chat_deleteScheduledMessage(channel=channel, scheduled_message_id=scheduled)
+        await self._call("chat.deleteScheduledMessage", deleting)
 
     async def withdraw(self, url: str) -> None:
         """Take away the private message whose menu was used, by the response_url of that."""

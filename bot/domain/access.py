@@ -19,7 +19,7 @@ class Membership:
     """The workspaces and the organization that a person belongs to, as far as users.info names them.
 
     `guest` is whether the person is a guest of the workspace; None if users.info does not say. `deactivated` is whether
-    the account was closed.
+    the account was closed. `name` is what Slack calls the person: anyone can choose any name.
     """
 
     team_id: str | None
@@ -27,6 +27,7 @@ class Membership:
     teams: frozenset[str]  # all workspaces, `team_id` included
     guest: bool | None = False
     deactivated: bool = False
+    name: str = ""
 
 
 class Right(enum.Enum):

@@ -122,6 +122,15 @@ class DueWork:
 
 
 @dataclass(frozen=True)
+class AuditLine:
+    """An outcome whose line for the audit channel is due, with its request; one replica has claimed it until then."""
+
+    request: Request
+    outcome: Outcome
+    claimed_until: float
+
+
+@dataclass(frozen=True)
 class Message:
     """What people read: blocks, and a text that says all that the blocks say (screen readers, notifications)."""
 

@@ -39,11 +39,21 @@ class Database:
 
     SQLAlchemy's errors become LedgerError. Nothing was changed, unless its text is COMMIT_UNKNOWN.
 
+    Every outcome that is settled through it gets an audit line if it is `auditing`.
+
     `file` is SQLite's file. Without `create` the file must exist already, because
     SQLite creates it with the first connection.
     """
 
-    def __init__(self, url: str, start_threads: Callable[[int], Threads] = Threads, *, create: bool = True) -> None:
+    def __init__(
+        self,
+        url: str,
+        start_threads: Callable[[int], Threads] = Threads,
+        *,
+        create: bool = True,
+        auditing: bool = False,
+    ) -> None:
+        self._auditing = auditing
         is_sqlite = url.startswith("sqlite")
         name = make_url(url).database or ""
         self.file = Path(name) if is_sqlite else None
@@ -116,7 +126,7 @@ class Database:
 
     @contextlib.contextmanager
     def _connect(self, *, writes: bool) -> Iterator[sa.Connection]:
-        with self.engine.connect().execution_options(writes=writes) as db:
+        with self.engine.connect().execution_options(writes=writes, auditing=self._auditing) as db:
             db.begin()
             try:
                 yield db

@@ -1,4 +1,4 @@
-"""What is still to be shown in Slack: outcomes to deliver, and cards that may show an older state."""
+"""What is still to be shown in Slack: outcomes to deliver, audit lines, and cards that may show an older state."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from bot.domain.models import Click, DueWork, Outcome, Request
+from bot.domain.models import AuditLine, Click, DueWork, Outcome, Request
 from bot.ledger import queries, statements
 from bot.ledger.transitions import LEASE, card_of
 
@@ -55,6 +55,28 @@ def close_outcomes(db: sa.Connection, request_id: str, now: float) -> list[Outco
     """Close what is undelivered of a request by hand; return it."""
     rows = db.execute(statements.CLOSE_OUTCOMES, {"request": request_id, "at": now}).mappings().all()
     return sorted((queries.to_outcome(row) for row in rows), key=lambda outcome: outcome.attempt)
+
+
+def audit_due(db: sa.Connection, now: float) -> bool:
+    """Return whether an audit line is due."""
+    return db.execute(statements.ANY_AUDIT_DUE, {"at": now}).first() is not None
+
+
+def claim_audit(db: sa.Connection, now: float) -> AuditLine | None:
+    """Claim the audit line that has been due longest: until the lease is over no other replica posts it."""
+    found = db.execute(statements.AUDIT_DUE, {"at": now}).mappings().one_or_none()
+    if found is None:
+        return None
+    outcome = queries.to_outcome(found)
+    db.execute(statements.CHANGE_OUTCOME, _this(outcome) | {"audit_after": now + LEASE})
+    request = db.execute(statements.REQUEST, {"request": outcome.request_id}).mappings().one()
+    return AuditLine(queries.to_request(request, None), outcome, now + LEASE)
+
+
+def change_audit(db: sa.Connection, line: AuditLine, audit_after: float | None) -> None:
+    """End the claim on an audit line: it is due again later, or never."""
+    values = {"claimed_until": line.claimed_until, "posted_code": line.outcome.code, "audit_after": audit_after}
+    db.execute(statements.CHANGE_AUDIT, _this(line.outcome) | values)
 
 
 def remind_later(db: sa.Connection, request_id: str, at: float) -> None:

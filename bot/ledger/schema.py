@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from bot.errors import NewerLedgerError
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 METADATA = sa.MetaData()
 
 
@@ -86,10 +86,13 @@ outcomes = sa.Table(
     sa.Column("closed_at", sa.Double),
     # That of its request: what is unknown about a number is found without reading all its requests.
     sa.Column("number_id", sa.String(24), nullable=False),
+    # When its line for the audit channel is due; empty once it is posted, or if there was no such channel.
+    sa.Column("audit_after", sa.Double),
     sa.Index("outcomes_by_number", "number_id", "code"),
     sa.Index("outcomes_by_settlement", "settled_at"),
     _partial("outcomes_undelivered", "deliver_after", "delivered_at IS NULL"),
     _partial("outcomes_undelivered_by_age", "settled_at", "delivered_at IS NULL"),
+    _partial("outcomes_by_audit", "audit_after", "audit_after IS NOT NULL"),
 )
 # Empty: the health check writes a row and deletes it again in one transaction.
 write_check = sa.Table("write_check", METADATA, sa.Column("content", sa.Text, nullable=False))
@@ -190,6 +193,10 @@ MIGRATIONS = {
         "ALTER TABLE requests ADD COLUMN remind_at DOUBLE PRECISION",
         "ALTER TABLE requests ADD COLUMN warning TEXT",
         "CREATE INDEX requests_by_reminder ON requests (remind_at, status) WHERE remind_at IS NOT NULL",
+    ],
+    7: [
+        "ALTER TABLE outcomes ADD COLUMN audit_after DOUBLE PRECISION",
+        "CREATE INDEX outcomes_by_audit ON outcomes (audit_after) WHERE audit_after IS NOT NULL",
     ],
 }
 

@@ -27,8 +27,8 @@ LONGEST_LEASE = 15.0 + CLOCKS_APART
 LONGEST_CALL = 305.0 + CLOCKS_APART  # the highest CELLCAST_TIMEOUT_SECONDS, and its grace
 LONGEST_RETRY = 900.0 + CLOCKS_APART  # the longest Retry-After that counts
 LONGEST_RETRY_IF_REJECTED = 4 * 3600.0 + CLOCKS_APART
-# What an Outcome holds: the number is its request's.
-OUTCOME_COLUMNS = [column for column in outcomes.c if column is not outcomes.c.number_id]
+# What an Outcome holds: the number is its request's, and the audit line has a claim of its own.
+OUTCOME_COLUMNS = [column for column in outcomes.c if column.name not in ("number_id", "audit_after")]
 
 _this = requests.c.id == _id
 _update = requests.update().where(_this)
@@ -104,7 +104,11 @@ REMIND_LATER = _update.where(_is_pending, requests.c.expires_at > _at)
 
 # Outcomes.
 OUTCOME = sa.select(*OUTCOME_COLUMNS).where(outcomes.c.request_id == _id, outcomes.c.attempt == _attempt)
-INTERRUPTED_OUTCOME = OUTCOME.where(outcomes.c.code == OutcomeCode.INTERRUPTED).with_for_update()
+INTERRUPTED_OUTCOME = (
+    sa.select(outcomes)
+    .where(outcomes.c.request_id == _id, outcomes.c.attempt == _attempt, outcomes.c.code == OutcomeCode.INTERRUPTED)
+    .with_for_update()
+)
 CREATE_OUTCOME = outcomes.insert()
 CHANGE_OUTCOME = outcomes.update().where(outcomes.c.request_id == _id, outcomes.c.attempt == _attempt)
 # Whoever delivers an outcome marks only that one: it may have been corrected meanwhile.
@@ -119,6 +123,11 @@ CLOSE_OUTCOMES = (
     .where(outcomes.c.request_id == _id, outcomes.c.delivered_at.is_(None))
     .values(delivered_at=_at, closed_at=_at)
     .returning(*OUTCOME_COLUMNS)
+)
+# Only the replica that holds the claim on an audit line ends or moves it, and only for the outcome that it posted.
+CHANGE_AUDIT = CHANGE_OUTCOME.where(
+    outcomes.c.audit_after == sa.bindparam("claimed_until", type_=sa.Double),
+    outcomes.c.code == sa.bindparam("posted_code"),
 )
 # Counted: PostgreSQL would look for the first one of a frequent number in the whole table.
 UNKNOWN_BEFORE = (
@@ -159,6 +168,15 @@ OUTCOMES_DUE = _due(
 REMINDERS_DUE = _due(
     sa.select(requests.c.id).where(requests.c.remind_at <= _at, _is_pending), (requests.c.remind_at,), BATCH
 )
+# A line that a clock wrote which has been set back since is due too.
+_is_audit_due = sa.or_(
+    outcomes.c.audit_after <= _at,
+    outcomes.c.audit_after > _at + LONGEST_RETRY_IF_REJECTED,
+    sa.and_(outcomes.c.audit_after > _at + LONGEST_LEASE, outcomes.c.settled_at > _at + CLOCKS_APART),
+)
+_audits = (outcomes.c.audit_after.is_not(None), _is_audit_due)
+ANY_AUDIT_DUE = sa.select(outcomes.c.request_id).where(*_audits).order_by(outcomes.c.audit_after).limit(1)
+AUDIT_DUE = _due(sa.select(*OUTCOME_COLUMNS).where(*_audits), (outcomes.c.audit_after,), 1)
 CARDS_DUE = _due(sa.select(requests).where(requests.c.card_update_due <= _at), (requests.c.card_update_due,), BATCH)
 
 

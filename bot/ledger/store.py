@@ -17,7 +17,7 @@ from typing import TypeVar
 import sqlalchemy as sa
 import structlog
 
-from bot.domain.models import Click, DueWork, NewRequest, Outcome, Request
+from bot.domain.models import AuditLine, Click, DueWork, NewRequest, Outcome, Request
 from bot.domain.status import CallResult
 from bot.errors import LedgerDataError, LedgerError, StartError
 from bot.ledger import outbox, queries, schema, transitions
@@ -67,11 +67,20 @@ class Ledger:
 
     What an ack waits for has ACK_TIMEOUT, what is shown in Slack SHOWN_TIMEOUT, and the rest BACKGROUND_TIMEOUT.
 
+    If it is `auditing`, each outcome that is settled from now on is due for the audit channel.
+
     Without `create` no file is created: then call `require_current` or `rehearse_start` first, instead of `open`.
     """
 
-    def __init__(self, url: str, start_threads: Callable[[int], Threads] = Threads, *, create: bool = True) -> None:
-        self.database = Database(url, start_threads, create=create)
+    def __init__(
+        self,
+        url: str,
+        start_threads: Callable[[int], Threads] = Threads,
+        *,
+        create: bool = True,
+        auditing: bool = False,
+    ) -> None:
+        self.database = Database(url, start_threads, create=create, auditing=auditing)
 
     def close(self) -> None:
         """Close the threads and connections."""
@@ -210,6 +219,22 @@ class Ledger:
     async def close_outcomes(self, request_id: str, now: float) -> list[Outcome]:
         """Close the undelivered outcomes of a request by hand, so that they are never due again; return them."""
         return await self.database.write(lambda db: outbox.close_outcomes(db, request_id, now))
+
+    async def audit_due(self, now: float) -> bool:
+        """Return whether an audit line is due."""
+        return await self.database.read(lambda db: outbox.audit_due(db, now))
+
+    async def claim_audit(self, now: float) -> AuditLine | None:
+        """Claim the audit line that has been due longest; None if another replica was faster."""
+        return await self.database.write(lambda db: outbox.claim_audit(db, now))
+
+    async def audited(self, line: AuditLine) -> None:
+        """Store that Slack accepted an audit line, unless its outcome was corrected or it was claimed again since."""
+        await self.database.write(lambda db: outbox.change_audit(db, line, None))
+
+    async def defer_audit(self, line: AuditLine, until: float) -> None:
+        """Give an audit line back: it is due again at `until`, unless it was corrected or claimed again since."""
+        await self.database.write(lambda db: outbox.change_audit(db, line, until))
 
     async def remind_later(self, request_id: str, at: float) -> None:
         """Give a reminder back that was not posted: it is due again at this moment."""

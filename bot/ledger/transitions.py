@@ -156,6 +156,8 @@ def correct(db: sa.Connection, request: Request, result: CallResult, now: float,
     interrupted = db.execute(statements.INTERRUPTED_OUTCOME, this).mappings().one_or_none()
     if interrupted is None:
         return False
+    # Unless its audit line still waits as it was settled, people may have read it there.
+    audited = _audits(db) and interrupted["audit_after"] != interrupted["settled_at"]
     values = {
         "code": _code(result, after_unknown=interrupted["after_unknown"]),
         "message": result.message,
@@ -165,9 +167,10 @@ def correct(db: sa.Connection, request: Request, result: CallResult, now: float,
         "deliver_after": min(max(interrupted["deliver_after"], now), now + LEASE),
         "message_posted_at": None,
         "delivered_at": None,
-        "correction": interrupted["delivery_attempts"] > 0,
+        "correction": interrupted["delivery_attempts"] > 0 or audited,
         "undeliverable_since": None,
         "closed_at": None,
+        "audit_after": now if _audits(db) else interrupted["audit_after"],
     }
     db.execute(statements.CHANGE_OUTCOME, this | values)
     change = this | {"status": result.code.status, "card_update_due": now + LEASE}
@@ -234,6 +237,11 @@ def _retry_at(result: CallResult, now: float) -> float | None:
     return None if result.retry_after is None else now + result.retry_after
 
 
+def _audits(db: sa.Connection) -> bool:
+    """Return whether each outcome that is settled now gets an audit line, which is due at once."""
+    return bool(db.get_execution_options().get("auditing"))
+
+
 def _code(result: CallResult, *, after_unknown: bool) -> OutcomeCode:
     gone = result.code is OutcomeCode.NOT_FOUND and after_unknown
     return OutcomeCode.ALREADY_GONE if gone else result.code
@@ -262,5 +270,6 @@ def _settle(
         message_posted_at=None,
         delivered_at=None,
     )
-    db.execute(statements.CREATE_OUTCOME, vars(outcome) | {"number_id": row["number_id"]})
+    more = {"number_id": row["number_id"], "audit_after": now if _audits(db) else None}
+    db.execute(statements.CREATE_OUTCOME, vars(outcome) | more)
     return queries.to_request(row, outcome)

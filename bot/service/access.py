@@ -52,7 +52,7 @@ class Access:
     ) -> None:
         self.policy = policy_of(settings, home_team, enterprise_id)
         self._groups = UserGroups(self.policy.groups(Right.KEEP), slack, monotonic)
-        self._members = Members(slack, monotonic)
+        self.members = Members(slack, monotonic)
 
     async def check(self, who: Person, channel: str | None, right: Right, about: str = "") -> None:
         """Raise RequestDeniedError, naming who can help, if this person lacks a right in this channel (None: any).
@@ -81,7 +81,7 @@ class Access:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + CHECK_TIMEOUT
         needed = self.policy.needs_membership(who, right)
-        membership = await self._members.find(who.user_id) if needed else None
+        membership = await self.members.find(who.user_id) if needed else None
         denial = self.policy.deny(who, channel, membership)
         if denial is None:
             denial = self.policy.deny_right(who.user_id, right, membership)

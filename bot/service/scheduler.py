@@ -9,6 +9,7 @@ import structlog
 from bot.clock import Clock
 from bot.errors import LedgerError
 from bot.ledger.store import Ledger
+from bot.service.auditor import Auditor
 from bot.service.card_poster import CardPoster
 from bot.service.executor import Executor
 from bot.service.home_publisher import HomePublisher
@@ -34,9 +35,10 @@ class Scheduler:
         home: HomePublisher,
         tasks: Tasks,
         clock: Clock,
+        auditor: Auditor | None,
     ) -> None:
         self.settings, self.ledger, self.executor, self.notifier = settings, ledger, executor, notifier
-        self.poster, self.home, self.tasks, self.clock = poster, home, tasks, clock
+        self.poster, self.home, self.tasks, self.clock, self.auditor = poster, home, tasks, clock, auditor
         self.swept_at = clock.monotonic()  # when a sweep last reached the database
 
     async def sweep(self) -> None:
@@ -50,6 +52,8 @@ class Scheduler:
             self.tasks.start(self.notifier.update_card(request.id, request.card_update_due))
         for request in due.reminders:
             self.tasks.start(self.poster.remind(request))
+        if self.auditor is not None:
+            self.auditor.post_due()
         self.home.refresh_due()
 
     async def run_forever(self, every: float) -> None:

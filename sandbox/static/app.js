@@ -60,6 +60,7 @@ function mrkdwn(text, into) {
 function cardLink(url, label) {
   const link = element("a", "", label);
   const digits = url.split("/p").pop();
+  link.addEventListener("click", () => go("channel")); // it may be clicked in the audit channel
   link.href = `#m${digits.slice(0, -6)}.${digits.slice(-6)}`;
   return link;
 }
@@ -248,6 +249,16 @@ function showMessages() {
   if (atEnd) log.scrollTop = log.scrollHeight;
 }
 
+let auditMade = "";
+
+function showAudit() {
+  byId("show-audit").hidden = !state.settings.AUDIT_CHANNEL;
+  const made = JSON.stringify(state.audit);
+  if (made === auditMade) return;
+  auditMade = made;
+  byId("audit-lines").replaceChildren(...state.audit.map((note) => message(note, false)));
+}
+
 // The App Home, and dialogs
 
 let homeMade = "";
@@ -380,7 +391,8 @@ byId("modal-close").addEventListener("click", () => {
 
 function go(view) {
   document.body.dataset.view = view;
-  byId("channel").hidden = view === "home";
+  byId("channel").hidden = ["home", "audit"].includes(view);
+  byId("audit").hidden = view !== "audit";
   byId("home").hidden = view !== "home";
   document.querySelectorAll("[data-show]").forEach((button) => {
     if (button.dataset.show === view) button.setAttribute("aria-current", "page");
@@ -473,6 +485,7 @@ function show() {
   you ??= state.people[0].id;
   showPeople();
   showMessages();
+  showAudit();
   showHome();
   showDialogs();
   showWire();

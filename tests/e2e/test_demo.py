@@ -185,7 +185,7 @@ async def test_fake_holds_the_bot_to_its_rules(workspace: Workspace, bot: Bot) -
                 return await answer.json()
 
         assert (await call("auth.test", "xoxb-other"))["error"] == "invalid_auth"
-        assert (await call("chat.scheduleMessage"))["error"] == "unknown_method"
+        assert (await call("chat.meMessage"))["error"] == "unknown_method"
         fields: dict[str, Any] = {"channel": NUMBERS, "text": "x", "blocks": card.blocks}
         assert (await call("chat.update", ts=said.ts, **fields))["error"] == "message_not_found"
         assert (await call("chat.getPermalink", channel=NUMBERS, message_ts="0"))["error"] == "channel_not_found"

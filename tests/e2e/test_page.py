@@ -261,6 +261,21 @@ async def test_approver_who_is_mentioned(demo: Demo) -> None:
     await expect(demo.tab.get_by_label("Only Ben can confirm")).to_be_checked()
 
 
+async def test_audit_channel(demo: Demo) -> None:
+    """With an audit channel, it shows a line for each outcome, with names that are no mentions and a link to the card."""
+    await set_up(demo, "An audit channel", "AUDIT_CHANNEL=C0AUDIT")
+    await demo.type(f"/unsubscribe-number {SUPPORT}")
+    await demo.see("Requested by @Ana")
+    await demo.be("Ben")
+    await demo.click("Keep Number")
+    await demo.tab.get_by_role("button", name="audit", exact=True).click()
+    line = demo.tab.get_by_role("log", name="Lines in audit").get_by_role("listitem")
+    await expect(line).to_contain_text(f"no call · requested by Ana ({ANA}) · kept by Ben ({BEN})", timeout=10_000)
+    await accessible(demo, "audit channel")
+    await line.get_by_role("link", name="card").click()
+    await expect(demo.says("Kept:")).to_be_in_viewport()
+
+
 async def test_numbers_with_a_warning_and_protected_ones(demo: Demo) -> None:
     """The card and the form warn, and a protected number gets no card."""
     await demo.type("/unsubscribe-number Night service")

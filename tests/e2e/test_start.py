@@ -210,6 +210,7 @@ async def test_check_proves_a_set_up(tmp_path: Path, environment: dict[str, str]
         f"ok    People: can request and confirm: {ANA}, {BEN}",
         "ok    Slack user groups: none in ALLOWED_USERS, APPROVERS and NOTIFY_USERS",
         "ok    People to notify: nobody: NOTIFY_USERS is not set",
+        "ok    Audit channel: none: AUDIT_CHANNEL is not set",
         "ok    Cellcast key: Token verified successfully!",
         "ok    Cellcast account: Stand-in Pty Ltd, SMS balance 9972.2, MMS 10000",
         "ok    Database: not there yet: the bot creates it when it starts",
@@ -286,12 +287,13 @@ async def test_check_reports_every_fault(tmp_path: Path, environment: dict[str, 
         "ok  ",
         "ok  ",
         "ok  ",
+        "ok  ",
         "FAIL",
         "FAIL",
         "FAIL",
         "ok  ",
     ]
-    assert "Cellcast does not accept CELLCAST_API_KEY (Token expired)" in lines[6]
+    assert "Cellcast does not accept CELLCAST_API_KEY (Token expired)" in lines[7]
     assert "other-key" not in out
     code, out, _ = await run_command(
         "check", settings=environment | {"CELLCAST_BASE_URL": "http://127.0.0.1:9"}, cwd=tmp_path

@@ -39,7 +39,7 @@ NOW, WITHIN = 1_700_000_000.0, 900.0
 @pytest.fixture
 async def ledger(database: str) -> AsyncIterator[Ledger]:
     """An empty ledger."""
-    found = Ledger(database)
+    found = Ledger(database, auditing=True)
     await found.open()
     yield found
     found.close()
@@ -104,6 +104,12 @@ def acts(ledger: Ledger) -> dict[str, Callable[[], Awaitable[object]]]:
         swept.extend((await ledger.sweep(NOW, WITHIN)).outcomes)
         assert len(swept) == 3
 
+    async def audit() -> None:
+        assert await ledger.audit_due(NOW + 20)
+        line = await ledger.claim_audit(NOW + 20)
+        assert line is not None
+        await ledger.audited(line)
+
     async def history() -> None:
         async with aclosing(ledger.whole_history()) as rows:
             assert await anext(rows)
@@ -117,6 +123,7 @@ def acts(ledger: Ledger) -> dict[str, Callable[[], Awaitable[object]]]:
         "an idle sweep": lambda: ledger.sweep(NOW, WITHIN),
         "a sweep with work": sweep,
         "a deferred delivery": lambda: ledger.defer_delivery(swept[0], NOW + LEASE),
+        "an audit line": audit,
         "a card that may be stale": lambda: ledger.card_stale(state["of OFTEN"].id, NOW),
         "the App Home": lambda: ledger.overview(NOW, 20, 20),
         "the marks of the picker": lambda: ledger.open_numbers([f"{n:024x}" for n in range(100)], NOW),
@@ -132,7 +139,7 @@ async def test_work_does_not_grow(tmp_path: Path, analyzed: bool) -> None:
     """With fifteen times the requests SQLite takes as many steps for each thing that the bot does."""
 
     async def steps(count: int) -> dict[str, int]:
-        ledger, taken = Ledger(f"sqlite:///{tmp_path}/{count}.db"), {}
+        ledger, taken = Ledger(f"sqlite:///{tmp_path}/{count}.db", auditing=True), {}
         await ledger.open()
         fill_up(ledger, count)
         if analyzed:

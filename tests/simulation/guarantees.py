@@ -42,7 +42,12 @@ def still_open(world: World) -> list[str]:
         "SELECT id, status, expires_at FROM requests WHERE expires_at IS NOT NULL OR status = 'confirmed'"
     )
     late = world.rows("SELECT request_id, code FROM outcomes WHERE delivered_at IS NULL")
-    return [f"{row['id'][:6]} {row['status']}" for row in found] + [f"{r['request_id'][:6]} {r['code']}" for r in late]
+    unaudited = world.rows("SELECT request_id, code FROM outcomes WHERE audit_after IS NOT NULL")
+    return [
+        *(f"{row['id'][:6]} {row['status']}" for row in found),
+        *(f"{row['request_id'][:6]} {row['code']}" for row in late),
+        *(f"{row['request_id'][:6]} {row['code']}, its audit line" for row in unaudited),
+    ]
 
 
 def check_confirmed(world: World) -> None:
@@ -124,6 +129,7 @@ def check_outcomes(world: World) -> None:
     _check_messages(world)
     _check_threads(world)
     _check_replies(world, calls)
+    _check_audit_lines(world)
 
 
 def _check_decisions(world: World) -> None:
@@ -251,6 +257,26 @@ def _check_threads(world: World) -> None:
         ]
         if not told and not said:
             world.report_violation(f"{row['id'][:6]} was {row['code']}, and nothing told the requester")
+
+
+def _check_audit_lines(world: World) -> None:
+    """Look whether each outcome has its line in the audit channel, once if nothing went wrong, and no line is untrue."""
+    left = list(world.audit_lines)
+    for row in world.rows("SELECT o.*, r.reason FROM outcomes o JOIN requests r ON r.id = o.request_id"):
+        about = f"{row['request_id'][:6]}, attempt {row['attempt']}, {row['code']}"
+        attempt = f" · attempt {row['attempt']} · " if row["attempt"] else " · no call · "
+        of_attempt = [line for line in left if line.text.endswith(f" {row['reason']}") and attempt in line.text]
+        told = [line for line in of_attempt if f" · {OUTCOME_TEXT[OutcomeCode(row['code'])].what} · " in line.text]
+        if world.plan.settings.get("audit_channel") and not told:
+            world.report_violation(f"{about}: the audit channel has no line of it")
+        allowed = 1 + sum({line.text: world.doubts[line.text] for line in told}.values())
+        if len(told) > allowed and not _may_repeat(world, [line.at for line in told]):
+            world.report_violation(f"{about}: its audit line was posted {len(told)} times, {allowed} had a reason")
+        before = f" · {OUTCOME_TEXT[OutcomeCode.INTERRUPTED].what} · "
+        corrected = [line for line in of_attempt if row["correction"] and before in line.text]
+        left = [line for line in left if line not in told + corrected]
+    for line in left:
+        world.report_violation(f"an audit line tells of an outcome that is not stored: {line.text!r}")
 
 
 def _live(shown: PostedMessage) -> str | None:

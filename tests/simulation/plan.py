@@ -10,6 +10,7 @@ from typing import Any
 # The faults stop after this many seconds of virtual time.
 FAULTS_END = 90.0
 CONFIRM_WITHIN, REMIND_BEFORE = 40, 10
+AUDIT = "C0AUDIT"
 ANA, BEN, CEM, GIL = "U0ANA", "U0BEN", "U0CEM", "U0GIL"  # Gil has no permission
 NUMBERS = ["66ea98514f0c1a121c76ec17", "66ea98514f0c1a121c76ec18"]
 
@@ -77,6 +78,8 @@ def make(seed: int) -> Plan:
         events = _anything(chance, replicas)
         settings, sweep_every = chance.choice([{}, {}, *SETTINGS[1:3]]), chance.choice([5.0, 10.0])
     events += _list_changes(Random(f"list {seed}"), events)
+    if Random(f"audit {seed}").random() < 0.5:
+        settings = {**settings, "audit_channel": AUDIT}
     return Plan(
         seed=seed,
         replicas=replicas,

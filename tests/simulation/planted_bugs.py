@@ -54,6 +54,7 @@ OUTBOX = "bot/ledger/outbox.py"
 EXECUTOR = "bot/service/executor.py"
 NOTIFIER = "bot/service/notifier.py"
 SCHEDULER = "bot/service/scheduler.py"
+AUDITOR = "bot/service/auditor.py"
 CARDS = "bot/views/cards.py"
 REPLIES = "bot/views/replies.py"
 SLACK = "bot/clients/slack.py"
@@ -219,7 +220,7 @@ BUGS = [
     ),
     bug(
         "a click does not look at the list of numbers",
-        (ACTIONS, "        await require_permitted(services, context, click)\n", ""),
+        (ACTIONS, "    await require_permitted(services, context, click)\n", ""),
     ),
     bug(
         "nobody looks at the list of numbers before the call",
@@ -235,7 +236,7 @@ BUGS = [
     ),
     bug(
         "a request does not look at the list of numbers",
-        (COMMANDS, "    (await services.numbers.current()).require_permitted(number)\n", ""),
+        (COMMANDS, "    known.require_permitted(number)\n", ""),
     ),
     bug(
         "a number that is protected now is refused, and its request stays open",
@@ -274,6 +275,17 @@ BUGS = [
             "handlers/forms.py",
             "if request.waits_for(click) and not are_last_digits(",
             "if False and not are_last_digits(",
+        ),
+    ),
+    bug(
+        "an audit line counts as posted before it is",
+        (
+            AUDITOR,
+            "        try:\n            await self.slack.post(self.channel, audit",
+            (
+                "        await self.ledger.audited(line)\n"
+                "        try:\n            await self.slack.post(self.channel, audit"
+            ),
         ),
     ),
     # The faults that the first versions had.

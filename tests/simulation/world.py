@@ -30,6 +30,7 @@ from tests.simulation.loop import SimulatedLoop
 from tests.simulation.numbers_list import NumbersList, check_call
 from tests.simulation.plan import (
     ANA,
+    AUDIT,
     BEN,
     CELLCAST_FAULTS,
     CEM,
@@ -94,6 +95,7 @@ class World:
         self.calm = 0  # for how many looks no database had a fault
         self.doubts: Counter[str] = Counter()  # how often Slack may have done what it did not confirm, by the text
         self.cards: dict[tuple[str, str], PostedMessage] = {}
+        self.audit_lines: list[PostedMessage] = []
         self.stopping: set[asyncio.Task[None]] = set()
         self.commands: list[tuple[str, str]] = []  # the reason of each command, and its response_url
         self.replies: list[tuple[str, str]] = []  # private ones, each with its response_url
@@ -215,6 +217,10 @@ class World:
         if method == "auth.test":
             return SlackAnswer(200, json.dumps({"ok": True, "team_id": TEAM, "user_id": "U0BOT", "team": "Home"}))
         if method == "chat.postMessage":
+            if body["channel"] == AUDIT:
+                self.note(replica, f"posts in the audit channel: {_short(text)}")
+                self.audit_lines.append(PostedMessage(AUDIT, "", self.loop.seconds, [body]))
+                return SlackAnswer(200, json.dumps({"ok": True, "ts": "0"}))
             ts = self._show(body["channel"], body)
             self.note(replica, f"posts {ts}: {_short(text)}")
             return SlackAnswer(200, json.dumps({"ok": True, "ts": ts}))

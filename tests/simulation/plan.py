@@ -223,6 +223,16 @@ def _protected_meanwhile(chance: Random, replicas: int) -> list[Event]:
     return events + _clicks(chance, _time(at + chance.uniform(1, 30)))
 
 
+def _warned(chance: Random, replicas: int) -> list[Event]:
+    """A number with a warning, whose last digits people type: perhaps two at once, late, or wrong."""
+    at, events = _first_click(chance)
+    warning = {"number": events[0].details["number"], "protected": "no", "warning": "Printed on invoices"}
+    events.append(Event(0.5, "list", warning))
+    if chance.random() < 0.5:
+        events += _faults(chance, lambda: _time(at + chance.uniform(-2, 10)), replicas)
+    return events + _clicks(chance, _time(at + chance.uniform(0.2, 10)))
+
+
 def _list_changes(chance: Random, events: list[Event]) -> list[Event]:
     """Return changes of the list of numbers, near requests and clicks; mostly there are none."""
     near = [event.at for event in events if event.what in ("request", "click")]
@@ -264,6 +274,7 @@ THEMES = [
     _lost_commit,
     _changed_settings,
     _protected_meanwhile,
+    _warned,
 ]
 THEMES_SHARE = 0.4
 # Of all other runs, the share that has a list of numbers.

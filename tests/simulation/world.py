@@ -234,7 +234,10 @@ class World:
         if method == "chat.getPermalink":
             return SlackAnswer(200, json.dumps({"ok": True, "permalink": "https://slack.com/x"}))
         if method == "views.open":
-            self._open_form(replica, self.triggers.pop(body["trigger_id"]), body["view"])
+            user = self.triggers.pop(body["trigger_id"], None)
+            if user is None:  # a click that was delivered again
+                return SlackAnswer(200, '{"ok": false, "error": "exchanged_trigger_id"}')
+            self._open_form(replica, user, body["view"])
         if method == "response_url":
             return self._respond(replica, url, body)
         return SlackAnswer(200, '{"ok": true}')

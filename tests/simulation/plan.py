@@ -214,7 +214,8 @@ def _protected_meanwhile(chance: Random, replicas: int) -> list[Event]:
     if chance.random() < 0.7:
         slow = {"kind": "slow", "seconds": 3.0}
         events += [Event(_time(at - 0.1), "database", slow | {"replica": replica}) for replica in range(replicas)]
-    events.append(_list_change(chance, _time(at + chance.uniform(-1, 1.5)), events[0].details["number"], "yes"))
+    number = events[0].details["number"]
+    events.append(_list_change(chance, _time(at + chance.uniform(-1, 2.5)), number, "yes", faulty=0.6))
     if chance.random() < 0.5:
         events.append(_list_change(chance, _time(at + chance.uniform(1, 10)), events[0].details["number"], "no"))
     if chance.random() < 0.5:
@@ -249,9 +250,9 @@ def _list_changes(chance: Random, events: list[Event]) -> list[Event]:
     ]
 
 
-def _list_change(chance: Random, at: float, number: str, protected: str) -> Event:
-    """Return a change of a line of the list, or a fault of the whole list for a while."""
-    if chance.random() < 0.35:
+def _list_change(chance: Random, at: float, number: str, protected: str, faulty: float = 0.35) -> Event:
+    """Return a change of a line of the list, or a fault of the whole list for a while (with the chance `faulty`)."""
+    if chance.random() < faulty:
         fault = {"kind": chance.choice(LIST_FAULTS), "seconds": _time(chance.uniform(0.5, 12))}
         return Event(at, "list", fault | {"cut": int(chance.random() ** 2 * 100) / 100})
     warning = chance.choice(["", "Printed on invoices"])

@@ -10,6 +10,7 @@ BotError
 ├── RequestDeniedError          this person lacks permission, or it is no longer possible; nothing was done
 ├── InvalidCommandError         the text of a command is invalid; nothing was done
 ├── NumbersFileError            the list of numbers has an error
+├── NumberProtectedError        the list of numbers protects a number
 └── SlackError                  Slack did not do what the bot asked of it
     ├── SlackRejectedError      for good: the same call will not work later
     └── SlackUnavailableError   for now; `sent` tells whether Slack may have done it

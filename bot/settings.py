@@ -132,7 +132,8 @@ class Settings(BaseSettings):
     reason_example: str = Field(
         default=reasons.EXAMPLE,
         validate_default=True,
-        description="The reason that people read as an example. It must match REASON_PATTERN",
+        description="An example of an accepted reason, which the help, the form and refusals show. It must match "
+        "REASON_PATTERN",
         json_schema_extra={"expected": "up to 100 characters without a backtick"},
     )
     confirm_within_seconds: int = Field(

@@ -31,7 +31,7 @@ def register(app: AsyncApp, services: Services) -> None:
 
     @app.view(re.compile(""))
     async def other_form() -> None:
-        raise RequestDeniedError(replies.UNKNOWN_BUTTON)
+        raise RequestDeniedError(replies.UNKNOWN_FORM)
 
     @app.options(re.compile(""))
     async def other_menu() -> None:

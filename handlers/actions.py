@@ -32,12 +32,16 @@ def register(app: AsyncApp, services: Services) -> None:
         """
         payload = payload_of(context, BlockActions)
         click = await read_click(services, payload.user, payload.button, Right.CONFIRM, payload.response_url)
-        request = await confirm(services, context, click)
-        if request is not None and request.warning and request.waits_for(click):
+        if await confirm(services, context, click):
+            await ack()
+            return
+        request = await find(services, click.request_id)
+        services.access.check_decision(click.by, request)
+        if request.warning and request.waits_for(click):
             form = forms.confirm_form(request, services.rules(), payload.button.model_dump_json())
-            after_ack(context, services.notifier.open_form(payload.trigger_id, form, payload.response_url))
+            after_ack(context, services.notifier.open_form(click.by, payload.trigger_id, form, payload.response_url))
             after_ack(context, services.notifier.update_clicked_card(click))  # the form brings no response_url
-        elif request is not None:
+        else:
             reply_privately(services, context, await reject_stale_click(services, context, click))
         await ack()
 
@@ -81,19 +85,18 @@ async def read_click(
     )
 
 
-async def confirm(services: Services, context: AsyncBoltContext, click: Click) -> Request | None:
-    """Store a confirmation and hand its call over; return the request if this click could not confirm it.
+async def confirm(services: Services, context: AsyncBoltContext, click: Click) -> bool:
+    """Store a confirmation and hand its call over; False if this click could not confirm the request.
 
-    Raise RequestDeniedError if someone else must confirm, and the errors of `require_permitted`.
+    Raise the errors of `require_permitted`.
     """
     await require_permitted(services, context, click)
-    if (request := await services.executor.confirm(click)) is not None:
-        log.info("request_confirmed", request=request.id, by=click.by, attempt=request.attempt)
-        after_ack(context, services.executor.execute(request))
-        return None
-    request = await find(services, click.request_id)
-    services.access.check_decision(click.by, request)
-    return request
+    request = await services.executor.confirm(click)
+    if request is None:
+        return False
+    log.info("request_confirmed", request=request.id, by=click.by, attempt=request.attempt)
+    after_ack(context, services.executor.execute(request))
+    return True
 
 
 async def require_permitted(services: Services, context: AsyncBoltContext, click: Click) -> None:

@@ -54,7 +54,11 @@ async def request_card(
 
 
 async def open_request_form(
-    services: Services, context: AsyncBoltContext, channel: str | None = None, number: Number | None = None
+    services: Services,
+    context: AsyncBoltContext,
+    user: str,
+    channel: str | None = None,
+    number: Number | None = None,
 ) -> None:
     """Open the form of a request after the ack: the database is not asked before it is open.
 
@@ -63,7 +67,7 @@ async def open_request_form(
     (await services.numbers.current()).require_usable()
     payload, listed = payload_of(context, Payload), services.numbers.path is not None
     form = forms.request_form(services.reasons, listed=listed, channel=channel, number=number)
-    after_ack(context, services.notifier.open_form(payload.trigger_id, form, payload.response_url))
+    after_ack(context, services.notifier.open_form(user, payload.trigger_id, form, payload.response_url))
 
 
 def register(app: AsyncApp, services: Services) -> None:
@@ -74,7 +78,7 @@ def register(app: AsyncApp, services: Services) -> None:
         """Answer help, history and the picker in the ack; ack a permitted request, which goes on in the background."""
         command = payload_of(context, Command)
         has_list = services.numbers.path is not None
-        action = parse_action(command.text, has_list=has_list)
+        action = parse_action(command.text, can_choose=has_list or services.reasons.applies)
         if action is Action.HELP:
             usage = replies.usage(services.access.rights(), listed=has_list, rule=services.reasons)
             await answer_command(services, ack, context, usage)
@@ -83,8 +87,8 @@ def register(app: AsyncApp, services: Services) -> None:
         await services.access.check(Person(command.user_id, command.team_id), command.channel_id, right)
         known = await services.numbers.current()
         if action is Action.CHOOSE:
-            if services.reasons.asks:
-                await open_request_form(services, context, command.channel_id)
+            if services.reasons.applies:
+                await open_request_form(services, context, command.user_id, command.channel_id)
                 await ack()
                 return
             known.require_usable()

@@ -27,7 +27,7 @@ def register(app: AsyncApp, services: Services) -> None:
         """Open the form from the App Home."""
         payload = payload_of(context, BlockActions)
         await services.access.check(Person(payload.user.id, payload.user.team_id), None, Right.REQUEST)
-        await open_request_form(services, context)
+        await open_request_form(services, context, payload.user.id)
         await ack()
 
     @app.view(forms.REQUEST_FORM)
@@ -65,13 +65,14 @@ def register(app: AsyncApp, services: Services) -> None:
         payload = payload_of(context, Submission)
         button = payload.view.private_metadata
         if button == "":
-            raise RequestDeniedError(replies.UNKNOWN_BUTTON)
+            raise RequestDeniedError(replies.UNKNOWN_FORM)
         click = replace(await read_click(services, payload.user, button, Right.CONFIRM), typed=True)
         request = await find(services, click.request_id)
+        services.access.check_decision(click.by, request)
         typed = payload.field(forms.DIGITS).value or ""
         if request.waits_for(click) and not are_last_digits(typed, request.phone, request.number_id):
             await ack(response_action="errors", errors={forms.DIGITS: forms.digits_error(request)})
-        elif await confirm(services, context, click) is None:
+        elif await confirm(services, context, click):
             await ack()
         else:
             stale = await reject_stale_click(services, context, click)

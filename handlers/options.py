@@ -45,8 +45,8 @@ def register(app: AsyncApp, services: Services) -> None:
         chosen, channel = payload.actions[0].selected_option, payload.channel
         if chosen is not None and channel is not None and NUMBER_ID.fullmatch(chosen.value):
             number = (await services.numbers.current()).of_id(chosen.value)
-            if services.reasons.asks:  # the picker is older than this setting
-                await open_request_form(services, context, channel.id, number)
+            if services.reasons.applies:  # the picker is older than this setting
+                await open_request_form(services, context, payload.user.id, channel.id, number)
                 await ack()
                 return
             after_ack(context, reply_on_error(services, payload, _request(services, payload, number, channel.id)))

@@ -57,6 +57,7 @@ async def demo(*, once: bool, port: int, browser: bool) -> int:
             "ALLOWED_USERS": f"{ANA},{BEN}",
             "NUMBERS_FILE": str(numbers),
             "CONFIRM_WITHIN_SECONDS": "120",
+            "REASON_EXAMPLE": "OPS-1234 campaign ended",
             "CELLCAST_TIMEOUT_SECONDS": "5",
             "SLACK_API_URL": workspace.api_url,
             "CELLCAST_BASE_URL": cellcast.url,

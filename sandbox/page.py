@@ -8,6 +8,7 @@ import json
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 from aiohttp import web
@@ -27,7 +28,15 @@ CHANGEABLE = {
     "NOTIFY_USERS": ["", "U0BEN"],
     "REMIND_BEFORE_SECONDS": ["0", "3"],
     "REQUIRE_REASON": ["false", "true"],
+    "REASON_PATTERN": ["", "OPS-[0-9]+ .+"],
     "AUDIT_CHANNEL": ["", "C0AUDIT"],
+}
+# What the owner of the list of numbers can do to it: each choice changes the list as it was at the start.
+LISTS: dict[str, Callable[[str], str]] = {
+    "as it is": str,
+    "protects Support line": lambda text: text.replace("Support line,,no", "Support line,,yes"),
+    "warns of Support line": lambda text: text.replace("Support line,,no", "Support line,Printed on invoices,no"),
+    "has an error": lambda text: text.replace("+61 480 000 101", "480 000 101"),
 }
 # How long a killed bot is away before it is restarted.
 AWAY_SECONDS = 2.0
@@ -43,6 +52,8 @@ class Page:
         self._pages: set[asyncio.Event] = set()
         self._states: dict[str, str] = {}
         self._changing = asyncio.Lock()
+        self._numbers = Path(bot.settings["NUMBERS_FILE"])
+        self._first_list, self._list = self._numbers.read_text(encoding="utf-8"), next(iter(LISTS))
         app = web.Application()
         for name in TYPES:
             app.router.add_get(f"/{name}", self._file)
@@ -62,6 +73,7 @@ class Page:
             self.kill,
             self.twice,
             self.setting,
+            self.change_list,
         ):
             app.router.add_post(f"/{do.__name__}", self._route(do))
         self._server = Server(app)
@@ -121,7 +133,7 @@ class Page:
 
     def _state(self) -> dict[str, Any]:
         ledger = self._look()
-        answers = list(ANSWERS)
+        answers = [*ANSWERS]
         return {
             "bot": BOT_USER,
             "channel": {"id": self._channel, "name": self._workspace.channels[self._channel].name},
@@ -135,6 +147,8 @@ class Page:
             "dropping": len(self._workspace.faults["chat.postMessage"]),
             "calls": len(self._cellcast.calls),
             "alive": self._bot.alive,
+            "lists": [*LISTS],
+            "list": self._list,
             "settings": {name: self._bot.settings.get(name, CHANGEABLE[name][0]) for name in CHANGEABLE},
             "wire": self._workspace.wire.shown(),
             "ledger": ledger,
@@ -232,6 +246,14 @@ class Page:
             self._bot.settings[name] = value
             await self._bot.start()
             self._workspace.wire.note("bot", f"restarted with {name}={value}")
+
+    async def change_list(self, given: Given) -> None:
+        """Change the list of numbers as its owner would: the bot reads it again without a restart."""
+        new = self._numbers.with_suffix(".new")
+        new.write_text(LISTS[given["choice"]](self._first_list), encoding="utf-8")
+        new.rename(self._numbers)
+        self._list = given["choice"]
+        self._workspace.wire.note("bot", f"the list of numbers {self._list}")
 
 
 def _nothing() -> Note:

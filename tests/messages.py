@@ -37,7 +37,8 @@ def table() -> str:
                 "| when | who sees it | what it says | buttons |",
                 "| --- | --- | --- | --- |",
             ]
-        lines.append(f"| {row.when} | {row.who} | {shown(row.message.text)} | {_labels(row)} |")
+        title = f"*{row.form['title']['text']}*\n" if row.form else ""
+        lines.append(f"| {row.when} | {row.who} | {shown(title + row.message.text)} | {_labels(row)} |")
     return "\n".join(lines) + "\n"
 
 

@@ -30,7 +30,7 @@ async def main(target: Path) -> None:
         url = await asyncio.wait_for(_url(demo), 60)
         async with async_playwright() as playwright:
             browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-            page = await browser.new_page(viewport={"width": 1360, "height": 820}, device_scale_factor=1.5)
+            page = await browser.new_page(viewport={"width": 1360, "height": 900}, device_scale_factor=1.5)
             await page.goto(url)
             await Pictures(page, target).take()
             await browser.close()
@@ -94,10 +94,26 @@ class Pictures:
         await self.form("request-form", "Reason")
         await page.get_by_role("button", name="Cancel").click()
         await page.get_by_role("button", name="numbers", exact=True).click()
+        await self.change("A new card mentions Ben", "NOTIFY_USERS=U0BEN")
+        await self.change("An audit channel", "AUDIT_CHANNEL=C0AUDIT")
+        await self.type('/unsubscribe-number "Support line" moved to another line')
+        await self.card("notified", "@Ben: please confirm or keep")
+        await page.get_by_label("The list of numbers").select_option("protects Support line")
+        await self.click("Unsubscribe Number", sure="Unsubscribe Number")
+        await self.card("protected", "Kept: +61 480 000 000")
+        await page.get_by_role("button", name="audit", exact=True).click()
+        await self.card("audit", "Support line", "#audit-lines")
+        await page.get_by_role("button", name="numbers", exact=True).click()
+        await page.get_by_label("The list of numbers").select_option("as it is")
         await page.get_by_label("A card lives").select_option("5 seconds")
         await page.get_by_text("CONFIRM_WITHIN_SECONDS=5").wait_for()
         await self.type("/unsubscribe-number Night service")
         await self.card("expired", "Expired:")
+
+    async def change(self, label: str, setting: str) -> None:
+        """Check the box of a setting, and wait until the bot runs with it."""
+        await self.page.get_by_label(label).check()
+        await self.page.get_by_text(f"restarted with {setting}").wait_for()
 
     async def form(self, name: str, field: str) -> None:
         """The picture of the form that opens."""
@@ -125,16 +141,16 @@ class Pictures:
         await self.click("Unsubscribe Number", sure="Unsubscribe Number")
         await self.card(name, says)
 
-    def message(self, says: str) -> Locator:
+    def message(self, says: str, of: str = "#messages") -> Locator:
         """The newest message that says this."""
-        return self.page.locator("#messages li").filter(has_text=says).last
+        return self.page.locator(f"{of} li").filter(has_text=says).last
 
-    async def card(self, name: str, says: str) -> None:
+    async def card(self, name: str, says: str, of: str = "#messages") -> None:
         """The picture of one message, without the pointer on it."""
-        await self.message(says).wait_for()
+        await self.message(says, of).wait_for()
         await self.page.mouse.move(0, 0)
         await self.page.wait_for_timeout(350)  # it fades in
-        await self.message(says).locator(".body").screenshot(path=self.target / f"{name}.png")
+        await self.message(says, of).locator(".body").screenshot(path=self.target / f"{name}.png")
 
 
 if __name__ == "__main__":

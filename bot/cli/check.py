@@ -75,6 +75,8 @@ async def check(settings: Settings) -> bool:
         ("People", lambda: _people(settings)),
         ("Slack user groups", lambda: _groups(settings, reading)),
         ("People to notify", lambda: _notified(settings, slack, reading)),
+        ("Reminder", lambda: _reminder(settings)),
+        ("Reasons", lambda: _reasons(settings)),
         ("Audit channel", lambda: _audit_channel(settings, slack)),
         ("Cellcast key", key),
         ("Cellcast account", account),
@@ -152,6 +154,20 @@ async def _members(groups: frozenset[str], slack: Slack) -> dict[str, frozenset[
             raise BotError(sentence) from None
         step = GROUP_STEPS.get(error.code, "check the ids of the groups in ALLOWED_USERS, APPROVERS and NOTIFY_USERS")
         raise BotError(f"Slack does not list their members ({error.code}): {step}.") from None
+
+
+async def _reminder(settings: Settings) -> str:
+    """Return when people are reminded of a card."""
+    before = settings.remind_before_seconds
+    return f"{before} seconds before the deadline" if before else "none: REMIND_BEFORE_SECONDS is 0"
+
+
+async def _reasons(settings: Settings) -> str:
+    """Return whether a request needs a reason, and of which form."""
+    needed = "required" if settings.require_reason else "not required"
+    if settings.reason_pattern is None:
+        return needed
+    return f"{needed}; each must match {settings.reason_pattern}, as {settings.reason_example!r} does"
 
 
 async def _audit_channel(settings: Settings, slack: Slack) -> str:

@@ -43,14 +43,17 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="run | setup | check | rehearse | history | delivered | demo")
     commands.add_parser("run", help="run the bot (the default)").set_defaults(do="run")
     commands.add_parser("setup", help="ask for the tokens, check each one, write .env").set_defaults(do="setup")
-    commands.add_parser("check", help="check tokens, key and database, one line each").set_defaults(do="check")
+    commands.add_parser("check", help="check tokens, key, people, channel and database, one line each").set_defaults(
+        do="check"
+    )
     rehearse = commands.add_parser("rehearse", help="let Slack check every message of the bot, and post none")
     rehearse.set_defaults(do="rehearse")
     rehearse.add_argument(
         "--channel",
         type=_channel,
         metavar="C...",
-        help="also post, update and delete one card in this channel; in Socket Mode also open a socket. Rehearse "
+        help="also post, update and delete one card in this channel, and post and delete a line in AUDIT_CHANNEL; in "
+        "Socket Mode also open a socket. Rehearse "
         "before you start the bot, or stop it first: Slack sends a part of people's requests to that socket",
     )
     history = commands.add_parser("history", help="print the record of every request")

@@ -149,6 +149,7 @@ def rows() -> list[Row]:
         *_toasts(),
         *_audit_lines(),
         *_private(),
+        *_menu_texts(),
         *_forms(),
         *_late(),
         *_refusals(),
@@ -187,14 +188,14 @@ def _toasts() -> Iterator[Row]:
     for name, request, outcome in outcomes():
         yield Row("New messages", f"outcome: {name}", "the channel", outcome_views.toast(request, outcome, now=NOON))
     part, thread = "New messages", "a reply in the card's thread"
-    yield Row(
-        part, f"a card still waits (`REMIND_BEFORE_SECONDS`): {thread}", "the channel", cards.reminder(REQUEST, Rules())
-    )
+    for whom, rules in {"": Rules(), ", with `NOTIFY_USERS`": Rules(notify=frozenset({BEN, "S0ADMINS"}))}.items():
+        when = f"a card still waits (`REMIND_BEFORE_SECONDS`{whom}): {thread}"
+        yield Row(part, when, "the channel", cards.reminder(REQUEST, rules))
     kept = ended(OutcomeCode.KEPT, replace(REQUEST, decided_by=BEN, decided_at=NOON))
     for when, request in {
         "someone else kept the number": kept,
         "nobody confirmed": ended(OutcomeCode.EXPIRED, REQUEST),
-        "the list protects the number since": ended(OutcomeCode.PROTECTED, REQUEST),
+        "the list has protected the number since the request": ended(OutcomeCode.PROTECTED, REQUEST),
     }.items():
         assert request.outcome is not None  # noqa: S101 - as above
         reply = outcome_views.reply_to_requester(request, request.outcome)
@@ -226,7 +227,9 @@ def _private() -> Iterator[Row]:
     ticket = ReasonRule(required=True, example="OPS-1234 campaign ended")
     yield Row("Private replies", "the same, and a reason is required", who, replies.usage(may, rule=ticket))
     yield Row("Private replies", "the command alone, with a list of numbers", who, replies.picker())
-    yield Row("Private replies", "Slack opens no form", who, blocks.private(replies.FORM_NOT_OPENED))
+    for opening, confirms in {"that requests a number": False, "that confirms": True}.items():
+        sentence = replies.form_not_opened(confirms=confirms)
+        yield Row("Private replies", f"Slack did not open the form {opening}", "who clicked", blocks.private(sentence))
     link = "https://example.slack.com/archives/C0NUMBERS/p1"
     for when, request in {
         "a card for the number is waiting": REQUEST,
@@ -257,18 +260,32 @@ def _forms() -> Iterator[Row]:
         ),
         ("Unsubscribe Number, and the number has a warning", "who clicked", _confirm_form(WARNED)),
         ("Try Again, and the number has a warning", "who clicked", _confirm_form(ended(OutcomeCode.TIMEOUT, WARNED))),
-        ("the same for a number that the list only labels", "who clicked", _confirm_form(unlisted)),
+        ("the same for a number that has only a label", "who clicked", _confirm_form(unlisted)),
     ]:
         yield Row(FORMS, when, who, blocks.message(form["blocks"]), form)
     required = forms.reason_error(rule, None), forms.reason_error(replace(rule, pattern=Pattern("OPS-.*")), "x")
     for when, error in {
         "error of a field: no id": forms.NO_ID,
         "error of a field: no reason": required[0],
-        "error of a field: the reason has another form (`REASON_PATTERN`)": required[1],
+        "error of a field: the reason has another format (`REASON_PATTERN`)": required[1],
         "error of a field: other digits": forms.digits_error(WARNED),
         "error of a field: no channel": forms.NO_CHANNEL,
+        "error of a field: a protected number": NumberProtectedError(),
     }.items():
         yield Row(FORMS, when, "who submitted it", blocks.private(str(error)))
+
+
+def _menu_texts() -> Iterator[Row]:
+    for when, option in {
+        "a number": replies.option(KNOWN, has_card=False),
+        "a number with an open card": replies.option(KNOWN, has_card=True),
+        "a protected number": replies.option(replace(KNOWN, protected=True), has_card=False),
+        "a number with a warning": replies.option(replace(KNOWN, warning=WARNED.warning), has_card=False),
+    }.items():
+        said = f"{option['text']['text']}\n{option['description']['text']}"
+        yield Row("The menu of numbers", when, "the requester", blocks.private(said))
+    more = replies.option_group([{}] * 100, 250)["label"]["text"]
+    yield Row("The menu of numbers", "there are more numbers than it can show", "the requester", blocks.private(more))
 
 
 def _confirm_form(request: Request) -> Block:
@@ -282,7 +299,7 @@ def _late() -> Iterator[Row]:
         "the card has changed in the meantime": REQUEST,
         "someone else has confirmed": CONFIRMED,
         "it was kept": ended(OutcomeCode.KEPT, replace(REQUEST, decided_by=BEN, decided_at=NOON)),
-        "the list protects the number since": ended(OutcomeCode.PROTECTED, REQUEST),
+        "the list has protected the number since the request": ended(OutcomeCode.PROTECTED, REQUEST),
         "its deadline has passed": ended(OutcomeCode.EXPIRED, REQUEST),
         "a later request has replaced it": ended(OutcomeCode.REPLACED, REQUEST),
         "it is done": ended(OutcomeCode.SUCCEEDED),
@@ -295,17 +312,17 @@ def _late() -> Iterator[Row]:
 
 def _refusals() -> Iterator[Row]:
     ticket = ReasonRule(required=True, pattern=Pattern("OPS-[0-9]+ .+"), example="OPS-1234 campaign ended")
-    for text, when in {NUMBER: "no reason", f"{NUMBER} campaign ended": "a reason in another form"}.items():
+    for text, when in {NUMBER: "no reason", f"{NUMBER} campaign ended": "a reason in another format"}.items():
         try:
             parse_target(text, LIST, ticket)
         except BotError as refusal:
-            setting = "REASON_PATTERN" if "form" in when else "REQUIRE_REASON"
+            setting = "REASON_PATTERN" if "format" in when else "REQUIRE_REASON"
             yield Row("Denials and errors", f"{when} (`{setting}`)", "the requester", blocks.private(str(refusal)))
     for when, text, known in [
         ("this is no id", "hello", NumberList()),
         ("no number of the list", "+61 480 000 99", LIST),
         ("it can mean two numbers", "Support line", TWICE),
-        ("the list has a fault", "Support line", FAULTY),
+        ("the list has an error", "Support line", FAULTY),
         ("a word before the id", f"please {NUMBER}", NumberList()),
         ("two ids", f"{NUMBER} {OTHER}", NumberList()),
         ("a label, and an id behind it", f'"Support line" {OTHER}', LIST),
@@ -339,6 +356,7 @@ def _refusals() -> Iterator[Row]:
         yield Row("Denials and errors", when, "the person who requested or clicked", blocks.private(sentence))
     said: list[tuple[str, str, str | BotError]] = [
         ("a button of another bot", "the person who clicked", replies.UNKNOWN_BUTTON),
+        ("a form of another bot", "the person who submitted it", replies.UNKNOWN_FORM),
         ("a button of another database", "the person who clicked", NO_RECORD),
         ("another command", "the requester", ONE_COMMAND),
         ("the bot cannot read what Slack sent", "the person who requested or clicked", replies.UNREADABLE_PAYLOAD),
@@ -377,6 +395,15 @@ def _home() -> Iterator[Row]:
         ),
         "with a request that only others can confirm": home.page(
             [REQUEST], done, rules, rights, can_confirm=lambda _request: False
+        ),
+        "with many requests, and others can confirm than request": home.page(
+            [WARNED],
+            [],
+            Rules(),
+            replies.rights(_policy(approvers=APPROVERS)),
+            can_confirm=lambda _request: True,
+            can_request=False,
+            open_count=200,
         ),
         "nothing yet": home.page([], [], rules, rights, can_confirm=lambda _request: True),
         "no permission": home.denied(replies.denied(Denial.NOT_LISTED, _policy(), "U0GIL", Right.KEEP)),
@@ -428,7 +455,9 @@ def longest() -> Iterator[Row]:
     yield Row(LONGEST, "history", who, replies.history([request for request, _ in done]))
     policy = _policy(frozenset(f"U{n:020d}" for n in range(200)))
     yield Row(LONGEST, "help", who, replies.usage(replies.rights(policy), listed=True))
-    page = home.page([waiting] * (MAX_OPEN - 1) + [told], done, rules, "", can_confirm=lambda r: r is waiting, more=9)
+    page = home.page(
+        [waiting] * (MAX_OPEN - 1) + [told], done, rules, "", can_confirm=lambda r: r is waiting, open_count=30
+    )
     yield Row(HOME, "the longest texts", who, blocks.message(page))
 
 

@@ -308,6 +308,11 @@ class Slack:
             raise failure
 
 
+def needs_somebody(error: SlackError) -> bool:
+    """Return whether the same call can only work after somebody acts, such as to invite the bot or renew its token."""
+    return isinstance(error, SlackRejectedError) or error.code in ADMINISTRATOR_ERRORS
+
+
 def _no_answer(error: Exception) -> SlackUnavailableError:
     if isinstance(error, aiohttp.ClientConnectorError):
         return SlackUnavailableError("no connection", sent=False)

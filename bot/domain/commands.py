@@ -38,11 +38,11 @@ class Target:
     reason: str | None = None
 
 
-def parse_action(text: str, *, has_list: bool) -> Action:
-    """Return what a command asks for; without a text it is the menu if there is a list of numbers, else the help."""
+def parse_action(text: str, *, can_choose: bool) -> Action:
+    """Return what a command asks for; without a text it is the menu or the form if there is one, else the help."""
     words = _words(text)
     if not words:
-        return Action.CHOOSE if has_list else Action.HELP
+        return Action.CHOOSE if can_choose else Action.HELP
     subcommands = {"help": Action.HELP, "history": Action.HISTORY}
     return subcommands.get(" ".join(words), Action.UNSUBSCRIBE)
 

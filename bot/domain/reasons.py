@@ -1,4 +1,4 @@
-"""The rule for reasons: whether a request needs one, and which form it must have."""
+"""The rule for reasons: whether a request needs one, and which format it must have."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ EXAMPLE = "campaign ended"
 class Pattern:
     """A regular expression that a whole text must match. Raise ValueError with the cause if it is invalid.
 
-    Rust's regex matches it (https://docs.rs/regex/latest/regex/#syntax): that takes a time in step with the length of
-    the text, whatever the expression is. So it has no look-around and no backreferences.
+    Rust's regex matches it (https://docs.rs/regex/latest/regex/#syntax), in time proportional to the length of the
+    text, whatever the expression is. So it has no look-around and no backreferences.
     """
 
     def __init__(self, expression: str) -> None:
@@ -44,8 +44,8 @@ class ReasonRule:
     example: str = EXAMPLE
 
     @property
-    def asks(self) -> bool:
-        """Whether the rule asks for anything."""
+    def applies(self) -> bool:
+        """Whether there is a rule at all."""
         return self.required or self.pattern is not None
 
     def problem(self, reason: str | None) -> str | None:
@@ -58,5 +58,5 @@ class ReasonRule:
                 "Please give a shorter one."
             )
         if self.pattern is not None and not self.pattern.matches(reason):
-            return "The reason does not have the required form."
+            return "The reason does not match the required format."
         return None

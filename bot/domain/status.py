@@ -31,6 +31,7 @@ class OutcomeCode(enum.StrEnum):
     RATE_LIMITED = "rate_limited"  # 429
     NOT_CONNECTED = "not_connected"  # nothing was sent
     NOT_STARTED = "not_started"  # interrupted before the call: nothing was sent
+    LIST_UNUSABLE = "list_unusable"  # the list of numbers had an error before the call: nothing was sent
     TIMEOUT = "timeout"
     CONNECTION_LOST = "connection_lost"  # the connection broke after sending began
     SERVER_ERROR = "server_error"  # 5xx
@@ -63,13 +64,19 @@ _STATUSES = {
     OutcomeCode.RATE_LIMITED: Status.REFUSED,
     OutcomeCode.NOT_CONNECTED: Status.REFUSED,
     OutcomeCode.NOT_STARTED: Status.REFUSED,
+    OutcomeCode.LIST_UNUSABLE: Status.REFUSED,
     OutcomeCode.KEPT: Status.KEPT,
     OutcomeCode.PROTECTED: Status.KEPT,
     OutcomeCode.EXPIRED: Status.EXPIRED,
     OutcomeCode.REPLACED: Status.REPLACED,
 }
 # The causes that another attempt may not meet again.
-_MAY_PASS = (OutcomeCode.RATE_LIMITED, OutcomeCode.NOT_CONNECTED, OutcomeCode.NOT_STARTED)
+_MAY_PASS = (
+    OutcomeCode.RATE_LIMITED,
+    OutcomeCode.NOT_CONNECTED,
+    OutcomeCode.NOT_STARTED,
+    OutcomeCode.LIST_UNUSABLE,
+)
 
 
 @dataclass(frozen=True)

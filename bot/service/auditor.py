@@ -8,33 +8,26 @@ import contextlib
 import structlog
 
 from bot.clients.directory import Members
-from bot.clients.slack import ADMINISTRATOR_ERRORS, Slack
+from bot.clients.slack import Slack, needs_somebody
 from bot.clock import Clock
 from bot.domain.models import AuditLine
-from bot.errors import SlackError, SlackRejectedError
+from bot.errors import SlackError
 from bot.ledger.store import Ledger
-from bot.service.notifier import FIRST_WAIT, MAX_WAIT, MAX_WAIT_IF_REJECTED
+from bot.service.notifier import FIRST_WAIT, MAX_WAIT, wait_for_somebody
 from bot.service.pace import EVERY, Pace
 from bot.tasks import Tasks
 from bot.views import audit
 
 log = structlog.get_logger("bot.audit")
 
-TURN = "next line"  # lines go out one after the other, so there is one turn to wait for
+TURN = "next line"  # the pace gives each message a turn by its name; lines go out one by one, so one name is enough
 
 
 def pause(error: SlackError, age: float) -> float:
-    """Return the seconds until a line is tried again that Slack did not take; they double with the outcome's age.
-
-    What Slack rejects for good can only work again after somebody acts.
-    """
-    if _is_rejected(error):
-        return min(max(MAX_WAIT, age), MAX_WAIT_IF_REJECTED)
+    """Return the seconds until a line is tried again that Slack did not take; they double with the outcome's age."""
+    if needs_somebody(error):
+        return wait_for_somebody(age)
     return max(error.retry_after, min(max(FIRST_WAIT, age), MAX_WAIT))
-
-
-def _is_rejected(error: SlackError) -> bool:
-    return isinstance(error, SlackRejectedError) or error.code in ADMINISTRATOR_ERRORS
 
 
 class Auditor:
@@ -78,7 +71,7 @@ class Auditor:
         except SlackError as error:
             now = self.clock.now()
             wait = pause(error, now - line.outcome.settled_at)
-            if _is_rejected(error):
+            if needs_somebody(error):
                 log_of.error("audit_line_rejected", error=str(error), wait=wait, step="python -m bot check")
             else:
                 log_of.warning("audit_line_failed", error=str(error), wait=wait)

@@ -91,7 +91,7 @@ class Executor:
         known = await self.numbers.current()  # it may have changed while the confirmation was stored
         if known.errors or known.of_id(request.number_id).protected:
             log.error("call_not_permitted", request=request.id, attempt=request.attempt)
-            return CallResult(OutcomeCode.NOT_STARTED if known.errors else OutcomeCode.PROTECTED)
+            return CallResult(OutcomeCode.LIST_UNUSABLE if known.errors else OutcomeCode.PROTECTED)
         if not await self._start(request, ends_at):
             return CallResult(OutcomeCode.NOT_STARTED)
         log.info("call_started", request=request.id, attempt=request.attempt, number=request.number_id)

@@ -29,10 +29,11 @@ log = structlog.get_logger("bot.home")
 LOOKING_SECONDS = 600.0
 # A change that follows another within this time waits for the first sweep after it.
 EVERY = 2.0
-# The newest open requests, how many are open, and the latest outcomes: everyone sees the same ones.
-Overview = tuple[list[Request], int, list[tuple[Request, Outcome]]]
 # Seconds until the tab is published again if that failed, or if Slack did not say whether a person has permission.
 AGAIN = 10.0
+
+# The newest open requests, how many are open, and the latest outcomes: everyone sees the same ones.
+Overview = tuple[list[Request], int, list[tuple[Request, Outcome]]]
 
 
 @dataclass
@@ -117,7 +118,7 @@ class HomePublisher:
         """Return what the tab shows, and how many changes it has at least; None if the ledger cannot be read."""
         changes = self._changes
         try:
-            return changes, await self.ledger.overview(self.clock.now(), home.MAX_OPEN, home.MAX_OUTCOMES)
+            return changes, await self.ledger.overview(self.clock.now(), home.MAX_READ, home.MAX_OUTCOMES)
         except LedgerError as error:
             log.warning("home_publish_failed", error=str(error))
             return changes, None
@@ -183,6 +184,6 @@ class HomePublisher:
             self.access.rights(),
             can_confirm=can_confirm,
             can_request=Right.REQUEST in rights,
-            more=open_count - len(requests),
+            open_count=open_count,
             dry_run=self.dry_run,
         )

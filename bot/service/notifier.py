@@ -10,7 +10,7 @@ from weakref import WeakValueDictionary
 
 import structlog
 
-from bot.clients.slack import ADMINISTRATOR_ERRORS, MAX_RETRY_AFTER, Slack
+from bot.clients.slack import ADMINISTRATOR_ERRORS, MAX_RETRY_AFTER, Slack, needs_somebody
 from bot.clock import Clock
 from bot.domain.models import Click, Message, Outcome, Request
 from bot.errors import LedgerError, SlackError, SlackRejectedError, SlackUnavailableError
@@ -20,6 +20,7 @@ from bot.ops.metrics import Metrics
 from bot.service.pace import Pace
 from bot.views import cards, outcomes, replies
 from bot.views.blocks import Block, modal, private
+from bot.views.forms import CONFIRM_FORM
 
 log = structlog.get_logger("bot.notifier")
 
@@ -38,6 +39,11 @@ T = TypeVar("T")
 def backoff(attempts: int) -> float:
     """Return the seconds from a failed delivery, the last of `attempts`, to the next: 1, then doubling."""
     return float(min(FIRST_WAIT * 2 ** min(attempts - 1, 20), MAX_WAIT))
+
+
+def wait_for_somebody(age: float) -> float:
+    """Return the seconds until Slack is asked again what it rejected first so many seconds ago: it doubles."""
+    return min(max(MAX_WAIT, age), MAX_WAIT_IF_REJECTED)
 
 
 def _turn(outcome: Outcome) -> str:
@@ -101,15 +107,23 @@ class Notifier:
             else:
                 log.warning("private_reply_failed", error=str(error))
 
-    async def open_form(self, trigger_id: str | None, form: Block, response_url: str | None) -> None:
-        """Open a form for the person who clicked or typed: Slack allows it for three seconds. If that fails, say so."""
+    async def open_form(self, user: str, trigger_id: str | None, form: Block, response_url: str | None) -> None:
+        """Open a form for the person who clicked or typed: Slack allows it for three seconds.
+
+        If that fails, say so: in the App Home, where there is no response_url, by a direct message.
+        """
         try:
             if trigger_id is not None:
                 await self.slack.open_dialog(trigger_id, form)
                 return
         except SlackError as error:
             log.warning("form_not_opened", error=str(error))
-        await self.send_private(response_url, private(replies.FORM_NOT_OPENED))
+        sentence = private(replies.form_not_opened(confirms=form["callback_id"] == CONFIRM_FORM))
+        if response_url is not None:
+            await self.send_private(response_url, sentence)
+            return
+        with contextlib.suppress(SlackError):
+            await self.slack.post(user, sentence)
 
     async def withdraw(self, response_url: str) -> None:
         """Take away the private message whose menu was used; one that stays can do no harm."""
@@ -166,9 +180,8 @@ class Notifier:
         log_of = log.bind(request=outcome.request_id, attempt=outcome.attempt)
         since = outcome.undeliverable_since
         code, asked = (error.code, error.retry_after) if isinstance(error, SlackError) else ("", 0.0)
-        if isinstance(error, SlackRejectedError) or code in ADMINISTRATOR_ERRORS:
-            # Doubles from the first rejection on: an outage before it does not count.
-            wait = min(max(MAX_WAIT, self.now() - (since or self.now())), MAX_WAIT_IF_REJECTED)
+        if isinstance(error, SlackError) and needs_somebody(error):
+            wait = wait_for_somebody(self.now() - (since or self.now()))  # an outage before it does not count
             if since is None:
                 since = self.now()
                 close = f"python -m bot delivered {outcome.request_id}"

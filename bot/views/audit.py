@@ -9,7 +9,7 @@ from bot.domain.markup import cut, literal
 from bot.domain.models import Message, Outcome, Request
 from bot.domain.status import OutcomeCode
 from bot.views.blocks import message, section
-from bot.views.outcomes import CORRECTION, OUTCOME_TEXT, headline
+from bot.views.outcomes import CORRECTION, headline, in_short
 from bot.views.text import moment
 
 MAX_NAME = 200  # after escaping
@@ -27,7 +27,7 @@ def line(request: Request, outcome: Outcome, names: Mapping[str, str], link: str
     where = f"<#{request.channel}>"
     parts = [
         headline(request, outcome),
-        OUTCOME_TEXT[code].what,
+        in_short(outcome),
         CORRECTION if outcome.correction else "",
         "dry run" if request.dry_run or code is OutcomeCode.DRY_RUN else "",
         f"attempt {outcome.attempt}" if outcome.attempt else "no call",

@@ -10,7 +10,7 @@ from bot.domain.numbers import LAST_DIGITS, Number
 from bot.domain.reasons import MAX_REASON, ReasonRule
 from bot.views import replies
 from bot.views.blocks import Block, plain_text, section
-from bot.views.cards import LABELS, UNSUBSCRIBE, Rules, card
+from bot.views.cards import LABELS, TRY_AGAIN, UNSUBSCRIBE, Rules, card
 
 REQUEST_FORM, CONFIRM_FORM = "request_number", "confirm_number"
 OPEN_REQUEST_FORM = "open_request_form"  # the button in the App Home
@@ -29,16 +29,18 @@ def request_form(rule: ReasonRule, *, listed: bool, channel: str | None = None, 
         menu = replies.number_menu()
         if number is not None:
             menu["initial_option"] = replies.option(number, has_card=False)
-        which = _field(NUMBER, "Number", menu)
+        number_field = _field(NUMBER, "Number", menu)
     else:
-        which = _field(NUMBER, "Id of the number", {"type": "plain_text_input", "action_id": NUMBER, "max_length": 100})
-    why = {
+        number_field = _field(
+            NUMBER, "Cellcast id of the number", {"type": "plain_text_input", "action_id": NUMBER, "max_length": 100}
+        )
+    reason_input = {
         "type": "plain_text_input",
         "action_id": REASON,
         "max_length": MAX_REASON,
         "placeholder": plain_text(f"For example: {rule.example}"),
     }
-    where = {
+    channel_menu: Block = {
         "type": "conversations_select",
         "action_id": CHANNEL,
         "placeholder": plain_text("Choose a channel"),
@@ -46,7 +48,7 @@ def request_form(rule: ReasonRule, *, listed: bool, channel: str | None = None, 
         "filter": {"include": ["public", "private", "im", "mpim"], "exclude_bot_users": True},
     }
     if channel is not None:
-        where["initial_conversation"] = channel
+        channel_menu["initial_conversation"] = channel
     return {
         "type": "modal",
         "callback_id": REQUEST_FORM,
@@ -54,10 +56,12 @@ def request_form(rule: ReasonRule, *, listed: bool, channel: str | None = None, 
         "submit": plain_text("Post Card"),
         "close": plain_text("Cancel"),
         "blocks": [
-            section("A card in the channel will ask for confirmation. Nothing is sent to Cellcast before that."),
-            which,
-            _field(REASON, "Reason", why, optional=not rule.required),
-            _field(CHANNEL, "Channel", where),
+            section(
+                "The bot posts a card in the channel. Nothing is sent to Cellcast until someone confirms it there."
+            ),
+            number_field,
+            _field(REASON, "Reason", reason_input, optional=not rule.required),
+            _field(CHANNEL, "Channel", channel_menu),
         ],
     }
 
@@ -86,7 +90,7 @@ def confirm_form(request: Request, rules: Rules, metadata: str) -> Block:
         "callback_id": CONFIRM_FORM,
         "private_metadata": metadata,
         "title": plain_text("Unsubscribe number?"),
-        "submit": plain_text(LABELS[UNSUBSCRIBE]),
+        "submit": plain_text(LABELS[TRY_AGAIN if request.attempt else UNSUBSCRIBE]),
         "close": plain_text("Go Back"),
         "blocks": [*says, _field(DIGITS, f"Type the {_last_digits(request)}", typed)],
     }
@@ -98,7 +102,8 @@ def digits_error(request: Request) -> str:
 
 
 def _last_digits(request: Request) -> str:
-    return f"last {LAST_DIGITS} digits of {request.phone or request.number_id}"
+    what = "digits" if request.phone else "characters"  # an id has letters too
+    return f"last {LAST_DIGITS} {what} of {request.phone or request.number_id}"
 
 
 def _field(block_id: str, label: str, element: Block, *, optional: bool = False) -> Block:

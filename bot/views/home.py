@@ -18,6 +18,8 @@ from bot.views.outcomes import OUTCOME_TEXT, decision, headline
 from bot.views.text import moment, person, reason
 
 MAX_OPEN = 20
+# Of so many of the newest open requests the page shows first those that its person can confirm.
+MAX_READ = 200
 MAX_OUTCOMES = 20
 # A home tab has room for only so much of each of Cellcast's messages, in characters after escaping.
 MAX_MESSAGE = 250
@@ -31,15 +33,18 @@ def page(
     *,
     can_confirm: Callable[[Request], bool],
     can_request: bool = True,
-    more: int = 0,
+    open_count: int | None = None,
     dry_run: bool = False,
 ) -> list[Block]:
-    """Return what a person with permission sees: first what this person can confirm.
+    """Return what a person with permission sees: first what this person can confirm, the nearest deadline first.
 
-    `can_confirm` tells whether the person may confirm a request, and `more` open requests are not shown.
+    `can_confirm` tells whether the person may confirm a request, and `open_count` is how many requests are open if
+    there are more than `requests`.
     """
-    mine = [request for request in requests if request.expires_at is not None and can_confirm(request)]
-    others = [request for request in requests if request not in mine]
+    waiting = [request for request in requests if request.expires_at is not None and can_confirm(request)]
+    mine = sorted(waiting, key=lambda request: request.expires_at or 0)[:MAX_OPEN]
+    others = [request for request in requests if request not in waiting][: MAX_OPEN - len(mine)]
+    more = (len(requests) if open_count is None else open_count) - len(mine) - len(others)
     blocks = [buttons(button(OPEN_REQUEST_FORM, "Unsubscribe a number", "new"))] if can_request else []
     if mine:
         blocks.append(header("Waiting for you"))
@@ -50,7 +55,8 @@ def page(
         for request in others:
             blocks += [*_without_confirming(card(request, rules).blocks), _place(request)]
     if more:
-        blocks.append(context(f"{more} more requests are open. Their cards are in the channels."))
+        several = f"{more} more requests are open. Their cards are in the channels."
+        blocks.append(context("1 more request is open. Its card is in its channel." if more == 1 else several))
     if not requests:
         how = f" Make one with the button, or with `{COMMAND}` in a channel." if can_request else ""
         blocks += [header("Open requests"), section(f"No request is waiting for confirmation.{how}")]

@@ -71,6 +71,11 @@ OUTCOME_TEXT = {
     OutcomeCode.NOT_STARTED: OutcomeText(
         _REFUSED, "The bot was interrupted before it called Cellcast. Nothing was sent.", "{again}."
     ),
+    OutcomeCode.LIST_UNUSABLE: OutcomeText(
+        _REFUSED,
+        "The list of numbers cannot be used, so the bot did not call Cellcast. Nothing was sent.",
+        "Ask an administrator to fix the list. Then {again}.",
+    ),
     OutcomeCode.TIMEOUT: OutcomeText(_UNKNOWN, f"The call to Cellcast timed out. {_MAYBE}", _IF_SUBSCRIBED),
     OutcomeCode.CONNECTION_LOST: OutcomeText(
         _UNKNOWN,
@@ -119,6 +124,14 @@ def still_unknown(outcome: Outcome) -> bool:
     """Return whether an earlier attempt for the number may have succeeded, though this one did not."""
     gone = outcome.code is OutcomeCode.ALREADY_GONE
     return outcome.after_unknown and outcome.code.status is Status.REFUSED and not gone
+
+
+def in_short(outcome: Outcome) -> str:
+    """Return what happened, for a place where neither Cellcast's message nor the card is beside it."""
+    if outcome.code is OutcomeCode.SUCCEEDED:
+        return "Cellcast reported success."
+    earlier = " An earlier attempt for this number has an unknown outcome." if still_unknown(outcome) else ""
+    return f"{OUTCOME_TEXT[outcome.code].what}{earlier}"
 
 
 def headline(request: Request, outcome: Outcome) -> str:

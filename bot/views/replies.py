@@ -25,6 +25,7 @@ NO_RECORD = (
 )
 ONE_COMMAND = f"The bot knows only the command `{COMMAND}`. Type `{COMMAND} help` for help."
 UNREADABLE_PAYLOAD = "The bot could not read what Slack sent. Nothing was done. Please try again with the command."
+UNKNOWN_FORM = "The bot no longer knows this form. Please request the number again with the command."
 UNKNOWN_BUTTON = "The bot no longer knows this button. Please request the number again with the command."
 TOO_SLOW = (
     "Slack or the database did not answer the bot in time, so the bot does not know whether this was recorded. If "
@@ -36,10 +37,14 @@ CHECK_SLACK = (
 )
 
 
-FORM_NOT_OPENED = (
-    f"Slack did not open the form. Please try again. You can also type the number and the reason: `{COMMAND} help` "
-    "explains how."
-)
+def form_not_opened(*, confirms: bool) -> str:
+    """Return the sentence for a person whom Slack shows no form."""
+    if confirms:
+        return "Slack did not open the form, so nothing was confirmed. Please click the button again."
+    return (
+        f"Slack did not open the form. Please try again. You can also type the number and the reason: `{COMMAND} help` "
+        "explains how."
+    )
 
 
 def usage(rights: str, *, listed: bool = False, rule: ReasonRule | None = None) -> Message:
@@ -96,7 +101,7 @@ def option_group(options: list[Block], total: int) -> Block:
 
     https://docs.slack.dev/reference/block-kit/composition-objects/option-group-object
     """
-    hint = f"{len(options)} of {total} shown: type more to narrow it down"
+    hint = f"Showing {len(options)} of {total}: type more to narrow it down"
     return {"label": plain_text(hint), "options": options}
 
 

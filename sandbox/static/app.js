@@ -449,6 +449,9 @@ function showWire() {
   const next = byId("next");
   if (!next.options.length) state.answers.forEach((answer) => next.add(new Option(answer)));
   next.value = state.next;
+  const owner = byId("list");
+  if (!owner.options.length) state.lists.forEach((choice) => owner.add(new Option(choice)));
+  owner.value = state.list;
   document.querySelectorAll("[data-setting]").forEach((input) => {
     const value = state.settings[input.dataset.setting];
     if (input.type === "checkbox") input.checked = value === on(input);
@@ -514,6 +517,7 @@ byId("timeout").addEventListener("click", () => breaking("timeout", "next", { an
 byId("drop").addEventListener("click", () => breaking("drop", "drop", {}, "The bot's next message gets lost on its way to Slack."));
 byId("kill").addEventListener("click", () => breaking("kill", "kill", {}, "Killed; its supervisor starts it again in two seconds."));
 byId("twice").addEventListener("click", () => breaking("twice", "twice", {}, "Ana and Ben click the same button at the same moment."));
+byId("list").addEventListener("change", () => breaking("list", "change_list", { choice: byId("list").value }, "The owner has changed the list of numbers."));
 byId("next").addEventListener("change", () => send("next", { answer: byId("next").value }));
 document.querySelectorAll("[data-setting]").forEach((input) => input.addEventListener("change", () => {
   byId("said").textContent = "The bot restarts with this setting.";

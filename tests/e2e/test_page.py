@@ -95,6 +95,7 @@ async def stage(workspace: Workspace, cellcast: Cellcast, tmp_path: Path) -> Asy
         "NUMBERS_FILE": str(numbers),
         "CELLCAST_TIMEOUT_SECONDS": "2",
         "CONFIRM_WITHIN_SECONDS": "120",
+        "REASON_EXAMPLE": "OPS-1234 campaign ended",
         "SLACK_API_URL": workspace.api_url,
         "CELLCAST_BASE_URL": cellcast.url,
     }
@@ -404,6 +405,33 @@ async def test_request_form(demo: Demo) -> None:
     await form.get_by_role("button", name="Post Card").click()
     await expect(form).to_be_hidden()
     await demo.see("Reason: moved to another line")
+
+
+async def test_list_that_changes(demo: Demo) -> None:
+    """The owner protects a number after its card, or makes an error in the list: nobody is called, people read why."""
+    owner = demo.tab.get_by_label("The list of numbers")
+    await demo.type(f"/unsubscribe-number {SUPPORT}")
+    await demo.see('Unsubscribe +61 480 000 000 "Support line"?')
+    await owner.select_option("protects Support line")
+    await demo.click("Unsubscribe Number", sure="Unsubscribe Number")
+    await demo.see("The list of numbers has protected this number since the request.")
+    await owner.select_option("has an error")
+    await demo.type("/unsubscribe-number Perth shop")
+    await demo.see("The list of numbers cannot be used")
+    await owner.select_option("as it is")
+    await demo.type("/unsubscribe-number Perth shop")
+    await demo.see('Unsubscribe +61 480 000 104 "Perth shop"?')
+    assert demo.cellcast.calls == []
+
+
+async def test_reason_with_a_ticket(demo: Demo) -> None:
+    """With a pattern a reason in another format is refused with the example."""
+    await demo.tab.get_by_label("A reason begins with a ticket").check()
+    await demo.tab.get_by_text("restarted with REASON_PATTERN=OPS").wait_for(timeout=30_000)
+    await demo.type(f"/unsubscribe-number {SUPPORT} campaign ended")
+    await demo.see("The reason does not match the required format.")
+    await demo.type(f"/unsubscribe-number {SUPPORT} OPS-7 campaign ended")
+    await demo.see("Reason: OPS-7 campaign ended")
 
 
 async def test_late_form(demo: Demo) -> None:

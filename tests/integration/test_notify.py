@@ -81,6 +81,7 @@ async def test_card_by_response_url_mentions_them_too(start: Start, workspace: W
         ({}, "ok    People to notify: a new card will notify 2 people"),
         ({"NOTIFY_USERS": BEN}, "ok    People to notify: a new card will notify 1 person"),
         ({"NOTIFY_USERS": ""}, "ok    People to notify: nobody: NOTIFY_USERS is not set"),
+        ({"REMIND_BEFORE_SECONDS": "300"}, "ok    Reminder: 300 seconds before the deadline"),
         ({"ALLOWED_USERS": f"{ANA},{GROUP}", "NOTIFY_USERS": "U0CEM"}, "FAIL  People to notify: U0CEM cannot confirm."),
         ({"ALLOWED_USERS": "*", "NOTIFY_USERS": "U0CEM"}, "ok    People to notify: a new card will notify 1 person"),
     ],

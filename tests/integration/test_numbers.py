@@ -293,12 +293,12 @@ async def test_picker_of_thousands(start: Start, listed: Path, workspace: Worksp
         assert texts(options) == [f'+61 480 004 321 "{"x" * 55} 4321"'[:74] + "…"]
         offer = await workspace.offer(ANA, picker(workspace), "xx")
         assert 70 <= len(offer.options) < 100
-        assert offer.label == f"{len(offer.options)} of 5000 shown: type more to narrow it down"
+        assert offer.label == f"Showing {len(offer.options)} of 5000: type more to narrow it down"
         (marked,) = await workspace.suggestions(ANA, picker(workspace), f"{1:024x}")
     assert marked["text"]["text"].endswith("… (card open)")
 
 
-@pytest.mark.parametrize(("count", "label"), [(100, ""), (101, "100 of 101 shown: type more to narrow it down")])
+@pytest.mark.parametrize(("count", "label"), [(100, ""), (101, "Showing 100 of 101: type more to narrow it down")])
 async def test_picker_of_a_hundred(start: Start, listed: Path, workspace: Workspace, count: int, label: str) -> None:
     """A hundred short names are offered without a word; of more, the first hundred with a label that says so."""
     listed.write_text("id,number,label\n" + "\n".join(f"{n:024x},,Line {n}" for n in range(count)))

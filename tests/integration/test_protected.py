@@ -243,7 +243,7 @@ async def test_list_that_changes_while_the_click_is_stored(
         await settled(bot)
         (_, outcomes), *_ = await bot.ledger.history()
     assert cellcast.calls == []
-    assert [outcome.code for outcome in outcomes] == ["protected" if how == "protected" else "not_started"]
+    assert [outcome.code for outcome in outcomes] == ["protected" if how == "protected" else "list_unusable"]
     assert "Nothing was sent" in current(workspace, card).text
 
 

@@ -30,6 +30,7 @@ from tests.conftest import (
 )
 from tests.integration.test_home import look
 from tests.messages import said_by
+from tests.process import run_command
 
 EXAMPLE = "OPS-1234 campaign ended"
 TICKET = {"require_reason": "true", "reason_pattern": "OPS-[0-9]+ .+", "reason_example": EXAMPLE}
@@ -122,7 +123,7 @@ async def test_errors_of_fields(start: Start, listed: Path, workspace: Workspace
         assert answer["errors"] == {
             "number": "This number is protected in the list of numbers, so it can't be unsubscribed. The list's owner "
             "must lift that first.",
-            "reason": f"The reason does not have the required form. For example: {EXAMPLE}",
+            "reason": f"The reason does not match the required format. For example: {EXAMPLE}",
         }
         answer = await workspace.submit(ANA, {"number": await chosen(workspace), "reason": "  "})
         assert answer["errors"] == {"reason": f"Please give a reason. For example: {EXAMPLE}"}
@@ -242,6 +243,29 @@ async def test_submission_with_less(start: Start, workspace: Workspace, clock: T
         await settled(bot)
     assert bool(public(workspace)) == (fields == "reason")
     assert ("errors" in json.loads(ack.body or "{}")) == (fields != "reason")
+
+
+@pytest.mark.parametrize(
+    ("settings", "line"),
+    [
+        ({}, "not required"),
+        ({"REQUIRE_REASON": "true"}, "required"),
+        (
+            {name.upper(): value for name, value in TICKET.items()},
+            f"required; each must match OPS-[0-9]+ .+, as '{EXAMPLE}' does",
+        ),
+        (
+            {"REASON_PATTERN": "[a-z ]+"},
+            "not required; each must match [a-z ]+, as 'campaign ended' does",
+        ),
+    ],
+)
+async def test_check_shows_the_rule(
+    environment: dict[str, str], tmp_path: Path, settings: dict[str, str], line: str
+) -> None:
+    """`check` says whether reasons are required, and of which form."""
+    _, out, _ = await run_command("check", settings=environment | settings, cwd=tmp_path)
+    assert f"ok    Reasons: {line}\n" in out
 
 
 def test_example_must_match(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -400,7 +400,7 @@ async def test_picker_fits_in_a_frame(start: Start, workspace: Workspace, tmp_pa
         (shown,) = [n for n in workspace.notes if n.menu is not None]
         offer = await workspace.offer(ANA, shown, label[:20])
         assert 50 <= len(offer.options) < 100
-        assert offer.label == f"{len(offer.options)} of 100 shown: type more to narrow it down"
+        assert offer.label == f"Showing {len(offer.options)} of 100: type more to narrow it down"
         offered = {option["value"] for option in offer.options}
         hidden = [n for n in range(100) if f"{n:024x}" not in offered]
         for n in hidden:

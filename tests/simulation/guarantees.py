@@ -29,6 +29,7 @@ NOTHING_SENT = {
     OutcomeCode.DRY_RUN,
     OutcomeCode.NOT_CONNECTED,
     OutcomeCode.NOT_STARTED,
+    OutcomeCode.LIST_UNUSABLE,
     OutcomeCode.KEPT,
     OutcomeCode.PROTECTED,
     OutcomeCode.EXPIRED,

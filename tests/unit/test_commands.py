@@ -41,7 +41,7 @@ LIST = parse_csv(
 )
 def test_action(text: str, has_list: bool, action: Action) -> None:
     """The subcommands are found in any case and with clutter; everything else names a number."""
-    assert parse_action(text, has_list=has_list) is action
+    assert parse_action(text, can_choose=has_list) is action
 
 
 @pytest.mark.parametrize(

@@ -146,7 +146,13 @@ def test_slack_takes_the_longest_home() -> None:
     several += several[: home.MAX_OUTCOMES - len(several)]
     rules = Rules(second_person=True, listed=True, account="&" * 60)
     page = home.page(
-        [request] * home.MAX_OPEN, several, rules, "x" * 2000, can_confirm=lambda _r: True, more=10**6, dry_run=True
+        [request] * home.MAX_OPEN,
+        several,
+        rules,
+        "x" * 2000,
+        can_confirm=lambda _r: True,
+        open_count=10**6,
+        dry_run=True,
     )
     assert len(several) == home.MAX_OUTCOMES
     assert block_kit.view_faults({"type": "home", "blocks": page}, "home") == []

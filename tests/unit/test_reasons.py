@@ -61,7 +61,7 @@ def test_invalid_pattern(expression: str, cause: str) -> None:
         (ReasonRule(required=True), "", "Please give a reason."),
         (ReasonRule(required=True), "x", None),
         (ReasonRule(pattern=Pattern("OPS-.+")), None, None),
-        (ReasonRule(pattern=Pattern("OPS-.+")), "x", "The reason does not have the required form."),
+        (ReasonRule(pattern=Pattern("OPS-.+")), "x", "The reason does not match the required format."),
         (ReasonRule(), "x" * (MAX_REASON + 1), "The reason is too long: it has 201 characters"),
     ],
 )

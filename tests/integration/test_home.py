@@ -228,10 +228,10 @@ async def test_what_waits_for_the_person_comes_first(
         await ask(workspace, ANA, text=f"{1:024x}")
         await ask(workspace, BEN, text=f"{2:024x}")
         shown = await look(bot, workspace, BEN)
-        order = ["Waiting for you", f"{1:024x}", f"{3:024x}", "Other open requests", f"{2:024x}", "Latest outcomes"]
+        order = ["Waiting for you", f"{3:024x}", f"{1:024x}", "Other open requests", f"{2:024x}", "Latest outcomes"]
         places = [shown.index(part) for part in order]
         assert places == sorted(places)
-        assert labels(workspace, BEN) == ["Unsubscribe Number", "Keep Number", "Try Again", "Keep Number"]
+        assert labels(workspace, BEN) == ["Try Again", "Unsubscribe Number", "Keep Number", "Keep Number"]
         shown = await look(bot, workspace, ANA)
         assert shown.index("Waiting for you") < shown.index(f"{2:024x}") < shown.index("Other open requests")
         assert labels(workspace, ANA) == ["Unsubscribe Number", "Keep Number", "Keep Number"]
@@ -387,14 +387,27 @@ async def test_home_of_who_looks_no_more(start: Start, workspace: Workspace, clo
     assert private(workspace, ANA) == []
 
 
-async def test_open_requests_come_newest_first(start: Start, workspace: Workspace, clock: TestClock) -> None:
-    """The request that was made last stands first."""
-    async with start() as bot:
+async def test_order_of_open_requests(start: Start, workspace: Workspace, clock: TestClock) -> None:
+    """What a person can confirm begins with the nearest deadline, and the others with the newest request."""
+    async with start(allowed_users=f"{ANA},{BEN}", approvers=BEN) as bot:
         for number in (OTHER, "f" * 24, NUMBER):
             await ask(workspace, text=number)
             clock.advance(1)
         shown = await look(bot, workspace, ANA)
-    assert shown.index(NUMBER) < shown.index("f" * 24) < shown.index(OTHER)
+        assert shown.index(NUMBER) < shown.index("f" * 24) < shown.index(OTHER)
+        shown = await look(bot, workspace, BEN)
+    assert shown.index(OTHER) < shown.index("f" * 24) < shown.index(NUMBER)
+
+
+async def test_what_waits_is_found_among_many(start: Start, workspace: Workspace) -> None:
+    """A request that the person can confirm is shown although many newer ones, which only others can, are open."""
+    async with start(require_second_person="true") as bot:
+        await ask(workspace, BEN)
+        for n in range(25):
+            await ask(workspace, ANA, text=f"{n:024x}")
+        shown = await look(bot, workspace, ANA)
+    assert shown.index("Waiting for you") < shown.index(NUMBER) < shown.index("Other open requests")
+    assert "6 more requests are open. Their cards are in the channels." in shown
 
 
 @pytest.mark.parametrize(("later", "published"), [(590, True), (610, False)])

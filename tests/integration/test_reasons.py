@@ -194,6 +194,25 @@ async def test_form_that_slack_does_not_open(start: Start, listed: Path, workspa
     assert private(workspace, ANA)[0].startswith("Slack did not open the form. Please try again.")
 
 
+async def test_form_that_slack_does_not_open_in_the_home(start: Start, workspace: Workspace) -> None:
+    """Where no private reply is possible, the person reads it in a direct message."""
+    workspace.faults["views.open"].append("500")
+    async with start() as bot:
+        await look(bot, workspace, ANA)
+        await workspace.click_in_home(ANA, workspace.home_buttons(ANA)[0])
+        await settled(bot)
+    assert [note.text[:30] for note in public(workspace, f"D0{ANA}")] == ["Slack did not open the form. P"]
+
+
+async def test_form_without_a_list(start: Start, workspace: Workspace) -> None:
+    """Without a list of numbers the command alone opens the form too, and asks for the id."""
+    async with start(**TICKET) as bot:
+        await open_form(workspace)
+        await workspace.submit(ANA, {"number": NUMBER, "reason": EXAMPLE})
+        await settled(bot)
+    assert f"Reason: {EXAMPLE}" in public(workspace)[0].text
+
+
 async def test_picker_from_before(start: Start, listed: Path, workspace: Workspace) -> None:
     """A picker that is older than the setting opens the form, with its choice in it, instead of posting a card."""
     async with start() as bot:

@@ -109,7 +109,7 @@ async def test_number_without_a_phone_number(start: Start, workspace: Workspace,
     """If the list has only a label for the number, the last digits of its id are asked for, in any case."""
     async with start() as bot:
         card = await ask(workspace, text="Campaign")
-        assert (await open_form(workspace, card)).endswith(f"Type the last 4 digits of {OTHER}")
+        assert (await open_form(workspace, card)).endswith(f"Type the last 4 characters of {OTHER}")
         await workspace.submit(BEN, {"digits": OTHER[-4:].upper()})
         await settled(bot)
     assert len(cellcast.calls) == 1
@@ -268,7 +268,7 @@ async def test_form_that_slack_does_not_open(start: Start, workspace: Workspace,
         card = await ask(workspace, text="Support line")
         await workspace.click(BEN, card, "Unsubscribe Number")
         await settled(bot)
-        assert private(workspace, BEN)[0].startswith("Slack did not open the form. Please try again.")
+        assert private(workspace, BEN)[0].startswith("Slack did not open the form, so nothing was confirmed.")
         await open_form(workspace, card)
         await workspace.submit(BEN, {"digits": DIGITS})
         await settled(bot)

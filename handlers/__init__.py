@@ -10,7 +10,7 @@ from slack_bolt.context.async_context import AsyncBoltContext
 from slack_bolt.response import BoltResponse
 
 from bot.errors import RequestDeniedError
-from bot.receivers.payloads import error_ack, kind_of
+from bot.receivers.answers import error_ack, kind_of
 from bot.views import blocks, replies
 from handlers import actions, commands, events, forms, options
 from handlers.context import Services, reply_privately, sentence_of

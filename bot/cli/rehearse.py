@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeVar
 
 import aiohttp
 
-from bot.cli import samples
+from bot.cli import longest_samples, samples
 from bot.clients.slack import Slack
 from bot.domain.models import Message
 from bot.domain.status import OutcomeCode
@@ -71,7 +71,7 @@ async def _judge(slack: Slack) -> bool:
 
 def _payloads() -> Iterator[tuple[str, Literal["message", "view"], dict[str, Any]]]:
     """Yield every message and view with its name, in the form that Slack validates."""
-    for row in [*samples.rows(), *samples.longest(), samples.menu()]:
+    for row in [*samples.rows(), *longest_samples.longest(), longest_samples.menu()]:
         name = f"{row.part}: {row.when}"
         if row.form is not None:
             yield name, "view", row.form
@@ -79,7 +79,7 @@ def _payloads() -> Iterator[tuple[str, Literal["message", "view"], dict[str, Any
             yield name, "view", {"type": "home", "blocks": row.message.blocks}
         else:
             yield name, "message", {"blocks": row.message.blocks}  # Slack refuses the key "text" here
-    late = [replies.stale_click(request) for request, _ in samples.longest_outcomes()]
+    late = [replies.stale_click(request) for request, _ in longest_samples.longest_outcomes()]
     for when, message in {
         "after a late click in the App Home": replies.stale_click(samples.CONFIRMED),
         "the longest texts": max(late, key=lambda message: len(message.text)),

@@ -8,12 +8,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from bot import errors
-from bot.clients.cellcast import CUT, MAX_MESSAGE
 from bot.domain.access import AccessPolicy, Denial, People, Right
 from bot.domain.commands import parse_target
 from bot.domain.models import Message, Outcome, Request
-from bot.domain.numbers import MAX_LABEL, MAX_WARNING, Number, NumberList
-from bot.domain.reasons import MAX_REASON, Pattern, ReasonRule
+from bot.domain.numbers import Number, NumberList
+from bot.domain.reasons import Pattern, ReasonRule
 from bot.domain.status import CallResult, OutcomeCode, Status
 from bot.errors import BotError, LedgerDataError, LedgerError, NumberProtectedError
 from bot.ledger.database import COMMIT_UNKNOWN
@@ -21,7 +20,6 @@ from bot.views import audit, blocks, cards, forms, home, replies
 from bot.views import outcomes as outcome_views
 from bot.views.blocks import Block
 from bot.views.cards import Rules
-from bot.views.home import MAX_OPEN
 from bot.views.replies import NO_RECORD, ONE_COMMAND
 
 ANA, BEN, CHANNEL = "U0ANA", "U0BEN", "C0NUMBERS"
@@ -68,22 +66,7 @@ WARNED = replace(REQUEST, warning="Main hotline, printed on invoices")
 NAMES = {ANA: "Ana Lima", BEN: "Ben Okafor"}
 CONFIRMED = replace(REQUEST, status=Status.CONFIRMED, attempt=1, decided_by=BEN, decided_at=NOON, expires_at=None)
 
-# The longest that people, Slack and a list of numbers can put into a request: "&" becomes longest by escaping. A list
-# can also have labels of emoji, and Cellcast a message of them, each of which can count as two.
-EMOJI = "\N{TELEPHONE RECEIVER}"
-LONG_ID = "U" + "W" * 20
-LONG_FIELDS: dict[str, Any] = {
-    "phone": "+999 " + "9" * 18,
-    "label": "&" * MAX_LABEL,
-    "reason": "&" * MAX_REASON,
-    "warning": "&" * MAX_WARNING,
-    "channel": "C" + "W" * 20,
-    "requested_by": LONG_ID,
-    "attempt": 999_999,
-    "dry_run": True,
-}
-
-FORMS, HOME, LONGEST = "Forms", "The App Home", "The longest texts"
+FORMS, HOME = "Forms", "The App Home"
 UNDECIDED = (OutcomeCode.PROTECTED, OutcomeCode.EXPIRED, OutcomeCode.REPLACED)
 
 
@@ -219,10 +202,10 @@ def _audit_lines() -> Iterator[Row]:
 
 def _private() -> Iterator[Row]:
     who = "the requester"
-    may = replies.rights(_policy())
+    may = replies.rights(rules_of())
     yield Row("Private replies", "the command with `help`, or alone", who, replies.usage(may))
     yield Row("Private replies", "the same, with a list of numbers", who, replies.usage(may, listed=True))
-    separate = replies.rights(_policy(approvers=APPROVERS))
+    separate = replies.rights(rules_of(approvers=APPROVERS))
     yield Row("Private replies", "the same, and others can confirm (`APPROVERS`)", who, replies.usage(separate))
     ticket = ReasonRule(required=True, example="OPS-1234 campaign ended")
     yield Row("Private replies", "the same, and a reason is required", who, replies.usage(may, rule=ticket))
@@ -334,22 +317,22 @@ def _refusals() -> Iterator[Row]:
         except BotError as refusal:
             yield Row("Denials and errors", when, "the requester", blocks.private(str(refusal)))
     other = frozenset({"C0OTHER"})
-    separate = _policy(approvers=APPROVERS)
+    separate = rules_of(approvers=APPROVERS)
     for when, denial, policy in [
-        ("no permission", Denial.NOT_LISTED, _policy()),
+        ("no permission", Denial.NOT_LISTED, rules_of()),
         ("no permission to confirm, because APPROVERS is set", Denial.NOT_LISTED, separate),
-        ("a member of another workspace", Denial.OTHER_TEAM, _policy()),
-        ("another channel", Denial.CHANNEL, _policy(channels=other)),
+        ("a member of another workspace", Denial.OTHER_TEAM, rules_of()),
+        ("another channel", Denial.CHANNEL, rules_of(channels=other)),
         (
             "another channel, and everyone may use the bot",
             Denial.CHANNEL,
-            _policy(None, other),
+            rules_of(None, other),
         ),
-        ("the requester confirms, but someone else must", Denial.REQUESTER, _policy()),
-        ("the user groups cannot be read", Denial.UNKNOWN_GROUPS, _policy()),
-        ("the workspace cannot be read", Denial.UNKNOWN_TEAM, _policy()),
-        ("a guest of the workspace", Denial.GUEST, _policy(None)),
-        ("Slack does not say whether the person is a guest", Denial.UNKNOWN_GUEST, _policy(None)),
+        ("the requester confirms, but someone else must", Denial.REQUESTER, rules_of()),
+        ("the user groups cannot be read", Denial.UNKNOWN_GROUPS, rules_of()),
+        ("the workspace cannot be read", Denial.UNKNOWN_TEAM, rules_of()),
+        ("a guest of the workspace", Denial.GUEST, rules_of(None)),
+        ("Slack does not say whether the person is a guest", Denial.UNKNOWN_GUEST, rules_of(None)),
     ]:
         user = ANA if denial is Denial.REQUESTER or policy is separate else "U0GIL"
         sentence = replies.denied(denial, policy, user, Right.CONFIRM)
@@ -375,18 +358,19 @@ def _refusals() -> Iterator[Row]:
         yield Row("Denials and errors", when, who, blocks.private(str(error)))
 
 
-def _policy(
+def rules_of(
     users: frozenset[str] | None = frozenset({ANA, BEN}),
     channels: frozenset[str] | None = None,
     approvers: People | None = None,
 ) -> AccessPolicy:
+    """Return the access rules with these people."""
     people = People(users)
     return AccessPolicy(people, people if approvers is None else approvers, channels, teams=frozenset({"T0HOME"}))
 
 
 def _home() -> Iterator[Row]:
     who = "the person who opens it"
-    rules, rights = Rules(account="Example Pty Ltd"), replies.rights(_policy())
+    rules, rights = Rules(account="Example Pty Ltd"), replies.rights(rules_of())
     kept = ended(OutcomeCode.KEPT, replace(REQUEST, decided_by=BEN, decided_at=NOON))
     done = [(r, r.outcome) for r in (ended(OutcomeCode.SUCCEEDED), kept) if r.outcome]
     pages = {
@@ -400,80 +384,17 @@ def _home() -> Iterator[Row]:
             [WARNED],
             [],
             Rules(),
-            replies.rights(_policy(approvers=APPROVERS)),
+            replies.rights(rules_of(approvers=APPROVERS)),
             can_confirm=lambda _request: True,
             can_request=False,
             open_count=200,
         ),
         "nothing yet": home.page([], [], rules, rights, can_confirm=lambda _request: True),
-        "no permission": home.denied(replies.denied(Denial.NOT_LISTED, _policy(), "U0GIL", Right.KEEP)),
-        "a guest of the workspace": home.denied(replies.denied(Denial.GUEST, _policy(None), "U0GIL", Right.KEEP)),
+        "no permission": home.denied(replies.denied(Denial.NOT_LISTED, rules_of(), "U0GIL", Right.KEEP)),
+        "a guest of the workspace": home.denied(replies.denied(Denial.GUEST, rules_of(None), "U0GIL", Right.KEEP)),
         "Slack does not say who it is": home.denied(
-            replies.denied(Denial.UNKNOWN_TEAM, _policy(), "U0GIL", Right.KEEP)
+            replies.denied(Denial.UNKNOWN_TEAM, rules_of(), "U0GIL", Right.KEEP)
         ),
     }
     for when, page in pages.items():
         yield Row(HOME, when, who, blocks.message(page))
-
-
-def longest_outcomes(**more: Any) -> list[tuple[Request, Outcome]]:
-    """Return a request of every outcome, with the longest of everything."""
-    found = []
-    for kind in OutcomeCode:
-        request = ended(
-            kind,
-            replace(CONFIRMED, **LONG_FIELDS, decided_by=LONG_ID),
-            message="&" * MAX_MESSAGE + CUT,
-            retry_at=LATER,
-            after_unknown=True,
-            **more,
-        )
-        assert request.outcome is not None  # noqa: S101 - as above
-        found.append((request, replace(request.outcome, decided_by=LONG_ID)))
-    return found
-
-
-def longest() -> Iterator[Row]:
-    """Yield the messages with the longest texts that people and Cellcast can make them show."""
-    who, rules = "the channel", Rules(second_person=True, listed=True, account="&" * 100)
-    done = longest_outcomes(correction=True)
-    for request, outcome in done:
-        toast = outcome_views.toast(request, outcome, now=NOON, account=rules.account)
-        yield Row(LONGEST, f"card: {outcome.code.value}", who, cards.card(request, rules))
-        yield Row(LONGEST, f"toast: {outcome.code.value}", who, toast)
-        line = audit.line(request, outcome, {LONG_ID: "&" * 80}, "https://example.slack.com/archives/" + "W" * 200)
-        yield Row(LONGEST, f"audit line: {outcome.code.value}", "the audit channel", line)
-    waiting = replace(REQUEST, **LONG_FIELDS)
-    yield Row(LONGEST, "card that waits", who, cards.card(waiting, rules))
-    pending = replace(waiting, warning=EMOJI * MAX_WARNING, label=EMOJI * MAX_LABEL)
-    form = forms.confirm_form(pending, rules, "x" * 200)
-    yield Row(LONGEST, "form to confirm", who, blocks.message(form["blocks"]), form)
-    yield Row(LONGEST, "card with emoji", who, cards.card(replace(waiting, label=EMOJI * MAX_LABEL), rules))
-    told = ended(OutcomeCode.REJECTED, replace(CONFIRMED, **LONG_FIELDS), message=EMOJI * MAX_MESSAGE + CUT)
-    assert told.outcome is not None  # noqa: S101 - as above
-    yield Row(LONGEST, "toast with emoji", who, outcome_views.toast(told, told.outcome, now=NOON))
-    yield Row(LONGEST, "history", who, replies.history([request for request, _ in done]))
-    policy = _policy(frozenset(f"U{n:020d}" for n in range(200)))
-    yield Row(LONGEST, "help", who, replies.usage(replies.rights(policy), listed=True))
-    page = home.page(
-        [waiting] * (MAX_OPEN - 1) + [told], done, rules, "", can_confirm=lambda r: r is waiting, open_count=30
-    )
-    yield Row(HOME, "the longest texts", who, blocks.message(page))
-
-
-def menu() -> Row:
-    """Return the menu with all its options in it: by itself, what answers a menu cannot be validated."""
-    options = [
-        replies.option(Number(f"{n:024x}", None, EMOJI * MAX_LABEL, EMOJI * MAX_WARNING), has_card=True)
-        for n in range(replies.MAX_OPTIONS)
-    ]
-    question, *rest = replies.picker().blocks
-    choice = {
-        "type": "static_select",
-        "action_id": replies.PICK,
-        "placeholder": question["accessory"]["placeholder"],
-        "option_groups": [replies.option_group(options, 9999)],
-    }
-    return Row(
-        LONGEST, "the menu of numbers", "the requester", blocks.message([{**question, "accessory": choice}, *rest])
-    )

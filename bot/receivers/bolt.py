@@ -17,7 +17,7 @@ from slack_bolt.response import BoltResponse
 
 from bot.clients.slack import Slack
 from bot.ops.metrics import Metrics
-from bot.receivers import payloads
+from bot.receivers import answers, payloads
 from bot.service.notifier import Notifier
 from bot.tasks import Tasks
 from bot.views import blocks, replies
@@ -59,7 +59,7 @@ class Dispatcher:
         finally:
             for work in after_ack:
                 self._tasks.start(work)
-        self._metrics.ack_duration.labels(payloads.kind_of(body)).observe(time.monotonic() - began)
+        self._metrics.ack_duration.labels(answers.kind_of(body)).observe(time.monotonic() - began)
 
     async def _answer(self, body: dict[str, Any], after_ack: list[Coroutine[Any, Any, None]]) -> BoltResponse:
         try:
@@ -77,9 +77,9 @@ class Dispatcher:
             async with asyncio.timeout(ACK_BUDGET):
                 return await self._app.async_dispatch(request)
         except TimeoutError:
-            kind = payloads.kind_of(body)
+            kind = answers.kind_of(body)
             log.error("ack_budget_spent", type=kind, seconds=ACK_BUDGET)
-            answer, needs_reply = payloads.error_ack(kind, replies.TOO_SLOW)
+            answer, needs_reply = answers.error_ack(kind, replies.TOO_SLOW)
             if needs_reply:
                 reply = blocks.private(replies.TOO_SLOW)
                 after_ack.append(self._notifier.send_private(payload.response_url, reply, payload.trigger_id))

@@ -20,14 +20,14 @@ from pydantic import (
 )
 from slack_bolt.response import BoltResponse
 
-from bot.views import blocks, replies
+from bot.receivers.answers import error_ack, kind_of
+from bot.views import replies
 
 Id = Annotated[str, StringConstraints(pattern=r"^[A-Z0-9]{2,32}$")]
 Url = Annotated[str, StringConstraints(pattern=r"^https?://[\x21-\x7e]{1,500}$")]
 Ts = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,12}\.[0-9]{1,12}$")]
 Short = Annotated[str, StringConstraints(max_length=255)]
-# How much of an unreadable payload the log names.
-MAX_KIND, MAX_FIELDS = 40, 5
+MAX_FIELDS = 5  # how many invalid ones of an unreadable payload the log names
 
 
 class Payload(BaseModel):
@@ -278,34 +278,6 @@ def parse(body: dict[str, Any]) -> Payload:
         return model.model_validate(body, strict=True)
     except ValidationError as error:
         raise _unreadable(body, error) from None
-
-
-def private_ack(sentence: str) -> BoltResponse:
-    """Return the ack of a command that only its person sees."""
-    line = blocks.private(sentence)
-    return BoltResponse(status=200, body={"response_type": "ephemeral", "text": line.text, "blocks": line.blocks})
-
-
-def kind_of(body: dict[str, Any]) -> str:
-    """Return what kind of request this is: `command`, or the payload's type."""
-    return "command" if "command" in body else str(body.get("type"))[:MAX_KIND]
-
-
-def error_ack(kind: str, sentence: str) -> tuple[BoltResponse, bool]:
-    """Return the ack that goes with an error, and whether its sentence must be sent privately.
-
-    A command has it in the ack, a form in a modal on top of it: what the person entered is still there afterwards. A
-    menu cannot show a sentence and asks after every keystroke, so it gets no options: the person reads the error after
-    choosing.
-    """
-    if kind == "command":
-        return private_ack(sentence), False
-    if kind == "view_submission":
-        view = blocks.modal(replies.DIALOG, blocks.private(sentence))
-        return BoltResponse(status=200, body={"response_action": "push", "view": view}), False
-    if kind == "block_suggestion":
-        return BoltResponse(status=200, body={"options": []}), False
-    return BoltResponse(status=200, body=""), True
 
 
 def _unreadable(body: dict[str, Any], error: ValidationError) -> InvalidPayloadError:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from yarl import URL
 
-from bot.cli import samples
+from bot.cli import longest_samples, samples
 from bot.cli.rehearse import rehearse
 from bot.settings import Settings
 from bot.views import replies
@@ -22,7 +22,7 @@ from tests.process import run_command
 
 pytestmark = SQLITE
 
-JUDGED = len([*samples.rows(), *samples.longest()]) + 3  # and the menu and two modals
+JUDGED = len([*samples.rows(), *longest_samples.longest()]) + 3  # and the menu and two modals
 
 
 async def test_every_message_is_accepted(

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from slack_sdk.models.blocks import Block
 
-from bot.cli.samples import CONFIRMED, LONG_FIELDS, LONG_ID, NOON, NUMBER, REQUEST, Row, longest_outcomes, rows
+from bot.cli.longest_samples import LONG_FIELDS, LONG_ID, longest_outcomes
+from bot.cli.samples import CONFIRMED, NOON, NUMBER, REQUEST, Row, rows
 from bot.domain.access import AccessPolicy, Denial, People, Right
 from bot.domain.commands import MAX_ECHO
 from bot.domain.markup import literal

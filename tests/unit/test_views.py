@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from bot.cli.samples import CONFIRMED, LATER, LONG_FIELDS, LONG_ID, NOON, REQUEST, ended
+from bot.cli.longest_samples import LONG_FIELDS, LONG_ID
+from bot.cli.samples import CONFIRMED, LATER, NOON, REQUEST, ended
 from bot.domain.models import Outcome, Request
 from bot.domain.status import OutcomeCode, Status
 from bot.views import blocks, cards, home, outcomes, replies, text

@@ -124,7 +124,11 @@ class Bot:
             settings, self.ledger, self.cellcast, self.notifier, numbers, self.tasks, self.metrics, clock
         )
         channel = settings.audit_channel
-        self.auditor = Auditor(channel, self.ledger, self.slack, access.members, self.tasks, clock) if channel else None
+        self.auditor = (
+            Auditor(channel, self.ledger, self.slack, access.members, self.notifier.pace, self.tasks, clock)
+            if channel
+            else None
+        )
         self.scheduler = Scheduler(
             settings, self.ledger, self.executor, self.notifier, self.poster, self.home, self.tasks, clock, self.auditor
         )

@@ -28,7 +28,13 @@ GROUP_STEPS = {
 MAX_LOOKUPS = 50
 
 # What to do about Slack's errors for a message (https://docs.slack.dev/reference/methods/chat.scheduleMessage).
-CHANNEL_STEPS = {"is_archived": "unarchive the channel, or set another one"}
+CHANNEL_STEPS = {
+    "is_archived": "unarchive the channel, or set another one",
+    "missing_scope": f"add the scope chat:write under {APP_PAGE} > OAuth & Permissions, and reinstall the app",
+    "restricted_action": "ask an administrator of the workspace to let the app post there",
+    "restricted_too_many": "wait five minutes, and check again",
+    "time_in_past": "set the clock of this machine",
+}
 # The message that proves the audit channel would be posted so many seconds ahead: time enough to delete it by hand.
 SCHEDULED_AHEAD = 86_400
 MAY_COME = "A message of this check may come there tomorrow: you can delete it."

@@ -73,6 +73,11 @@ def claim_audit(db: sa.Connection, now: float) -> AuditLine | None:
     return AuditLine(queries.to_request(request, None), outcome, now + LEASE)
 
 
+def hasten_audits(db: sa.Connection, now: float) -> None:
+    """Make audit lines due at once that are due later than any claim is long."""
+    db.execute(statements.HASTEN_AUDITS, {"at": now})
+
+
 def change_audit(db: sa.Connection, line: AuditLine, audit_after: float | None) -> None:
     """End the claim on an audit line: it is due again later, or never."""
     values = {"claimed_until": line.claimed_until, "posted_code": line.outcome.code, "audit_after": audit_after}

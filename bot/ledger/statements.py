@@ -175,6 +175,7 @@ _is_audit_due = sa.or_(
     sa.and_(outcomes.c.audit_after > _at + LONGEST_LEASE, outcomes.c.settled_at > _at + CLOCKS_APART),
 )
 _audits = (outcomes.c.audit_after.is_not(None), _is_audit_due)
+HASTEN_AUDITS = outcomes.update().where(outcomes.c.audit_after > _at + LONGEST_LEASE).values(audit_after=_at)
 ANY_AUDIT_DUE = sa.select(outcomes.c.request_id).where(*_audits).order_by(outcomes.c.audit_after).limit(1)
 AUDIT_DUE = _due(sa.select(*OUTCOME_COLUMNS).where(*_audits), (outcomes.c.audit_after,), 1)
 CARDS_DUE = _due(sa.select(requests).where(requests.c.card_update_due <= _at), (requests.c.card_update_due,), BATCH)

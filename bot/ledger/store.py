@@ -232,6 +232,10 @@ class Ledger:
         """Store that Slack accepted an audit line, unless its outcome was corrected or it was claimed again since."""
         await self.database.write(lambda db: outbox.change_audit(db, line, None))
 
+    async def hasten_audits(self, now: float) -> None:
+        """Make audit lines due at once that are due later than any claim is long: those that Slack rejected."""
+        await self.database.write(lambda db: outbox.hasten_audits(db, now))
+
     async def defer_audit(self, line: AuditLine, until: float) -> None:
         """Give an audit line back: it is due again at `until`, unless it was corrected or claimed again since."""
         await self.database.write(lambda db: outbox.change_audit(db, line, until))

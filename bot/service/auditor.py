@@ -34,14 +34,16 @@ class Auditor:
     """Posts what is due in one channel."""
 
     def __init__(
-        self, channel: str, ledger: Ledger, slack: Slack, members: Members, tasks: Tasks, clock: Clock
+        self, channel: str, ledger: Ledger, slack: Slack, members: Members, pace: Pace, tasks: Tasks, clock: Clock
     ) -> None:
         self.channel, self.ledger, self.slack, self.members = channel, ledger, slack, members
+        # That of the deliveries: if cards are posted in the same channel, a toast waits for one line at most.
+        self.pace = pace
         self.tasks, self.clock = tasks, clock
-        # Its turns are no part of the deliveries' pace, also if cards are posted in the same channel.
-        self.pace = Pace(clock.monotonic)
         self._posting: asyncio.Task[None] | None = None
         self._stopping = False
+        self._not_before = float("-inf")  # after an error, in monotonic seconds
+        self._hastened = False
 
     def post_due(self) -> None:
         """Begin to post the lines that are due, unless that is going on already."""
@@ -53,11 +55,17 @@ class Auditor:
         self._stopping = True
 
     async def _post_due(self) -> None:
-        while not self._stopping and await self.ledger.audit_due(self.clock.now()):
+        """Post what is due, while Slack accepts it. A sweep comes back for the rest."""
+        if not self._hastened:  # whoever has mended what Slack rejects may restart the bot
+            await self.ledger.hasten_audits(self.clock.now())
+            self._hastened = True
+        while self.clock.monotonic() >= self._not_before and await self.ledger.audit_due(self.clock.now()):
             wait = self.pace.wait(self.channel, TURN)
-            if wait > EVERY:  # after an error; a sweep comes back
+            if wait > EVERY:
                 return
             await asyncio.sleep(wait)
+            if self._stopping:
+                return
             line = await self.ledger.claim_audit(self.clock.now())
             if line is None or not await self._post(line):
                 return
@@ -76,7 +84,10 @@ class Auditor:
             else:
                 log_of.warning("audit_line_failed", error=str(error), wait=wait)
             # The other lines would most likely fail too. If only this one does, they wait a minute at most.
-            self.pace.hold(self.channel, max(error.retry_after, min(wait, MAX_WAIT)))
+            self._not_before = self.clock.monotonic() + max(error.retry_after, min(wait, MAX_WAIT))
+            if error.retry_after:
+                self.pace.hold(self.channel, error.retry_after)
+            self.pace.done(self.channel, TURN)
             await self.ledger.defer_audit(line, now + wait)
             return False
         self.pace.done(self.channel, TURN)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import unicodedata
 from collections.abc import Mapping
 
 from bot.domain.markup import cut, literal
@@ -10,11 +10,11 @@ from bot.domain.models import Message, Outcome, Request
 from bot.domain.status import OutcomeCode
 from bot.views.blocks import message, section
 from bot.views.outcomes import CORRECTION, headline, in_short
-from bot.views.text import moment
+from bot.views.text import moment, place
 
 MAX_NAME = 200  # after escaping
-# People choose their names: what separates the parts of a line must not come from one of them.
-SEPARATORS = re.compile(r"[\s()·]+")
+# People choose their names: what separates the parts of a line, or turns its direction, must not come from one of them.
+NAME_SIGNS = "-'\N{RIGHT SINGLE QUOTATION MARK}.,/&"
 
 
 def line(request: Request, outcome: Outcome, names: Mapping[str, str], link: str | None) -> Message:
@@ -24,7 +24,7 @@ def line(request: Request, outcome: Outcome, names: Mapping[str, str], link: str
     """
     code = outcome.code
     decided = "kept" if code is OutcomeCode.KEPT else "confirmed"
-    where = f"<#{request.channel}>"
+    where = place(request.channel)
     parts = [
         headline(request, outcome),
         in_short(outcome),
@@ -42,5 +42,11 @@ def line(request: Request, outcome: Outcome, names: Mapping[str, str], link: str
 
 def _who(user_id: str, names: Mapping[str, str]) -> str:
     """Return a person's name with the id, or the id alone."""
-    name = SEPARATORS.sub(" ", names.get(user_id, "")).strip()
+    name = "".join(sign if _belongs_to_a_name(sign) else " " for sign in names.get(user_id, ""))
+    name = " ".join(name.split())
     return f"{cut(literal(name), MAX_NAME)} ({user_id})" if name else user_id
+
+
+def _belongs_to_a_name(sign: str) -> bool:
+    """Return whether it is a letter, a mark of one, a digit, or one of the few other signs in names."""
+    return unicodedata.category(sign)[0] in "LMN" or sign in NAME_SIGNS

@@ -15,7 +15,7 @@ from bot.views.blocks import Block, button, buttons, context, header, section
 from bot.views.cards import KEEP, Rules, card
 from bot.views.forms import OPEN_REQUEST_FORM
 from bot.views.outcomes import OUTCOME_TEXT, decision, headline
-from bot.views.text import moment, person, reason
+from bot.views.text import moment, person, place, reason
 
 MAX_OPEN = 20
 # Of so many of the newest open requests the page shows first those that its person can confirm.
@@ -49,11 +49,11 @@ def page(
     if mine:
         blocks.append(header("Waiting for you"))
         for request in mine:
-            blocks += [*card(request, rules).blocks, _place(request)]
+            blocks += [*card(request, rules).blocks, _where(request)]
     if others:
         blocks.append(header("Other open requests" if mine else "Open requests"))
         for request in others:
-            blocks += [*_without_confirming(card(request, rules).blocks), _place(request)]
+            blocks += [*_without_confirming(card(request, rules).blocks), _where(request)]
     if more:
         several = f"{more} more requests are open. Their cards are in the channels."
         blocks.append(context("1 more request is open. Its card is in its channel." if more == 1 else several))
@@ -72,8 +72,8 @@ def page(
     return [*blocks, {"type": "divider"}, *map(context, filter(None, about))]
 
 
-def _place(request: Request) -> Block:
-    return context(f"In <#{request.channel}>")
+def _where(request: Request) -> Block:
+    return context(f"In {place(request.channel)}")
 
 
 def _without_confirming(blocks: list[Block]) -> list[Block]:
@@ -94,7 +94,7 @@ def _outcome(request: Request, outcome: Outcome) -> str:
         decided += f" {OUTCOME_TEXT[outcome.code].what} Check in Cellcast whether the number is still subscribed."
     said = f" Cellcast's message: {cut(literal(outcome.message), MAX_MESSAGE)}" if outcome.message else ""
     why = "".join(f" {line}" for line in reason(request))
-    requested = f"Requested by {person(request.requested_by)} in <#{request.channel}>."
+    requested = f"Requested by {person(request.requested_by)} in {place(request.channel)}."
     return f"{headline(request, outcome)}\n{decided} {requested}{said}{why}"
 
 

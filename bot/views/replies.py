@@ -11,7 +11,7 @@ from bot.domain.reasons import ReasonRule
 from bot.domain.status import OutcomeCode, Status
 from bot.views.blocks import Block, context, message, plain_text, private, section
 from bot.views.outcomes import OUTCOME_TEXT, explanation, still_unknown
-from bot.views.text import begin, command, listing, mention, moment, name, number, person, reason
+from bot.views.text import begin, command, listing, mention, moment, name, number, person, place, reason
 
 PICK = "pick_number"
 DIALOG = "Cellcast numbers"
@@ -107,7 +107,7 @@ def option_group(options: list[Block], total: int) -> Block:
 
 def pointer(request: Request, link: str | None) -> Message:
     """Return the answer to a request for a number whose card is still open."""
-    where = f"<{link}|Go to the card>" if link else f"Look for the card in <#{request.channel}>"
+    where = f"<{link}|Go to the card>" if link else f"Look for the card in {place(request.channel)}"
     now = {
         Status.PENDING: f"It can be confirmed until {moment(request.expires_at or 0)}",
         Status.CONFIRMED: f"It was confirmed by {person(request.decided_by)} and is in progress",

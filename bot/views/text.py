@@ -31,6 +31,11 @@ def mention(people_id: str) -> str:
     return f"<!subteam^{people_id}>" if people_id.startswith("S") else person(people_id)
 
 
+def place(channel: str) -> str:
+    """Return a link to a channel; other people see no link to a direct message."""
+    return "a direct message" if channel.startswith("D") else f"<#{channel}>"
+
+
 def begin(sentence: str) -> str:
     """Return a sentence that begins with a capital letter."""
     return sentence[:1].upper() + sentence[1:]

@@ -23,6 +23,7 @@ from bot.domain.status import CallResult, OutcomeCode
 from bot.errors import SlackRejectedError
 from bot.ledger.store import Ledger
 from bot.ledger.transitions import LEASE
+from bot.service.pace import EVERY
 from bot.views.blocks import private
 from bot.views.outcomes import OUTCOME_TEXT
 from sandbox.fake_cellcast import SUCCESS, Answer, Cellcast
@@ -175,7 +176,7 @@ async def test_words_of_people(start: Start, workspace: Workspace, tmp_path: Pat
     """Names, labels and reasons alert nobody, format nothing, and no name can look like another part of the line."""
     listed = tmp_path / "numbers.csv"
     listed.write_text(f"id,number,label\n{NUMBER},,@here #numbers\n")
-    workspace.people |= {ANA: f"{LOUD} (U0GIL) · confirmed by\nGil", BEN: "x" * 300}
+    workspace.people |= {ANA: f"{LOUD}\u202e (U0GIL) · confirmed（by）\n⋅Gil O'Hara-Zoë", BEN: "x" * 300}
     async with swept(start(numbers_file=str(listed))) as bot:
         await decide(bot, workspace, KEEP, f"{NUMBER} for {LOUD}")
         await sweep(bot)
@@ -183,7 +184,8 @@ async def test_words_of_people(start: Start, workspace: Workspace, tmp_path: Pat
     assert note.mentions == frozenset()
     shown = "&lt;!here&gt; @channel ∗now∗ &lt;@U0GIL&gt;"
     assert f'*Kept: "@here #numbers"* (`{NUMBER}`) · ' in note.text
-    assert f" · requested by {shown} U0GIL confirmed by Gil ({ANA}) · kept by {'x' * 199}… ({BEN}) · " in note.text
+    named = "here channel now U0GIL U0GIL confirmed by Gil O'Hara-Zoë"
+    assert f" · requested by {named} ({ANA}) · kept by {'x' * 199}… ({BEN}) · " in note.text
     assert note.text.endswith(f" · reason: for {shown}")
     assert "\n" not in note.text
 
@@ -493,11 +495,53 @@ async def test_clock_that_is_set_back(start: Start, workspace: Workspace, clock:
 @SQLITE
 @pytest.mark.usefixtures("audited")
 async def test_channel_of_the_cards(start: Start, workspace: Workspace) -> None:
-    """The audit channel can be the channel of the cards, too."""
+    """The audit channel can be the channel of the cards, too: a toast waits for one of many lines at most."""
+    count = 8
     async with swept(start(audit_channel=NUMBERS)) as bot:
+        for n in range(count):
+            await decide(bot, workspace, KEEP, f"{n:024x}")
+        card = await ask(workspace)
+        workspace.limits["chat.postMessage"] = (1.0, 3)
+        workspace.retry_after = 30
+        await bot.scheduler.sweep()
+        began = bot.clock.monotonic()
+        await workspace.click(BEN, card, UNSUBSCRIBE)
+        await workspace.until(lambda: any(SUCCESS in note.text for note in public(workspace)))
+        assert bot.clock.monotonic() - began < 2 * EVERY + 1
+    assert workspace.limited == []
+
+
+@SQLITE
+@pytest.mark.usefixtures("audited")
+async def test_lines_keep_the_pace_and_the_order(start: Start, workspace: Workspace) -> None:
+    """Many lines go out in the order of their outcomes, as fast as Slack allows and not faster."""
+    workspace.limits[POST.split(maxsplit=1)[0]] = (1.0, 3)
+    count = 6
+    async with swept(start()) as bot:
+        for n in range(count):
+            workspace.limits.clear()
+            await decide(bot, workspace, KEEP, f"{n:024x}")
+        workspace.limits["chat.postMessage"] = (1.0, 3)
+        await bot.scheduler.sweep()
+        await bot.scheduler.sweep()  # a second one begins nothing beside the first
+        await workspace.until(lambda: len(lines(workspace)) == count)
+        await settled(bot)
+    assert workspace.limited == []
+    assert [f"{n:024x}" in line for n, line in enumerate(lines(workspace))] == [True] * count
+
+
+@pytest.mark.usefixtures("audited")
+async def test_restart_after_the_cause_is_mended(start: Start, workspace: Workspace, clock: TestClock) -> None:
+    """What waits for hours, because Slack rejected it, goes out at once after a restart."""
+    workspace.channels[AUDIT] = replace(workspace.channels[AUDIT], bot=False)
+    async with swept(start()) as bot:
         await decide(bot, workspace, UNSUBSCRIBE)
-        await sweep(bot)
-    assert [SUCCESS in note.text for note in public(workspace)] == [False, True, False]
+        for _ in range(3):
+            await advance(bot, clock, 6 * 3600)
+    workspace.channels[AUDIT] = replace(workspace.channels[AUDIT], bot=True)
+    async with swept(start()):
+        pass
+    assert len(lines(workspace)) == 1
 
 
 @SQLITE

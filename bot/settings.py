@@ -134,7 +134,7 @@ class Settings(BaseSettings):
         validate_default=True,
         description="An example of an accepted reason, which the help, the form and refusals show. It must match "
         "REASON_PATTERN",
-        json_schema_extra={"expected": "up to 100 characters without a backtick"},
+        json_schema_extra={"expected": "up to 100 characters, with single spaces and without a backtick"},
     )
     confirm_within_seconds: int = Field(
         default=900,
@@ -311,7 +311,7 @@ class Settings(BaseSettings):
     @field_validator("reason_example")
     @classmethod
     def _reason_example(cls, value: str, info: ValidationInfo) -> str:
-        if not (1 <= len(value) <= MAX_EXAMPLE and value.isprintable() and "`" not in value):
+        if not 1 <= len(value) <= MAX_EXAMPLE or "`" in value or value != reasons.clean(value):
             raise ValueError
         pattern = info.data.get("reason_pattern")
         if pattern is not None and not reasons.Pattern(pattern).matches(value):

@@ -9,8 +9,9 @@ from slack_bolt.context.ack.async_ack import AsyncAck
 from slack_bolt.context.async_context import AsyncBoltContext
 
 from bot.domain.access import Person, Right
-from bot.domain.commands import ID_IN_TEXT, clean_reason
-from bot.domain.numbers import NUMBER_ID, Number, NumberList, are_last_digits
+from bot.domain.commands import parse_id
+from bot.domain.numbers import Number, NumberList, are_last_digits
+from bot.domain.reasons import clean
 from bot.errors import NumberProtectedError, RequestDeniedError
 from bot.receivers.payloads import BlockActions, Submission
 from bot.views import blocks, forms, replies
@@ -38,7 +39,7 @@ def register(app: AsyncApp, services: Services) -> None:
         await services.access.check(Person(payload.user.id, payload.user.team_id), channel, Right.REQUEST)
         known = await services.numbers.current()
         known.require_usable()
-        number, reason = _number(payload, known), clean_reason(payload.field(forms.REASON).value or "") or None
+        number, reason = _number(payload, known), clean(payload.field(forms.REASON).value or "") or None
         problems = {
             forms.NUMBER: forms.NO_ID if number is None else str(NumberProtectedError()) if number.protected else None,
             forms.REASON: forms.reason_error(services.reasons, reason),
@@ -82,8 +83,5 @@ def register(app: AsyncApp, services: Services) -> None:
 def _number(payload: Submission, known: NumberList) -> Number | None:
     """Return the number that was chosen in the menu, or whose id was typed; None if it is neither."""
     field = payload.field(forms.NUMBER)
-    if field.selected_option is not None:
-        ids = NUMBER_ID.findall(field.selected_option.value)
-    else:
-        ids = ID_IN_TEXT.findall((field.value or "").lower())
-    return known.of_id(ids[0]) if len(ids) == 1 else None
+    found = parse_id(field.value or "" if field.selected_option is None else field.selected_option.value)
+    return None if found is None else known.of_id(found)

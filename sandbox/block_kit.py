@@ -136,11 +136,14 @@ def _input(block: dict[str, Any]) -> Iterator[str]:
             if not 0 <= element.get("min_length", 0) <= element.get("max_length", 3000) <= 3000:
                 yield "invalid_blocks: min_length and max_length"
         case "conversations_select":
-            pass
+            if element.get("filter", {}).get("include") == []:
+                yield "invalid_blocks: a filter that includes nothing"
         case "external_select":
             yield from option_faults([element["initial_option"]] if "initial_option" in element else [])
         case other:
             yield f"invalid_blocks: {other} in an input block"
+    if "response_url_enabled" in element and element["type"] not in ("conversations_select", "channels_select"):
+        yield "invalid_blocks: additional property response_url_enabled"  # slackapi/bolt-python#670
     if not 1 <= len(element.get("action_id", "")) <= 255:
         yield "invalid_blocks: a field without an action_id"
     if "placeholder" in element:
@@ -162,6 +165,8 @@ def view_faults(view: dict[str, Any], kind: str) -> list[str]:
     ids = [block["block_id"] for block in blocks if "block_id" in block]
     if len(ids) != len(set(ids)):
         found.append("invalid_arguments: a block_id twice")
+    if sum(bool(field.get("element", {}).get("focus_on_load")) for field in fields) > 1:
+        found.append("invalid_arguments: focus_on_load twice")
     if len(view.get("private_metadata", "")) > 3000 or len(view.get("callback_id", "")) > 255:
         found.append("invalid_arguments: private_metadata or callback_id is too long")
     return found + [fault for block in blocks for fault in block_faults(block)]

@@ -146,9 +146,10 @@ def _unreachable(error: httpx.HTTPError) -> str:
 
 async def _people(settings: Settings) -> str:
     requesters, approvers = settings.allowed_users, settings.people_who_confirm
+    second = "; nobody can confirm their own request" if settings.require_second_person else ""
     if requesters == approvers:
-        return f"can request and confirm: {_ids(requesters)}"
-    return f"can request and keep: {_ids(requesters)}; can confirm: {_ids(approvers)}"
+        return f"can request and confirm: {_ids(requesters)}{second}"
+    return f"can request and keep: {_ids(requesters)}; can confirm: {_ids(approvers)}{second}"
 
 
 async def _members(groups: frozenset[str], slack: Slack) -> dict[str, frozenset[str]]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import enum
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bot.domain.markup import escape, literal
-from bot.domain.numbers import Number, NumberList
-from bot.domain.reasons import ReasonRule
+from bot.domain.numbers import NUMBER_ID, Number, NumberList
+from bot.domain.reasons import ReasonRule, clean
 from bot.errors import InvalidCommandError
 
 COMMAND = "/unsubscribe-number"
@@ -17,6 +17,8 @@ EXAMPLE = f"{COMMAND} 66ea98514f0c1a121c76ec17"
 CLUTTER = re.compile(
     "[\"'`<>()\\[\\]{}*_~.,;:\u2018\u2019\u201a\u201c\u201d\u201e\u00ab\u00bb\u200b-\u200f\u2060\ufeff\u00ad]"
 )
+# What begins something that belongs to the reason, such as a ticket in brackets.
+OPENING = re.compile("[<(\\[{\u2018\u201a\u201c\u201e\u00ab]")
 ID_IN_TEXT = re.compile(r"(?<![0-9a-z])[0-9a-f]{24}(?![0-9a-z])")
 MAX_ECHO = 100
 
@@ -63,18 +65,26 @@ def parse_target(text: str, known: NumberList, rule: ReasonRule | None = None) -
         number, rest = known.of_id(ids[0]), text[text.lower().index(ids[0]) + len(ids[0]) :]
     else:
         number, rest = _named(text, bool(ids), known)
-    reason = clean_reason(rest)
+    reason = _reason_behind(rest)
     if ids and number.id not in ids:
         raise InvalidCommandError(
             f"One number at a time, please: there is an id behind the first number. {_example(known)}"
         )
     rule = rule or ReasonRule()
     if problem := rule.problem(reason):
-        raise InvalidCommandError(f"{problem} Example: `{COMMAND} {_typed(number)} {escape(rule.example)}`")
+        # A phone number would swallow the digits behind it.
+        named = replace(number, phone=None) if rule.example[0] in "0123456789+(" else number
+        raise InvalidCommandError(f"{problem} Example: `{COMMAND} {_typed(named)} {escape(rule.example)}`")
     if others := known.mentioned(reason) - {number}:
         phones = ", ".join(sorted(other.phone or "" for other in others))
         raise InvalidCommandError(f"One number at a time, please: the reason names {phones}. {_example(known)}")
     return Target(number, reason or None)
+
+
+def parse_id(text: str) -> str | None:
+    """Return the id that a text is, clutter aside; None if it is anything else."""
+    words = _words(text)
+    return words[0] if len(words) == 1 and NUMBER_ID.fullmatch(words[0]) else None
 
 
 def _words(text: str) -> list[str]:
@@ -82,12 +92,12 @@ def _words(text: str) -> list[str]:
     return CLUTTER.sub(" ", text).lower().split()
 
 
-def clean_reason(rest: str) -> str:
-    """Return a reason as it is stored: in one line, and without clutter before it."""
-    reason = " ".join(rest.replace("\x00", " ").split())
-    while reason and CLUTTER.match(reason):
-        reason = reason[1:].lstrip()
-    return reason
+def _reason_behind(rest: str) -> str:
+    """Return the reason in the text after a number, without the clutter that closes the number."""
+    while CLUTTER.match(rest) and not OPENING.match(rest):
+        rest = rest[1:]
+    reason = clean(rest)
+    return reason if CLUTTER.sub("", reason).strip() else ""
 
 
 def _named(text: str, has_id: bool, known: NumberList) -> tuple[Number, str]:

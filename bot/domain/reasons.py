@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass
 
 from pydantic_core import SchemaError, SchemaValidator, ValidationError
@@ -9,6 +10,17 @@ from pydantic_core.core_schema import str_schema
 
 MAX_REASON = 200
 EXAMPLE = "campaign ended"
+ZERO_WIDTH_JOINER = "\u200d"  # it joins the parts of an emoji
+
+
+def clean(text: str) -> str:
+    """Return a reason as it is stored: in one line, and without signs that show nothing or turn the direction."""
+    kept = "".join(" " if _is_hidden(sign) else sign for sign in text)
+    return " ".join(kept.split())
+
+
+def _is_hidden(sign: str) -> bool:
+    return unicodedata.category(sign) in ("Cc", "Cf") and sign != ZERO_WIDTH_JOINER
 
 
 class Pattern:

@@ -175,7 +175,9 @@ class HomePublisher:
         requests, open_count, outcomes = found
 
         def can_confirm(request: Request) -> bool:
-            return Right.CONFIRM in rights and self.access.policy.can_confirm(user, request.requested_by)
+            policy = self.access.policy
+            allowed = policy.channels is None or request.channel in policy.channels
+            return allowed and Right.CONFIRM in rights and policy.can_confirm(user, request.requested_by)
 
         return home.page(
             requests,

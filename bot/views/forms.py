@@ -5,6 +5,7 @@ https://docs.slack.dev/surfaces/modals
 
 from __future__ import annotations
 
+from bot.domain.markup import cut
 from bot.domain.models import Request
 from bot.domain.numbers import LAST_DIGITS, Number
 from bot.domain.reasons import MAX_REASON, ReasonRule
@@ -16,6 +17,7 @@ REQUEST_FORM, CONFIRM_FORM = "request_number", "confirm_number"
 OPEN_REQUEST_FORM = "open_request_form"  # the button in the App Home
 NUMBER, REASON, CHANNEL, DIGITS = "number", "reason", "channel", "digits"  # the fields
 NO_ID = "This is not the id of a virtual number. An id has 24 hexadecimal digits (0-9, a-f); Cellcast shows it."
+MAX_PLACEHOLDER = 150
 NO_CHANNEL = "Choose a channel."
 
 
@@ -38,7 +40,7 @@ def request_form(rule: ReasonRule, *, listed: bool, channel: str | None = None, 
         "type": "plain_text_input",
         "action_id": REASON,
         "max_length": MAX_REASON,
-        "placeholder": plain_text(f"For example: {rule.example}"),
+        "placeholder": plain_text(cut(f"For example: {rule.example}", MAX_PLACEHOLDER)),
     }
     channel_menu: Block = {
         "type": "conversations_select",

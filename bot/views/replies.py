@@ -40,10 +40,10 @@ CHECK_SLACK = (
 def form_not_opened(*, confirms: bool) -> str:
     """Return the sentence for a person whom Slack shows no form."""
     if confirms:
-        return "Slack did not open the form, so nothing was confirmed. Please click the button again."
+        return "Slack did not confirm that it opened the form. If you see none, please click the button again."
     return (
-        f"Slack did not open the form. Please try again. You can also type the number and the reason: `{COMMAND} help` "
-        "explains how."
+        "Slack did not confirm that it opened the form. If you see none, please try again. You can also type the "
+        f"number and the reason: `{COMMAND} help` explains how."
     )
 
 

@@ -173,6 +173,7 @@ function menu(spec, where) {
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
     if (step && options.length) { event.preventDefault(); list.hidden ? load() : mark((at + step + options.length) % options.length); }
     if (event.key === "Enter" && !list.hidden && options[at]) { event.preventDefault(); choose(options[at]); }
+    if (event.key === "Escape" && !list.hidden) event.preventDefault(); // it closes the list, and not the modal around it
     if (event.key === "Escape") { clearTimeout(timer); searches += 1; close(); } // what is still on its way opens it no more
   });
   return made;
@@ -357,6 +358,7 @@ function incomplete({ spec, value }) {
 }
 
 async function submit() {
+  if (byId("modal-submit").disabled) return; // the answer is on its way
   const { view, fields } = stack[stack.length - 1];
   const given = {};
   let errors = {};

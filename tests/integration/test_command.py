@@ -62,7 +62,7 @@ async def test_wrong_text_is_answered_privately(bot: Bot, workspace: Workspace, 
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        pytest.param(f"{NUMBER} <!channel> & co", "!channel&gt; &amp; co", id="would alert everyone"),
+        pytest.param(f"{NUMBER} <!channel> & co", "&lt;!channel&gt; &amp; co", id="would alert everyone"),
         pytest.param(f"{NUMBER} \x00payload", "payload", id="NUL"),
     ],
 )

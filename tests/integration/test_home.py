@@ -257,6 +257,24 @@ async def test_people_with_one_right(start: Start, workspace: Workspace) -> None
     )
 
 
+async def test_request_in_progress(start: Start, workspace: Workspace, cellcast: Cellcast) -> None:
+    """A request whose call is under way waits for nobody, nor does one in a channel that is not allowed."""
+    cellcast.next.append(ANSWERS["fine, after 4 s"])
+    async with start() as bot:
+        card = await ask(workspace)
+        await workspace.click(BEN, card, "Unsubscribe Number")
+        await workspace.until(lambda: not current(workspace, card).buttons)
+        workspace.homes.clear()
+        await workspace.open_home(BEN)
+        await workspace.until(lambda: BEN in workspace.homes)
+        assert "Waiting for you" not in said(workspace, BEN)
+        assert "Open requests" in said(workspace, BEN)
+        await settled(bot)
+        await ask(workspace, text=OTHER)
+    async with start(allowed_channels="C0OTHER") as bot:
+        assert "Waiting for you" not in await look(bot, workspace, BEN)
+
+
 async def test_groups_that_slack_cannot_read(start: Start, workspace: Workspace, clock: TestClock) -> None:
     """While Slack does not say who can confirm, the page comes without those buttons, and with them a bit later."""
     workspace.groups["S0ADMINS"] = [BEN]

@@ -150,6 +150,40 @@ async def test_permission(start: Start, listed: Path, workspace: Workspace) -> N
     assert [note for note in workspace.notes if note.buttons] == []
 
 
+async def test_people_who_can_only_confirm(start: Start, listed: Path, workspace: Workspace) -> None:
+    """Somebody who can confirm, but not request, cannot submit the form."""
+    async with start(**TICKET, allowed_users=ANA, approvers=BEN) as bot:
+        form = await open_form(workspace)
+        given = {"number": await chosen(workspace), "reason": EXAMPLE}
+        answer = await workspace.submit(BEN, given, form)
+        await settled(bot)
+    assert "You don't have permission to request numbers." in said_by(answer["view"]["blocks"])
+    assert public(workspace) == []
+
+
+@pytest.mark.parametrize(
+    ("pattern", "example"),
+    [("\\[OPS-[0-9]+\\] .+", "[OPS-12] campaign ended"), ("[0-9]{4,} .+", "48213 campaign ended")],
+)
+async def test_example_can_be_typed(
+    start: Start, listed: Path, workspace: Workspace, pattern: str, example: str
+) -> None:
+    """The example of a refusal works as it stands: brackets stay, and its digits are no part of the number."""
+    async with start(require_reason="true", reason_pattern=pattern, reason_example=example) as bot:
+        await workspace.command(ANA, NUMBERS, "0480 000 000")
+        await settled(bot)
+        (said,) = private(workspace, ANA)
+        card = await ask(workspace, text=said.split("`")[1].removeprefix("/unsubscribe-number "))
+    assert f"Reason: {example}" in card.text
+
+
+async def test_longest_example(start: Start, workspace: Workspace) -> None:
+    """The form opens although the example is longer than its field can hint at."""
+    async with start(require_reason="true", reason_example="\N{TELEPHONE RECEIVER}" * 100):
+        await open_form(workspace)
+    assert workspace.form_of(ANA)["blocks"][2]["element"]["placeholder"]["text"].endswith("…")
+
+
 async def test_channel_without_the_bot(start: Start, listed: Path, workspace: Workspace) -> None:
     """In a private channel of which the bot is no member, the form's own response_url posts the card."""
     async with start(**TICKET) as bot:
@@ -191,7 +225,7 @@ async def test_form_that_slack_does_not_open(start: Start, listed: Path, workspa
     async with start(**TICKET) as bot:
         await workspace.command(ANA, NUMBERS, "")
         await settled(bot)
-    assert private(workspace, ANA)[0].startswith("Slack did not open the form. Please try again.")
+    assert "If you see none, please try again." in private(workspace, ANA)[0]
 
 
 async def test_form_that_slack_does_not_open_in_the_home(start: Start, workspace: Workspace) -> None:
@@ -201,7 +235,8 @@ async def test_form_that_slack_does_not_open_in_the_home(start: Start, workspace
         await look(bot, workspace, ANA)
         await workspace.click_in_home(ANA, workspace.home_buttons(ANA)[0])
         await settled(bot)
-    assert [note.text[:30] for note in public(workspace, f"D0{ANA}")] == ["Slack did not open the form. P"]
+    (said,) = public(workspace, f"D0{ANA}")
+    assert "If you see none, please try again." in said.text
 
 
 async def test_form_without_a_list(start: Start, workspace: Workspace) -> None:
@@ -238,11 +273,12 @@ async def test_button_in_the_home(start: Start, workspace: Workspace, cellcast: 
         await workspace.until(lambda: bool(workspace.dialogs))
         wrong = await workspace.submit(ANA, {"number": "+61 480 000 000", "channel": NUMBERS})
         two = await workspace.submit(ANA, {"number": f"{NUMBER} {OTHER}", "channel": NUMBERS})
+        words = await workspace.submit(ANA, {"number": f"please not {NUMBER}", "channel": NUMBERS})
         assert await workspace.submit(ANA, {"number": given, "channel": NUMBERS}) == {}
         await settled(bot)
         await workspace.click(BEN, public(workspace)[0], "Unsubscribe Number")
         await settled(bot)
-    assert wrong["errors"] == two["errors"]
+    assert wrong["errors"] == two["errors"] == words["errors"]
     assert wrong["errors"]["number"].startswith("This is not the id of a virtual number.")
     assert len(cellcast.calls) == 1
 
@@ -295,6 +331,10 @@ def test_example_must_match(environment: dict[str, str], monkeypatch: pytest.Mon
     with pytest.raises(SettingsError, match="REASON_EXAMPLE is invalid: it does not match REASON_PATTERN"):
         load()
     monkeypatch.setenv("REASON_EXAMPLE", "OPS-1`")
+    with pytest.raises(SettingsError, match="REASON_EXAMPLE is invalid: expected up to 100 characters"):
+        load()
+    monkeypatch.setenv("REASON_PATTERN", "OPS-[0-9]+  x")
+    monkeypatch.setenv("REASON_EXAMPLE", "OPS-1  x")  # a reason has no two spaces
     with pytest.raises(SettingsError, match="REASON_EXAMPLE is invalid: expected up to 100 characters"):
         load()
     monkeypatch.setenv("REASON_PATTERN", "(")

@@ -88,7 +88,7 @@ async def test_typed_digits_confirm(start: Start, workspace: Workspace, cellcast
 
 
 @BOTH
-@pytest.mark.parametrize("typed", ["0124", "9999", "123 ", "\u0660\u0661\u0662\u0663", "https"])
+@pytest.mark.parametrize("typed", ["0124", "9999", "123 ", "00123", "\u0660\u0661\u0662\u0663", "https"])
 async def test_other_digits(start: Start, workspace: Workspace, cellcast: Cellcast, typed: str) -> None:
     """Other digits get an error at their field, store nothing and call nobody; the form can be submitted again."""
     async with start() as bot:
@@ -217,6 +217,47 @@ async def test_permission_is_checked_again(start: Start, workspace: Workspace, c
     assert cellcast.calls == []
 
 
+async def test_people_who_cannot_confirm(start: Start, workspace: Workspace, cellcast: Cellcast) -> None:
+    """Somebody who can request and keep, but not confirm, gets no form and cannot submit one."""
+    async with start(approvers=BEN) as bot:
+        card = await ask(workspace, text="Support line")
+        await workspace.click(ANA, card, "Unsubscribe Number")
+        await settled(bot)
+        assert "You don't have permission to confirm requests." in private(workspace, ANA)[0]
+        await open_form(workspace, card)
+        answer = await workspace.submit(ANA, {"digits": DIGITS}, workspace.form_of(BEN))
+        await settled(bot)
+    assert "You don't have permission to confirm requests." in said_by(answer["view"]["blocks"])
+    assert cellcast.calls == []
+
+
+async def test_card_of_an_earlier_attempt(start: Start, workspace: Workspace, cellcast: Cellcast) -> None:
+    """A click on the card as it was before an attempt opens no form: its person reads who was first."""
+    cellcast.next.append(ANSWERS["server error"])
+    async with start() as bot:
+        card = await ask(workspace, text="Support line")
+        await open_form(workspace, card)
+        await workspace.submit(BEN, {"digits": DIGITS})
+        await settled(bot)
+        await workspace.click(ANA, card, "Unsubscribe Number")
+        await settled(bot)
+    assert len(workspace.dialogs) == 1
+    assert f"<@{BEN}> already confirmed this" in private(workspace, ANA)[0]
+
+
+async def test_submission_without_digits(start: Start, workspace: Workspace, cellcast: Cellcast) -> None:
+    """An empty field, or none, which Slack's clients do not send, confirms nothing."""
+    async with start() as bot:
+        card = await ask(workspace, text="Support line")
+        await open_form(workspace, card)
+        for values in ({}, {"digits": {"digits": {"type": "plain_text_input", "value": None}}}):
+            payload = workspace.submission_payload(BEN, workspace.form_of(BEN), {"digits": DIGITS})
+            payload["view"]["state"]["values"] = values
+            assert "These are not the last 4 digits" in (await workspace.send("interactive", payload)).body
+        await settled(bot)
+    assert cellcast.calls == []
+
+
 async def test_try_again(start: Start, workspace: Workspace, cellcast: Cellcast) -> None:
     """Try Again opens the form too: one call for each time that the digits were typed."""
     cellcast.next.append(ANSWERS["server error"])
@@ -268,7 +309,7 @@ async def test_form_that_slack_does_not_open(start: Start, workspace: Workspace,
         card = await ask(workspace, text="Support line")
         await workspace.click(BEN, card, "Unsubscribe Number")
         await settled(bot)
-        assert private(workspace, BEN)[0].startswith("Slack did not open the form, so nothing was confirmed.")
+        assert private(workspace, BEN)[0].endswith("If you see none, please click the button again.")
         await open_form(workspace, card)
         await workspace.submit(BEN, {"digits": DIGITS})
         await settled(bot)

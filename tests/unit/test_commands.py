@@ -97,9 +97,11 @@ def test_invalid_text(text: str, says: str) -> None:
     ("text", "reason"),
     [
         pytest.param(f"{NUMBER} campaign ended", "campaign ended", id="plain"),
-        pytest.param(f"`{NUMBER}`:  “campaign”\n ended.", "campaign” ended.", id="clutter between"),
-        pytest.param(f"{NUMBER} <!channel> & co", "!channel> & co", id="markup, which the views escape"),
+        pytest.param(f"`{NUMBER}`:  “campaign”\n ended.", "“campaign” ended.", id="clutter that closes the id"),
+        pytest.param(f"{NUMBER} <!channel> & co", "<!channel> & co", id="markup, which the views escape"),
         pytest.param(f"{NUMBER} \x00payload", "payload", id="NUL"),
+        pytest.param(f'"{NUMBER}" [OPS-7] (see wiki)', "[OPS-7] (see wiki)", id="brackets of its own"),
+        pytest.param(f"{NUMBER} a\u202eb\u200bc\x1b", "a b c", id="signs that show nothing or turn the direction"),
         pytest.param(f"{NUMBER} - help", "- help", id="a dash"),
         pytest.param(f"{NUMBER} {'x' * MAX_REASON}", "x" * MAX_REASON, id="as long as the card has room"),
         pytest.param(f"{NUMBER} .`' ", None, id="only clutter"),

@@ -27,6 +27,7 @@ from benchmarks.play import p
 from benchmarks.world import ANA, KEY
 from bot.clients.slack import Slack
 from bot.clock import Clock
+from bot.domain.access import AccessPolicy, People
 from bot.domain.models import Click, NewRequest, Request
 from bot.ledger.store import Ledger
 from bot.service.access import Access
@@ -74,10 +75,15 @@ HEAD = [
 class _Quiet:
     """A Slack that takes every App Home at once, and an access policy that permits everyone."""
 
+    policy = AccessPolicy(People(None), People(None), None, frozenset())
+
     async def publish_home(self, _user: str, _blocks: object) -> None:
         """Take it."""
 
     async def check(self, _who: object, _channel: object, _right: object) -> None:
+        """Permit it."""
+
+    async def denial(self, _who: object, _right: object) -> None:
         """Permit it."""
 
     def rights(self) -> str:

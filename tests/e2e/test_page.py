@@ -590,7 +590,9 @@ async def test_what_is_not_there_any_more(workspace: Workspace, cellcast: Cellca
 async def test_port_that_is_taken(workspace: Workspace, cellcast: Cellcast, tmp_path: Path) -> None:
     """A page that cannot be served is told with the way out; a bot that was never started has nothing to stop."""
     port = free_port()
-    bot = Shipped(workspace, {}, tmp_path)
+    numbers = tmp_path / "numbers.csv"
+    numbers.write_text(play.LIST)
+    bot = Shipped(workspace, {"NUMBERS_FILE": str(numbers)}, tmp_path)
     await bot.stop()
     assert (bot.alive, bot.ledger()) == (False, [])
     first, second = (Page(workspace, cellcast, bot, NUMBERS, [ANA]) for _ in range(2))

@@ -337,7 +337,7 @@ async def test_restart(start: Start, workspace: Workspace, reliability: Record) 
 @pytest.mark.usefixtures("audited")
 async def test_stop_leaves_lines_for_later(start: Start, workspace: Workspace, clock: TestClock) -> None:
     """A bot that stops does not wait until every line is posted; the next start goes on."""
-    count, at_once = 12, 5
+    count, at_once = 7, 5
     async with swept(start()) as bot:
         for n in range(count):
             await decide(bot, workspace, KEEP, f"{n:024x}")

@@ -267,13 +267,15 @@ def _check_audit_lines(world: World) -> None:
         about = f"{row['request_id'][:6]}, attempt {row['attempt']}, {row['code']}"
         attempt = f" · attempt {row['attempt']} · " if row["attempt"] else " · no call · "
         of_attempt = [line for line in left if line.text.endswith(f" {row['reason']}") and attempt in line.text]
-        told = [line for line in of_attempt if f" · {OUTCOME_TEXT[OutcomeCode(row['code'])].what} · " in line.text]
+        code = OutcomeCode(row["code"])
+        said = "Cellcast reported success." if code is OutcomeCode.SUCCEEDED else OUTCOME_TEXT[code].what
+        told = [line for line in of_attempt if f" · {said}" in line.text]
         if world.plan.settings.get("audit_channel") and not told:
             world.report_violation(f"{about}: the audit channel has no line of it")
         allowed = 1 + sum({line.text: world.doubts[line.text] for line in told}.values())
         if len(told) > allowed and not _may_repeat(world, [line.at for line in told]):
             world.report_violation(f"{about}: its audit line was posted {len(told)} times, {allowed} had a reason")
-        before = f" · {OUTCOME_TEXT[OutcomeCode.INTERRUPTED].what} · "
+        before = f" · {OUTCOME_TEXT[OutcomeCode.INTERRUPTED].what}"
         corrected = [line for line in of_attempt if row["correction"] and before in line.text]
         left = [line for line in left if line not in told + corrected]
     for line in left:

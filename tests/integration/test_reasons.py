@@ -248,6 +248,16 @@ async def test_form_without_a_list(start: Start, workspace: Workspace) -> None:
     assert f"Reason: {EXAMPLE}" in public(workspace)[0].text
 
 
+async def test_command_without_a_trigger(start: Start, workspace: Workspace) -> None:
+    """A command without a trigger_id, which opens no form, is answered with the other way."""
+    async with start(**TICKET) as bot:
+        fields = workspace.command_fields(ANA, NUMBERS, "")
+        del fields["trigger_id"]
+        await workspace.send("slash_commands", fields)
+        await settled(bot)
+    assert "You can also type the number and the reason" in private(workspace, ANA)[0]
+
+
 async def test_picker_from_before(start: Start, listed: Path, workspace: Workspace) -> None:
     """A picker that is older than the setting opens the form, with its choice in it, instead of posting a card."""
     async with start() as bot:

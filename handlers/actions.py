@@ -39,7 +39,10 @@ def register(app: AsyncApp, services: Services) -> None:
         services.access.check_decision(click.by, request)
         if request.warning and request.waits_for(click):
             form = forms.confirm_form(request, services.rules(), payload.button.model_dump_json())
-            after_ack(context, services.notifier.open_form(click.by, payload.trigger_id, form, payload.response_url))
+            opening = services.notifier.open_form(
+                click.by, payload.trigger_id, form, payload.response_url, otherwise=replies.CONFIRM_FORM_NOT_OPENED
+            )
+            after_ack(context, opening)
             after_ack(context, services.notifier.update_clicked_card(click))  # the form brings no response_url
         else:
             reply_privately(services, context, await reject_stale_click(services, context, click))

@@ -67,7 +67,10 @@ async def open_request_form(
     (await services.numbers.current()).require_usable()
     payload, listed = payload_of(context, Payload), services.numbers.path is not None
     form = forms.request_form(services.reasons, listed=listed, channel=channel, number=number)
-    after_ack(context, services.notifier.open_form(user, payload.trigger_id, form, payload.response_url))
+    opening = services.notifier.open_form(
+        user, payload.trigger_id, form, payload.response_url, otherwise=replies.REQUEST_FORM_NOT_OPENED
+    )
+    after_ack(context, opening)
 
 
 def register(app: AsyncApp, services: Services) -> None:

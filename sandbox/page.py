@@ -133,7 +133,7 @@ class Page:
 
     def _state(self) -> dict[str, Any]:
         ledger = self._look()
-        answers = [*ANSWERS]
+        answers = list(ANSWERS)
         return {
             "bot": BOT_USER,
             "channel": {"id": self._channel, "name": self._workspace.channels[self._channel].name},
@@ -147,7 +147,7 @@ class Page:
             "dropping": len(self._workspace.faults["chat.postMessage"]),
             "calls": len(self._cellcast.calls),
             "alive": self._bot.alive,
-            "lists": [*LISTS],
+            "lists": list(LISTS),
             "list": self._list,
             "settings": {name: self._bot.settings.get(name, CHANGEABLE[name][0]) for name in CHANGEABLE},
             "wire": self._workspace.wire.shown(),

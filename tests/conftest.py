@@ -248,6 +248,14 @@ def environment(workspace: Workspace, cellcast: Cellcast, database: str) -> dict
     }
 
 
+@pytest.fixture(params=["http", "socket"])
+def mode(request: pytest.FixtureRequest, environment: dict[str, str]) -> str:
+    """Both ways in which Slack's requests come."""
+    if request.param == "socket":
+        environment["SLACK_APP_TOKEN"] = APP_TOKEN
+    return str(request.param)
+
+
 Start = Callable[..., AbstractAsyncContextManager[Bot]]
 
 

@@ -170,7 +170,7 @@ async def _reminder(settings: Settings) -> str:
 
 
 async def _reasons(settings: Settings) -> str:
-    """Return whether a request needs a reason, and of which form."""
+    """Return whether a request needs a reason, and in which format."""
     needed = "required" if settings.require_reason else "not required"
     if settings.reason_pattern is None:
         return needed

@@ -210,8 +210,10 @@ def _private() -> Iterator[Row]:
     ticket = ReasonRule(required=True, example="OPS-1234 campaign ended")
     yield Row("Private replies", "the same, and a reason is required", who, replies.usage(may, rule=ticket))
     yield Row("Private replies", "the command alone, with a list of numbers", who, replies.picker())
-    for opening, confirms in {"that requests a number": False, "that confirms": True}.items():
-        sentence = replies.form_not_opened(confirms=confirms)
+    for opening, sentence in {
+        "that requests a number": replies.REQUEST_FORM_NOT_OPENED,
+        "that confirms": replies.CONFIRM_FORM_NOT_OPENED,
+    }.items():
         yield Row("Private replies", f"Slack did not open the form {opening}", "who clicked", blocks.private(sentence))
     link = "https://example.slack.com/archives/C0NUMBERS/p1"
     for when, request in {

@@ -127,9 +127,13 @@ class AccessPolicy:
             return Denial.UNKNOWN_TEAM
         if not self.is_member(person, membership):
             return Denial.OTHER_TEAM
-        if channel is not None and self.channels is not None and channel not in self.channels:
+        if channel is not None and not self.allows_channel(channel):
             return Denial.CHANNEL
         return None
+
+    def allows_channel(self, channel: str) -> bool:
+        """Return whether the bot can be used in this channel."""
+        return self.channels is None or channel in self.channels
 
     def deny_right(self, user_id: str, right: Right, membership: Membership | None) -> Denial | None:
         """Return why a person lacks a right, user groups aside."""

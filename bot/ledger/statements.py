@@ -27,7 +27,7 @@ LONGEST_LEASE = 15.0 + CLOCKS_APART
 LONGEST_CALL = 305.0 + CLOCKS_APART  # the highest CELLCAST_TIMEOUT_SECONDS, and its grace
 LONGEST_RETRY = 900.0 + CLOCKS_APART  # the longest Retry-After that counts
 LONGEST_RETRY_IF_REJECTED = 4 * 3600.0 + CLOCKS_APART
-# What an Outcome holds: the number is its request's, and the audit line has a claim of its own.
+# What an Outcome holds: the number is its request's, and the audit line is claimed separately.
 OUTCOME_COLUMNS = [column for column in outcomes.c if column.name not in ("number_id", "audit_after")]
 
 _this = requests.c.id == _id
@@ -103,14 +103,13 @@ TAKE_REMINDER = (
 REMIND_LATER = _update.where(_is_pending, requests.c.expires_at > _at)
 
 # Outcomes.
-OUTCOME = sa.select(*OUTCOME_COLUMNS).where(outcomes.c.request_id == _id, outcomes.c.attempt == _attempt)
+_this_outcome = sa.and_(outcomes.c.request_id == _id, outcomes.c.attempt == _attempt)
+OUTCOME = sa.select(*OUTCOME_COLUMNS).where(_this_outcome)
 INTERRUPTED_OUTCOME = (
-    sa.select(outcomes)
-    .where(outcomes.c.request_id == _id, outcomes.c.attempt == _attempt, outcomes.c.code == OutcomeCode.INTERRUPTED)
-    .with_for_update()
+    sa.select(outcomes).where(_this_outcome, outcomes.c.code == OutcomeCode.INTERRUPTED).with_for_update()
 )
 CREATE_OUTCOME = outcomes.insert()
-CHANGE_OUTCOME = outcomes.update().where(outcomes.c.request_id == _id, outcomes.c.attempt == _attempt)
+CHANGE_OUTCOME = outcomes.update().where(_this_outcome)
 # Whoever delivers an outcome marks only that one: it may have been corrected meanwhile.
 MARK_OUTCOME = CHANGE_OUTCOME.where(
     outcomes.c.delivered_at.is_(None), outcomes.c.code == sa.bindparam("delivered_code")

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-import pydantic
 from pydantic import (
     BaseModel,
+    Field,
+    Json,
     StringConstraints,
     ValidationError,
     ValidatorFunctionWrapHandler,
@@ -115,7 +116,7 @@ class BlockActions(Payload):
     team: Owner | None = None
     channel: Owner | None = None
     container: Container
-    actions: Annotated[list[Action], pydantic.Field(min_length=1, max_length=1)]
+    actions: Annotated[list[Action], Field(min_length=1, max_length=1)]
 
     @model_validator(mode="after")
     def _somewhere(self) -> BlockActions:
@@ -152,7 +153,7 @@ class Suggestion(Payload):
         return self
 
 
-class Field(BaseModel):
+class FormField(BaseModel):
     """What was entered in one field of a form, or chosen in its menu."""
 
     value: Annotated[str, StringConstraints(max_length=3000)] | None = None
@@ -163,7 +164,7 @@ class Field(BaseModel):
 class FormState(BaseModel):
     """The fields of a form by their block, each with one element."""
 
-    values: dict[Short, Annotated[dict[Short, Field], pydantic.Field(min_length=1, max_length=1)]]
+    values: dict[Short, Annotated[dict[Short, FormField], Field(min_length=1, max_length=1)]]
 
 
 class Form(BaseModel):
@@ -171,7 +172,7 @@ class Form(BaseModel):
 
     type: Literal["modal"]
     callback_id: Short
-    private_metadata: pydantic.Json[CardButton] | Literal[""] = ""
+    private_metadata: Json[CardButton] | Literal[""] = ""
     state: FormState
 
 
@@ -200,9 +201,9 @@ class Submission(Payload):
             self.response_url = self.response_urls[0].response_url
         return self
 
-    def field(self, block: str) -> Field:
+    def field(self, block: str) -> FormField:
         """Return what was entered in a field, nothing if the form has no such field."""
-        return next(iter(self.view.state.values.get(block, {}).values()), Field())
+        return next(iter(self.view.state.values.get(block, {}).values()), FormField())
 
 
 class HomeOpened(BaseModel):

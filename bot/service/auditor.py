@@ -56,7 +56,7 @@ class Auditor:
 
     async def _post_due(self) -> None:
         """Post what is due, while Slack accepts it. A sweep comes back for the rest."""
-        if not self._hastened:  # whoever has mended what Slack rejects may restart the bot
+        if not self._hastened:  # a restart is the way to say that the cause of a rejection is gone
             await self.ledger.hasten_audits(self.clock.now())
             self._hastened = True
         while self.clock.monotonic() >= self._not_before and await self.ledger.audit_due(self.clock.now()):

@@ -173,10 +173,10 @@ class HomePublisher:
     def _page(self, user: str, found: Overview, rights: set[Right]) -> list[Block]:
         """Return what a person with permission sees."""
         requests, open_count, outcomes = found
+        policy = self.access.policy
 
         def can_confirm(request: Request) -> bool:
-            policy = self.access.policy
-            allowed = policy.channels is None or request.channel in policy.channels
+            allowed = policy.allows_channel(request.channel)
             return allowed and Right.CONFIRM in rights and policy.can_confirm(user, request.requested_by)
 
         return home.page(

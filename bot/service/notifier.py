@@ -20,7 +20,6 @@ from bot.ops.metrics import Metrics
 from bot.service.pace import Pace
 from bot.views import cards, outcomes, replies
 from bot.views.blocks import Block, modal, private
-from bot.views.forms import CONFIRM_FORM
 
 log = structlog.get_logger("bot.notifier")
 
@@ -107,10 +106,12 @@ class Notifier:
             else:
                 log.warning("private_reply_failed", error=str(error))
 
-    async def open_form(self, user: str, trigger_id: str | None, form: Block, response_url: str | None) -> None:
+    async def open_form(
+        self, user: str, trigger_id: str | None, form: Block, response_url: str | None, *, otherwise: str
+    ) -> None:
         """Open a form for the person who clicked or typed: Slack allows it for three seconds.
 
-        If that fails, say so: in the App Home, where there is no response_url, by a direct message.
+        If that fails, say `otherwise`: in the App Home, where there is no response_url, by a direct message.
         """
         try:
             if trigger_id is not None:
@@ -118,12 +119,11 @@ class Notifier:
                 return
         except SlackError as error:
             log.warning("form_not_opened", error=str(error))
-        sentence = private(replies.form_not_opened(confirms=form["callback_id"] == CONFIRM_FORM))
         if response_url is not None:
-            await self.send_private(response_url, sentence)
+            await self.send_private(response_url, private(otherwise))
             return
         with contextlib.suppress(SlackError):
-            await self.slack.post(user, sentence)
+            await self.slack.post(user, private(otherwise))
 
     async def withdraw(self, response_url: str) -> None:
         """Take away the private message whose menu was used; one that stays can do no harm."""

@@ -112,7 +112,7 @@ def _button(request: Request, action: str) -> Block:
     plain = button(action, LABELS[action], f"{request.id}:{request.attempt}")
     if action == KEEP:
         return plain
-    if request.warning:  # a form asks for the end of the number instead
+    if request.warning:  # a form asks for its last digits instead
         return plain | {"style": "danger"}
     called = name(request.phone, request.label)
     called = f"{called} ({request.number_id})" if called else f"Virtual number {request.number_id}"

@@ -37,14 +37,14 @@ CHECK_SLACK = (
 )
 
 
-def form_not_opened(*, confirms: bool) -> str:
-    """Return the sentence for a person whom Slack shows no form."""
-    if confirms:
-        return "Slack did not confirm that it opened the form. If you see none, please click the button again."
-    return (
-        "Slack did not confirm that it opened the form. If you see none, please try again. You can also type the "
-        f"number and the reason: `{COMMAND} help` explains how."
-    )
+# Slack's answer can be lost, so the form may be open after all.
+CONFIRM_FORM_NOT_OPENED = (
+    "Slack did not confirm that it opened the form. If you see none, please click the button again."
+)
+REQUEST_FORM_NOT_OPENED = (
+    "Slack did not confirm that it opened the form. If you see none, please try again. You can also type the number "
+    f"and the reason: `{COMMAND} help` explains how."
+)
 
 
 def usage(rights: str, *, listed: bool = False, rule: ReasonRule | None = None) -> Message:

@@ -54,14 +54,6 @@ async def look(bot: Bot, workspace: Workspace, user: str) -> str:
     return said(workspace, user)
 
 
-@pytest.fixture(params=["http", "socket"])
-def mode(request: pytest.FixtureRequest, environment: dict[str, str]) -> str:
-    """Both ways in which Slack's requests come."""
-    if request.param == "socket":
-        environment["SLACK_APP_TOKEN"] = "xapp-stand-in-token"
-    return str(request.param)
-
-
 async def test_nothing_yet(start: Start, workspace: Workspace, mode: str) -> None:
     """An empty home says what to do, who may, and which account the bot acts on."""
     async with start() as bot:

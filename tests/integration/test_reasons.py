@@ -80,14 +80,6 @@ async def chosen(workspace: Workspace, typed: str = "Support") -> dict[str, Any]
     return (await workspace.form_suggestions(ANA, typed))[0]
 
 
-@pytest.fixture(params=["http", "socket"])
-def mode(request: pytest.FixtureRequest, environment: dict[str, str]) -> str:
-    """Both ways in which Slack's requests come."""
-    if request.param == "socket":
-        environment["SLACK_APP_TOKEN"] = "xapp-stand-in-token"
-    return str(request.param)
-
-
 @pytest.mark.parametrize("settings", [TICKET, {"require_reason": "true"}, {"reason_pattern": ".+ended"}])
 async def test_form(start: Start, listed: Path, workspace: Workspace, settings: dict[str, str], mode: str) -> None:
     """The command alone opens a form with number, reason and this channel; submitted, it posts the card there."""

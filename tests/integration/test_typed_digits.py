@@ -62,14 +62,6 @@ async def open_form(workspace: Workspace, card: Note, user: str = BEN, label: st
     return said_by(workspace.form_of(user)["blocks"])
 
 
-@pytest.fixture(params=["http", "socket"])
-def mode(request: pytest.FixtureRequest, environment: dict[str, str]) -> str:
-    """Both ways in which Slack's requests come."""
-    if request.param == "socket":
-        environment["SLACK_APP_TOKEN"] = "xapp-stand-in-token"
-    return str(request.param)
-
-
 async def test_typed_digits_confirm(start: Start, workspace: Workspace, cellcast: Cellcast, mode: str) -> None:
     """The click opens a form that says all that the card says; the digits confirm: one call, and the toast."""
     async with start() as bot:

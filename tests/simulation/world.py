@@ -180,9 +180,7 @@ class World:
         """Look for the click behind a call: a permitted person's, on a card that said just this, before its deadline."""
         value = f"{call.request}:{call.attempt - 1}"
         for click in self.clicks:
-            if click.value != value or not click.confirms or "nothing will be sent" in click.said:
-                continue
-            if click.opens_form:
+            if click.value != value or not click.confirms or click.opens_form or "nothing will be sent" in click.said:
                 continue
             deadline = _deadline_of(click.said)
             for now, settings in click.handled:

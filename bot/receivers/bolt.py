@@ -18,6 +18,7 @@ from slack_bolt.response import BoltResponse
 from bot.clients.slack import Slack
 from bot.ops.metrics import Metrics
 from bot.receivers import answers, payloads
+from bot.receivers.acks_first import AcksFirst
 from bot.service.notifier import Notifier
 from bot.tasks import Tasks
 from bot.views import blocks, replies
@@ -48,6 +49,7 @@ class Dispatcher:
 
     def __init__(self, app: AsyncApp, notifier: Notifier, tasks: Tasks, metrics: Metrics) -> None:
         self._app, self._notifier, self._tasks, self._metrics = app, notifier, tasks, metrics
+        self._acks_first = AcksFirst()
 
     async def handle(self, body: dict[str, Any], send: Send) -> None:
         """Answer one request. From here on it is the same whether it was signed or came by the socket."""
@@ -55,10 +57,11 @@ class Dispatcher:
         # What a listener has handed over starts when its ack has been written: an ack is due within 3 seconds.
         after_ack: list[Coroutine[Any, Any, None]] = []
         try:
-            await send(await self._answer(body, after_ack))
+            with self._acks_first.due():
+                await send(await self._answer(body, after_ack))
         finally:
             for work in after_ack:
-                self._tasks.start(work)
+                self._tasks.start(self._acks_first.then(work))
         self._metrics.ack_duration.labels(answers.kind_of(body)).observe(time.monotonic() - began)
 
     async def _answer(self, body: dict[str, Any], after_ack: list[Coroutine[Any, Any, None]]) -> BoltResponse:

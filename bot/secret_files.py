@@ -20,7 +20,7 @@ MAX_BYTES = 65_536
 
 @dataclass(frozen=True)
 class _FromFile:
-    """What stands in the place of a value until it is validated, so that a bad file is an error like any other."""
+    """Replaces a value until it is validated, so that a bad file is an error like any other."""
 
     path: Path
     is_ambiguous: bool  # the value itself is set too

@@ -90,6 +90,7 @@ class Cellcast:
         extensions = {"trace": sending.trace}
         key = self.key
         async with self._client.stream("PUT", path, headers=headers, extensions=extensions) as response:
+            # Also if the answer is not Cellcast's documented one: reading a file once more does no harm.
             if response.status_code == 401 and self.on_unauthorized is not None:
                 self.on_unauthorized(key)
             return self._read(response, await _body(response))

@@ -22,6 +22,7 @@ from bot.secret_files import FROM_FILES
 from sandbox.fake_cellcast import SUCCESS, Cellcast
 from sandbox.fake_slack import Workspace
 from tests.conftest import APP_TOKEN, BEN, KEY, NUMBERS, TOKEN, ask
+from tests.e2e.test_mistakes import in_table
 from tests.process import ROOT, free_port, healthy, run_command
 
 BIN = Path(sys.executable).parent
@@ -174,11 +175,17 @@ async def test_read_only_tree_and_a_user_without_rights(
     """
     port = free_port()
     settings = environment | {"CELLCAST_API_KEY_FILE": str(image.parent / "key"), "PORT": str(port)}
-    (image.parent / "key").write_text(settings.pop("CELLCAST_API_KEY"))
-    (image.parent / "key").chmod(0o400)
-    if os.geteuid() == 0:
-        os.chown(image.parent / "key", 10001, 10001)
+    key = image.parent / "key"
+    key.write_text(settings.pop("CELLCAST_API_KEY"))
+    key.chmod(0o400 if os.geteuid() == 0 else 0)
     del settings["DATABASE_URL"]  # the image's own is in the volume
+    refused = await start_in(image, settings=settings)
+    said = (await refused.communicate())[1].decode()
+    assert (refused.returncode, f"{key}, which cannot be read (Permission denied)" in said) == (2, True)
+    in_table(said)
+    key.chmod(0o400)
+    if os.geteuid() == 0:
+        os.chown(key, 10001, 10001)
     process = await start_in(image, settings=settings)
     workspace.bot_url = f"http://127.0.0.1:{port}"
     try:

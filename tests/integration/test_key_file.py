@@ -123,6 +123,18 @@ async def test_key_that_is_refused_itself(
     assert events(capsys.readouterr().out) == ["cellcast_key_unchanged"]
 
 
+async def test_answer_that_is_not_documented(
+    start: Start, workspace: Workspace, cellcast: Cellcast, key_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A 401 of a proxy leaves the outcome unknown, and the file is read as well."""
+    cellcast.next.append(Answer(401, b"<html>who?"))
+    async with start(cellcast_api_key=None, cellcast_api_key_file=str(key_file)) as bot:
+        key_file.write_text(NEW)
+        assert "Outcome unknown" in await confirm(workspace)
+        await settled(bot)
+    assert events(capsys.readouterr().out) == ["cellcast_key_loaded"]
+
+
 async def test_calls_that_the_rotation_meets_together(
     start: Start, workspace: Workspace, cellcast: Cellcast, key_file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

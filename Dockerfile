@@ -6,8 +6,9 @@ RUN python -m venv --without-pip /venv \
 
 FROM python:3.12-slim
 # HOME: slack_sdk reads it on import, also if the container runs as another user.
-ENV PATH=/venv/bin:$PATH HOME=/app PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 \
-    HOST=0.0.0.0 DATABASE_URL=sqlite:////data/unsubscribe.db
+# PYTHONSAFEPATH: the bot can write where it starts, and Python must load nothing from there.
+ENV PATH=/venv/bin:$PATH HOME=/app PYTHONPATH=/app PYTHONSAFEPATH=1 PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 \
+    HOST=0.0.0.0
 RUN groupadd --system --gid 10001 bot \
     && useradd --system --uid 10001 --gid 10001 --home-dir /app --shell /usr/sbin/nologin bot \
     && install -d -o bot -g bot /data
@@ -19,6 +20,8 @@ COPY handlers ./handlers
 RUN python -m compileall -q bot handlers
 USER 10001:10001
 VOLUME /data
+# The default database is a file in the folder where the bot starts. A variable would rule out DATABASE_URL_FILE.
+WORKDIR /data
 EXPOSE 3000
 HEALTHCHECK --interval=15s --timeout=5s --start-period=20s --retries=3 \
     CMD ["python", "-c", "import os, urllib.request as u; u.urlopen(f\"http://127.0.0.1:{os.environ.get('PORT', '3000')}/healthz\", timeout=4)"]

@@ -34,6 +34,7 @@ from bot.service.auditor import Auditor
 from bot.service.card_poster import CardPoster
 from bot.service.executor import GRACE, Executor
 from bot.service.home_publisher import HomePublisher
+from bot.service.key_file import KeyFile
 from bot.service.notifier import Notifier
 from bot.service.scheduler import SWEEP_EVERY, Scheduler
 from bot.service.startup import identify, open_ledger, open_socket
@@ -113,6 +114,9 @@ class Bot:
             asyncio.to_thread(Cellcast, settings.cellcast_base_url, key, self.outside.cellcast),
         )
         self._closing.push_async_callback(self.cellcast.close)
+        if settings.cellcast_api_key_file is not None:
+            key_file = KeyFile(settings.cellcast_api_key_file, self.cellcast, self.tasks, self._read_account)
+            self.cellcast.on_unauthorized = key_file.read_again
         access = Access(
             settings, str(me["team_id"]), self.slack, clock.monotonic, enterprise_id=me.get("enterprise_id")
         )
@@ -168,7 +172,7 @@ class Bot:
         return Rules(self.settings.require_second_person, listed=listed, account=self._account, notify=notify)
 
     async def _read_account(self) -> None:
-        """Ask once for the name of the Cellcast account, which messages mention; if it stays unknown, they don't."""
+        """Ask for the name of the key's Cellcast account, which messages mention; if it stays unknown, they don't."""
         try:
             self._account = str((await self.cellcast.account()).get("account_name") or "")[:MAX_ACCOUNT]
         except httpx.HTTPError as error:

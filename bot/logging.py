@@ -20,13 +20,17 @@ MASK = "[secret]"
 SHORT_PASSWORD = 8
 
 
-class MaskSecrets:
-    """Replace each of the bot's secrets anywhere in a log line, including tracebacks, also if it is escaped.
+class SecretMask:
+    """Replaces each of the bot's secrets anywhere in a log line, including tracebacks, also if it is escaped.
 
     A short password of the database is masked only in a URL (`:bot@`) and in a connection string (`password=bot`).
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self) -> None:
+        self._masks: list[tuple[str, str]] = []
+
+    def set(self, settings: Settings) -> None:
+        """Mask the secrets in the settings, and forget all others."""
         password = database_password(settings)
         found = {form: MASK for secret in tokens(settings) for form in _forms(secret)}
         if len(password) >= SHORT_PASSWORD:
@@ -34,7 +38,14 @@ class MaskSecrets:
         elif password:
             found |= {f":{form}@": f":{MASK}@" for form in _forms(password)}
             found |= {f"password={form}": f"password={MASK}" for form in _forms(password)}
-        # The longest first: a secret can be part of another.
+        self._use(found)
+
+    def add(self, secret: str) -> None:
+        """Mask one more secret from now on."""
+        self._use(dict(self._masks) | dict.fromkeys(_forms(secret), MASK))
+
+    def _use(self, found: dict[str, str]) -> None:
+        # The longest first: a secret can be part of another. Another thread may be masking a line with the list before.
         self._masks = sorted(found.items(), key=lambda item: len(item[0]), reverse=True)
 
     def __call__(self, _logger: WrappedLogger, _method: str, rendered: EventDict) -> str:
@@ -43,6 +54,10 @@ class MaskSecrets:
         for secret, mask in self._masks:
             line = line.replace(secret, mask)
         return line
+
+
+# Of the process, as its logging is.
+mask = SecretMask()
 
 
 def _forms(secret: str) -> set[str]:
@@ -69,7 +84,7 @@ def configure(settings: Settings, stream: TextIO = sys.stderr) -> None:
         if as_text
         else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     )
-    mask = MaskSecrets(settings)
+    mask.set(settings)
     formatter = structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=shared,
         processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *render, mask],

@@ -10,12 +10,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import NoDecode, SettingsConfigDict
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from bot.domain import reasons
 from bot.errors import SettingsError
+from bot.secret_files import FROM_FILES, SecretFiles
 
 EVERYONE = "*"
 MAX_NOTIFIED = 50
@@ -28,14 +29,16 @@ MANIFEST: dict[str, Any] = json.loads((Path(__file__).parent / "manifest.json").
 Ids = Annotated[frozenset[str], NoDecode]
 
 
-class Settings(BaseSettings):
+class Settings(SecretFiles):
     """What the operator decided. Durations are in seconds; ids are Slack's own (U..., W..., C..., D..., G..., T...).
 
     `description` says what a variable is for, `expected` which values it takes, `source` where to find the value: start
     errors, `setup` and the table of settings use the same words.
     """
 
-    model_config = SettingsConfigDict(env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True, hide_input_in_errors=True
+    )
 
     slack_bot_token: SecretStr = Field(
         description="The bot token",
@@ -342,6 +345,8 @@ class Settings(BaseSettings):
             url = make_url(value)
         except ArgumentError:
             raise ValueError from None
+        if not value.isprintable():  # a file with another line would change the name of the database
+            raise ValueError
         if url.drivername == "sqlite":
             if url.database in (None, "", ":memory:"):
                 raise ValueError("it names no file, and a database in memory would be lost with the process")
@@ -384,8 +389,9 @@ def describe(name: str) -> str:
 def problem_of(name: str, value: str) -> str | None:
     """Return what is wrong with the value of one setting by itself, without showing it; None if it is valid."""
     placeholders = {"slack_bot_token": "xoxb-1", "slack_app_token": "xapp-1", "cellcast_api_key": "placeholder"}
+    no_files = dict.fromkeys(f"{each}_file" for each in FROM_FILES)
     try:
-        Settings(_env_file=None, **placeholders | {"allowed_users": EVERYONE, name: value})  # type: ignore[arg-type]
+        Settings(_env_file=None, **no_files | placeholders | {"allowed_users": EVERYONE, name: value})  # type: ignore[arg-type]
     except ValidationError as error:
         return next((_problem(found) for found in _errors(error) if found["loc"] == (name,)), None)
     return None

@@ -93,6 +93,7 @@ class Cellcast:
         self.hold: asyncio.Event | None = None  # if set, each answer waits for it
         self.called = asyncio.Event()  # set by each request that reaches it
         self.compresses = False  # if set, it compresses what a client accepts compressed
+        self.account_name = "Stand-in Pty Ltd"
         self.key_answer: Answer | None = None  # if set, its answer to the question whether a key is valid
         app = web.Application()
         app.router.add_put(ROUTE, self._unsubscribe)
@@ -167,7 +168,7 @@ class Cellcast:
         if not self._knows(request):
             return _reply(ANSWERS["expired key"])
         data = {
-            "account_name": "Stand-in Pty Ltd",
+            "account_name": self.account_name,
             "account_email": "a@example.com",
             "sms_balance": 9972.2,
             "mms_balance": 10000,

@@ -18,6 +18,7 @@ from pydantic_core import PydanticUndefined
 
 from bot.cli.record import OutcomeRecord, RequestRecord
 from bot.domain.status import OutcomeCode
+from bot.secret_files import SecretFiles
 from bot.settings import Settings, describe
 from bot.views.outcomes import explain
 from tests import messages
@@ -36,7 +37,9 @@ DOCUMENTS = [
 def variables() -> str:
     """Every variable of the environment."""
     rows = ["| variable | meaning | default |", "| --- | --- | --- |"]
-    for name, field in Settings.model_fields.items():
+    values = [name for name in Settings.model_fields if name not in SecretFiles.model_fields]
+    for name in (each for value in values for each in (value, f"{value}_file") if each in Settings.model_fields):
+        field = Settings.model_fields[name]
         rows.append(f"| `{name.upper()}` | {describe(name).replace('|', '&#124;')} | {_default(field.default)} |")
     return "\n".join(rows)
 

@@ -14,6 +14,7 @@ from bot.clients.slack import Slack
 from bot.errors import BotError, SlackError
 from bot.ledger.schema import SCHEMA_VERSION
 from bot.ledger.store import Ledger
+from bot.secret_files import FROM_FILES, origin
 from bot.service.startup import identify, open_socket, or_start_error, unreachable
 from bot.settings import APP_PAGE, EVERYONE, MANIFEST, Settings, signing_secret_doubt
 from bot.views.blocks import private
@@ -75,6 +76,7 @@ async def check(settings: Settings) -> bool:
         return await prove_database(ledger)
 
     parts: list[tuple[str, Callable[[], Awaitable[str]]]] = [
+        ("Secrets", lambda: _origins(settings)),
         ("Slack bot token", bot_token),
         ("Slack app token", app_token),
         ("Slack signing secret", signing_secret),
@@ -142,6 +144,12 @@ async def prove_database(ledger: Ledger) -> str:
 
 def _unreachable(error: httpx.HTTPError) -> str:
     return f"Cellcast cannot be reached ({type(error).__name__}). Check the network of this machine."
+
+
+async def _origins(settings: Settings) -> str:
+    """Return where each secret comes from, without its value."""
+    known = [name for name in FROM_FILES if getattr(settings, name) is not None]
+    return ", ".join(f"{name.upper()} from {origin(name)}" for name in known)
 
 
 async def _people(settings: Settings) -> str:

@@ -20,6 +20,7 @@ from bot.clients.cellcast import Cellcast
 from bot.clients.proxies import require_usable_proxies
 from bot.clients.slack import Slack
 from bot.errors import BotError, StartError
+from bot.secret_files import file_of
 from bot.service.startup import open_socket
 from bot.settings import MANIFEST, Settings, describe, problem_of
 
@@ -71,7 +72,10 @@ def _answers(known: dict[str, str]) -> Iterator[tuple[str, str]]:
     """Yield each variable with its value once it has been checked."""
     socket_mode = False
     for question in (BOT_TOKEN, APP_TOKEN, SIGNING_SECRET, KEY, PEOPLE):
-        if not (socket_mode and question is SIGNING_SECRET):
+        if path := file_of(question.name.lower()):  # a value in .env beside it would be ambiguous
+            print(f"{question.name}: the file {path} holds it, and `python -m bot check` checks it.\n")
+            socket_mode = socket_mode or question is APP_TOKEN
+        elif not (socket_mode and question is SIGNING_SECRET):
             value = _ask(question, known)
             socket_mode = socket_mode or (question is APP_TOKEN and bool(value))
             yield question.name, value

@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 import time
+from collections.abc import Callable
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -32,7 +33,8 @@ class Cellcast:
     """
 
     def __init__(self, base_url: str, key: str, transport: httpx.AsyncBaseTransport | None = None) -> None:
-        self._key = key
+        self._keys = [key]  # the last one is used; an answer can still name an earlier one
+        self.on_unauthorized: Callable[[str], object] | None = None  # called with the key of each call that gets a 401
         self._turns = asyncio.Semaphore(MAX_CONCURRENT_CALLS)
         self._client = httpx.AsyncClient(
             base_url=base_url,
@@ -42,6 +44,16 @@ class Cellcast:
             timeout=None,  # noqa: S113 - each call has one limit for all of it, `unsubscribe(seconds)`
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
         )
+
+    @property
+    def key(self) -> str:
+        """The key of the next call."""
+        return self._keys[-1]
+
+    def use(self, key: str) -> None:
+        """Use another key from the next call on."""
+        self._keys.append(key)
+        self._client.headers["Authorization"] = f"Bearer {key}"
 
     async def close(self) -> None:
         """Close the client."""
@@ -76,7 +88,11 @@ class Cellcast:
         path = f"/api/v1/apiClient/virtual-number/unsubscribe/{number_id}"
         headers = {"Content-Type": "application/json"}
         extensions = {"trace": sending.trace}
+        key = self.key
         async with self._client.stream("PUT", path, headers=headers, extensions=extensions) as response:
+            # Also if the answer is not Cellcast's documented one: reading a file once more does no harm.
+            if response.status_code == 401 and self.on_unauthorized is not None:
+                self.on_unauthorized(key)
             return self._read(response, await _body(response))
 
     def _read(self, response: httpx.Response, body: bytes | None) -> CallResult:
@@ -107,7 +123,9 @@ class Cellcast:
         error = given if isinstance(given, dict) else {}
         found = [answer.get("message"), error.get("errorMessage"), error.get("error")]
         text = next((m.strip() for m in found if isinstance(m, str) and m.strip()), "")
-        text = text.encode("utf-8", "replace").decode("utf-8").replace("\x00", "\ufffd").replace(self._key, "[API key]")
+        text = text.encode("utf-8", "replace").decode("utf-8").replace("\x00", "\ufffd")
+        for key in self._keys:
+            text = text.replace(key, "[API key]")
         return text if len(text) <= MAX_MESSAGE else text[:MAX_MESSAGE] + CUT
 
     async def verify(self) -> tuple[bool, str]:

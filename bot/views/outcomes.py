@@ -39,7 +39,7 @@ OUTCOME_TEXT = {
     OutcomeCode.UNAUTHORIZED: OutcomeText(
         _REFUSED,
         "Cellcast rejected the bot's API key. Nothing was changed.",
-        "An administrator must set a new CELLCAST_API_KEY and restart the bot. Then {again}.",
+        "An administrator must set a new CELLCAST_API_KEY and, unless a file holds it, restart the bot. Then {again}.",
     ),
     OutcomeCode.NOT_FOUND: OutcomeText(
         _REFUSED,

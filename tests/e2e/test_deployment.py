@@ -15,11 +15,15 @@ from typing import Any
 import aiohttp
 import pytest
 import yaml
+from dotenv import dotenv_values
+from sqlalchemy.engine import make_url
 
+from bot.secret_files import FROM_FILES
 from sandbox.fake_cellcast import SUCCESS, Cellcast
 from sandbox.fake_slack import Workspace
-from tests.conftest import BEN, NUMBERS, ask
-from tests.process import ROOT, free_port, healthy
+from tests.conftest import APP_TOKEN, BEN, KEY, NUMBERS, TOKEN, ask
+from tests.e2e.test_mistakes import in_table
+from tests.process import ROOT, free_port, healthy, run_command
 
 BIN = Path(sys.executable).parent
 NO_DEMO = "`python -m bot demo` needs a checkout of the project: this installation has no folder sandbox/."
@@ -80,8 +84,49 @@ def test_compose_runs_the_bot_without_rights() -> None:
     assert services["bot"]["volumes"] == ["data:/data"]
     assert "profiles" not in services["bot"]
     assert services["replicas"]["deploy"]["replicas"] == 2
-    assert services["replicas"]["environment"]["DATABASE_URL"].startswith("postgresql+psycopg://")
     assert services["replicas"]["profiles"] == services["postgres"]["profiles"] == ["postgres"]
+
+
+def test_compose_passes_secrets_as_files() -> None:
+    """Each service gets the files that its variables name and no other, and no secret stands in its environment."""
+    compose = read("compose.yaml")
+    assert compose["secrets"] == {name: {"file": f"./secrets/{name}"} for name in [*FROM_FILES, "postgres_password"]}
+    for service in compose["services"].values():
+        files = {name: path for name, path in service["environment"].items() if name.endswith("_FILE")}
+        assert files == {f"{name.upper()}_FILE": f"/run/secrets/{name}" for name in service["secrets"]}
+        assert not {name.upper() for name in compose["secrets"]} & service["environment"].keys()
+    assert compose["services"]["postgres"]["secrets"] == ["postgres_password"]
+    assert "secrets/" in (ROOT / ".gitignore").read_text().splitlines()
+
+
+async def test_secrets_are_moved_out_of_env(environment: dict[str, str], tmp_path: Path) -> None:
+    """The commands of docs/deployment.md write the files of compose.yaml from what `setup` wrote; twice does no harm."""
+    text = (ROOT / "docs" / "deployment.md").read_text().partition("## Secrets in Compose")[2]
+    commands, for_postgres = re.findall(r"^```sh\n(.*?)^```", text, re.DOTALL | re.MULTILINE)[:2]
+    environment["SLACK_APP_TOKEN"] = APP_TOKEN
+    kept = {name: environment[name] for name in ("ALLOWED_USERS", "SLACK_API_URL", "CELLCAST_BASE_URL")}
+    (tmp_path / ".env").write_text("".join(f"{name}={value}\n" for name, value in environment.items()))
+    sudo = tmp_path / "sudo"
+    sudo.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/as_root\n')
+    sudo.chmod(0o700)
+    shell = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    for script in (commands, commands, for_postgres):
+        process = await asyncio.create_subprocess_exec("sh", "-c", script, cwd=tmp_path, env=shell)
+        assert await process.wait() == 0
+    assert set((tmp_path / "as_root").read_text().splitlines()) == {
+        "chown 10001 secrets/slack_bot_token secrets/slack_app_token secrets/cellcast_api_key",
+        "chown 10001 secrets/database_url",
+    }
+    assert all(path.stat().st_mode & 0o777 == 0o600 for path in (tmp_path / "secrets").iterdir())
+    url = make_url((tmp_path / "secrets" / "database_url").read_text())
+    assert (url.host, url.username, url.database) == ("postgres", "bot", "bot")
+    assert url.password == (tmp_path / "secrets" / "postgres_password").read_text()
+    named = read("compose.yaml")["services"]["bot"]["environment"]
+    settings = {name: path.replace("/run/", f"{tmp_path}/") for name, path in named.items()}
+    code, out, _ = await run_command("check", settings=settings, cwd=tmp_path)
+    assert code == 0, out
+    assert kept.items() <= dotenv_values(tmp_path / ".env").items()
+    assert not [secret for secret in (KEY, TOKEN, APP_TOKEN) if secret in (tmp_path / ".env").read_text()]
 
 
 def test_workflow_runs_the_same_ci() -> None:
@@ -114,18 +159,33 @@ def start_in(image: Path, *arguments: str, settings: dict[str, str]) -> Coroutin
     """Start `python -m bot` in the image's tree, as a user without rights if the tests run as root."""
     as_bot: dict[str, Any] = {"user": 10001, "group": 10001, "extra_groups": []} if os.geteuid() == 0 else {}
     own = {"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1", "HOME": str(image / "app")}
+    own |= {"PYTHONPATH": str(image / "app"), "PYTHONSAFEPATH": "1"}
     return asyncio.create_subprocess_exec(
         str(image / "venv/bin/python"), "-m", "bot", *arguments, env=settings | own,
-        cwd=image / "app", stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, **as_bot,
+        cwd=image.parent / "data", stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, **as_bot,
     )  # fmt: skip
 
 
 async def test_read_only_tree_and_a_user_without_rights(
     workspace: Workspace, cellcast: Cellcast, environment: dict[str, str], image: Path
 ) -> None:
-    """With only the locked packages, a read-only tree and a user without rights, the main round works."""
+    """With only the locked packages, a read-only tree and a user without rights, the main round works.
+
+    The key's file is as docs/deployment.md has it: readable for that user alone.
+    """
     port = free_port()
-    settings = environment | {"DATABASE_URL": f"sqlite:///{image.parent}/data/unsubscribe.db", "PORT": str(port)}
+    settings = environment | {"CELLCAST_API_KEY_FILE": str(image.parent / "key"), "PORT": str(port)}
+    key = image.parent / "key"
+    key.write_text(settings.pop("CELLCAST_API_KEY"))
+    key.chmod(0o400 if os.geteuid() == 0 else 0)
+    del settings["DATABASE_URL"]  # the image's own is in the volume
+    refused = await start_in(image, settings=settings)
+    said = (await refused.communicate())[1].decode()
+    assert (refused.returncode, f"{key}, which cannot be read (Permission denied)" in said) == (2, True)
+    in_table(said)
+    key.chmod(0o400)
+    if os.geteuid() == 0:
+        os.chown(key, 10001, 10001)
     process = await start_in(image, settings=settings)
     workspace.bot_url = f"http://127.0.0.1:{port}"
     try:
@@ -146,6 +206,7 @@ async def test_read_only_tree_and_a_user_without_rights(
         _, err = await process.communicate()
     assert process.returncode == 0, err.decode()
     assert len(cellcast.calls) == 1
+    assert (image.parent / "data" / "unsubscribe.db").exists()
 
 
 async def test_image_does_not_carry_the_demo(image: Path) -> None:

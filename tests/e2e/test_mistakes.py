@@ -15,6 +15,7 @@ from tests.conftest import (
     ANA,
     APP_TOKEN,
     BEN,
+    KEY,
     NUMBER,
     NUMBERS,
     SECRET,
@@ -64,6 +65,27 @@ async def test_start_reports(
     in_table(await started(environment, tmp_path, **changes))
 
 
+@pytest.mark.parametrize(
+    ("content", "changes"),
+    [
+        pytest.param(KEY, {}, id="the key and a file for it"),
+        pytest.param(None, {"CELLCAST_API_KEY": ""}, id="a file that is not there"),
+        pytest.param("", {"CELLCAST_API_KEY": ""}, id="an empty file"),
+        pytest.param(f"{KEY}\n\n", {"CELLCAST_API_KEY": ""}, id="a file with an empty line"),
+        pytest.param(None, {"CELLCAST_API_KEY": "", "CELLCAST_API_KEY_FILE": KEY}, id="the key in the place of a path"),
+    ],
+)
+async def test_secret_in_a_file(
+    content: str | None, changes: dict[str, str], environment: dict[str, str], tmp_path: Path
+) -> None:
+    """What is wrong with the file of a secret is told at the start, and the secret is not."""
+    if content is not None:
+        (tmp_path / "key").write_text(content)
+    said = await started(environment, tmp_path, **{"CELLCAST_API_KEY_FILE": str(tmp_path / "key")} | changes)
+    in_table(said)
+    assert KEY not in said
+
+
 async def test_app_token_without_its_scope(environment: dict[str, str], tmp_path: Path, workspace: Workspace) -> None:
     """An app-level token without connections:write."""
     workspace.faults["apps.connections.open"].append("missing_scope")
@@ -83,6 +105,22 @@ async def test_wrong_cellcast_key(environment: dict[str, str], tmp_path: Path) -
     code, out, _ = await run_command("check", settings=environment | {"CELLCAST_API_KEY": "no-such-key"}, cwd=tmp_path)
     assert code == 1
     in_table(out)
+
+
+async def test_key_that_is_refused_with_its_file(
+    start: Start, workspace: Workspace, cellcast: Cellcast, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The log says whether the file holds the refused key still, or no key at all."""
+    (tmp_path / "key").write_text(KEY)
+    async with start(cellcast_api_key=None, cellcast_api_key_file=str(tmp_path / "key")) as bot:
+        cellcast.key = "another-key"
+        for content in (KEY, ""):
+            (tmp_path / "key").write_text(content)
+            await workspace.click(BEN, await ask(workspace), "Unsubscribe Number")
+            await settled(bot)
+    said = capsys.readouterr().out
+    in_table(next(line for line in said.splitlines() if "cellcast_key_unchanged" in line))
+    in_table(next(line for line in said.splitlines() if "cellcast_key_unavailable" in line))
 
 
 async def test_signing_secret_of_another_app(

@@ -167,6 +167,24 @@ async def test_setup_again_in_http_mode(talking: Talk, tmp_path: Path) -> None:
     assert "ALLOWED_USERS=*\n" in text
 
 
+async def test_setup_with_secrets_in_files(talking: Talk, tmp_path: Path) -> None:
+    """What a file holds is not asked for and not written, so that .env and the file do not contradict each other."""
+    given = f"SLACK_APP_TOKEN_FILE={tmp_path}/app\nCELLCAST_API_KEY_FILE=key\n"
+    (tmp_path / ".env").write_text(given)
+    code, shown = await talking(
+        [
+            ("  SLACK_BOT_TOKEN: ", f"{TOKEN}\r"),
+            (f"SLACK_APP_TOKEN: the file {tmp_path}/app holds it, and `python -m bot check` checks it.", ""),
+            (f"CELLCAST_API_KEY: the file {tmp_path}/key holds it, and `python -m bot check` checks it.", ""),
+            ("  ALLOWED_USERS: ", "*\r"),
+            ("which only you can read", ""),
+        ]
+    )
+    assert code == 0
+    assert "SLACK_SIGNING_SECRET" not in shown
+    assert (tmp_path / ".env").read_text() == f"{given}SLACK_BOT_TOKEN={TOKEN}\nALLOWED_USERS=*\n"
+
+
 async def test_setup_without_cellcast(talking: Talk, cellcast: Cellcast, tmp_path: Path) -> None:
     """A Cellcast that cannot be reached is told, and asked again."""
     await cellcast.stop()

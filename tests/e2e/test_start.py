@@ -199,11 +199,17 @@ async def test_stop_during_the_start(tmp_path: Path, environment: dict[str, str]
     assert b"Traceback" not in err
 
 
+FROM_THE_ENVIRONMENT = (
+    "SLACK_BOT_TOKEN", "SLACK_APP_TOKEN", "SLACK_SIGNING_SECRET", "CELLCAST_API_KEY", "DATABASE_URL",
+)  # fmt: skip
+
+
 async def test_check_proves_a_set_up(tmp_path: Path, environment: dict[str, str]) -> None:
     """`check` says of each part that it works, with the account's name and balance; exit code 0."""
     code, out, err = await run_bot("check", settings=environment | {"SLACK_APP_TOKEN": APP_TOKEN}, cwd=tmp_path)
     assert (code, err) == (0, "")
     assert out.splitlines() == [
+        "ok    Secrets: " + ", ".join(f"{name} from the environment" for name in FROM_THE_ENVIRONMENT),
         "ok    Slack bot token: cellcast in Stand-in (T0HOME)",
         "ok    Slack app token: a socket can be opened",
         "ok    Slack signing secret: it has the usual form, and only a request of Slack can prove it",
@@ -218,6 +224,21 @@ async def test_check_proves_a_set_up(tmp_path: Path, environment: dict[str, str]
         "ok    Database: not there yet: the bot creates it when it starts",
         "ok    List of numbers: not set: people request numbers by id",
     ]
+    assert not [secret for secret in SECRETS if secret in out]
+
+
+async def test_check_says_where_each_secret_comes_from(tmp_path: Path, environment: dict[str, str]) -> None:
+    """`check` names the place of each secret, and shows none."""
+    (tmp_path / "key").write_text(environment.pop("CELLCAST_API_KEY") + "\n")
+    (tmp_path / ".env").write_text(f"SLACK_SIGNING_SECRET={environment.pop('SLACK_SIGNING_SECRET')}\n")
+    environment["CELLCAST_API_KEY_FILE"] = str(tmp_path / "key")
+    del environment["DATABASE_URL"]
+    code, out, _ = await run_command("check", settings=environment, cwd=tmp_path)
+    assert code == 0, out
+    assert out.splitlines()[0] == (
+        "ok    Secrets: SLACK_BOT_TOKEN from the environment, SLACK_SIGNING_SECRET from .env, "
+        f"CELLCAST_API_KEY from the file {tmp_path}/key, DATABASE_URL from its default"
+    )
     assert not [secret for secret in SECRETS if secret in out]
 
 

@@ -179,7 +179,15 @@ def test_readme_has_the_two_commands(command: str) -> None:
 def test_image_runs_without_rights_and_hears_signals() -> None:
     """The image has a user of its own, the volume, a health check, and an entry point in the exec form."""
     dockerfile = read("Dockerfile")
-    for line in ("USER 10001:10001", "VOLUME /data", 'ENTRYPOINT ["python", "-m", "bot"]', "HOST=0.0.0.0", "/healthz"):
+    for line in (
+        "USER 10001:10001",
+        "VOLUME /data",
+        "WORKDIR /data",
+        "PYTHONPATH=/app PYTHONSAFEPATH=1",
+        'ENTRYPOINT ["python", "-m", "bot"]',
+        "HOST=0.0.0.0",
+        "/healthz",
+    ):
         assert line in dockerfile
     assert "--require-hashes" in dockerfile
 

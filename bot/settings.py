@@ -238,7 +238,7 @@ class Settings(SecretFiles):
             # https://docs.slack.dev/authentication/using-token-rotation
             raise ValueError(
                 "a token that begins with xoxe belongs to token rotation, and expires after 12 hours. Create the app "
-                "again from bot/manifest.json, where rotation is off, and set its token"
+                "again with the link of `setup`, which turns rotation off, and set its token"
             )
         prefix = "xoxb-" if info.field_name == "slack_bot_token" else "xapp-"
         if value is not None and not re.fullmatch(rf"{prefix}[A-Za-z0-9-]+", value.get_secret_value()):
@@ -355,7 +355,7 @@ class Settings(SecretFiles):
         elif url.drivername != "postgresql+psycopg":
             raise ValueError
         elif importlib.util.find_spec("psycopg") is None:
-            raise ValueError("PostgreSQL needs an extra: in the checkout, run pip install -e '.[postgres]'")
+            raise ValueError("PostgreSQL needs the extra postgres: install cellcast-unsubscribe-bot[postgres]")
         return value
 
     @field_validator("slack_api_url", "cellcast_base_url")

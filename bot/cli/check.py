@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 import httpx
 
+from bot import PROGRAM
 from bot.clients.cellcast import Cellcast
 from bot.clients.numbers_file import MAX_ERRORS, NumbersFile
 from bot.clients.slack import Slack
@@ -190,7 +191,7 @@ async def _audit_channel(settings: Settings, slack: Slack) -> str:
     channel = settings.audit_channel
     if channel is None:
         return "none: AUDIT_CHANNEL is not set"
-    words = private("`python -m bot check` scheduled this message as a proof, and could not delete it. You can.")
+    words = private(f"`{PROGRAM} check` scheduled this message as a proof, and could not delete it. You can.")
     try:
         scheduled = await slack.schedule(channel, words, int(time.time() + SCHEDULED_AHEAD))
     except SlackError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from bot import PROGRAM
 from bot.errors import BotError
 from bot.ledger.store import Ledger
 from bot.service.startup import or_start_error
@@ -20,9 +21,7 @@ async def delivered(settings: Settings, request_id: str) -> None:
         await or_start_error(ledger.require_current())
         request = await ledger.get(request_id)
         if request is None:
-            raise BotError(
-                f"There is no request {request_id}. `python -m bot history` prints every request with its id."
-            )
+            raise BotError(f"There is no request {request_id}. `{PROGRAM} history` prints every request with its id.")
         closed = await ledger.close_outcomes(request_id, time.time())
     finally:
         ledger.close()

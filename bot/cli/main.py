@@ -14,6 +14,7 @@ from pathlib import Path
 
 import structlog
 
+from bot import PROGRAM
 from bot.errors import BotError, SettingsError
 
 
@@ -38,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m bot", description="Unsubscribe Cellcast numbers from Slack.")
+    parser = argparse.ArgumentParser(prog=PROGRAM, description="Unsubscribe Cellcast numbers from Slack.")
     parser.set_defaults(do="run")
     commands = parser.add_subparsers(metavar="run | setup | check | rehearse | history | delivered | demo")
     commands.add_parser("run", help="run the bot (the default)").set_defaults(do="run")
@@ -173,7 +174,8 @@ def _demo(given: argparse.Namespace) -> int:
         if error.name != "sandbox":  # a package that the demo needs is missing: that is another problem
             raise
         raise BotError(
-            "`python -m bot demo` needs a checkout of the project: this installation has no folder sandbox/."
+            f"`{PROGRAM} demo` needs the folder sandbox/, which the image does not carry. Run it from a checkout "
+            "of the project, or from its package."
         ) from None
 
     return asyncio.run(demo.demo(once=given.once, port=given.port, browser=not given.no_browser))

@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 from dotenv import dotenv_values, set_key
 
+from bot import PROGRAM
 from bot.cli.check import believe_signing_secret, prove_bot_token, prove_key
 from bot.clients.cellcast import Cellcast
 from bot.clients.proxies import require_usable_proxies
@@ -63,8 +64,8 @@ def setup(path: Path) -> int:
 def _finish(path: Path, answers: dict[str, str]) -> int:
     write(path, answers)
     print(f"\nWritten to {path}, which only you can read.")
-    print("Next, `python -m bot check` checks the whole configuration. `python -m bot rehearse` lets Slack check every")
-    print("message of the bot and posts none. `python -m bot` runs the bot.")
+    print(f"Next, `{PROGRAM} check` checks the whole configuration. `{PROGRAM} rehearse` lets Slack check every")
+    print(f"message of the bot and posts none. `{PROGRAM}` runs the bot.")
     return 0
 
 

@@ -7,6 +7,7 @@ import contextlib
 
 import structlog
 
+from bot import PROGRAM
 from bot.clients.directory import Members
 from bot.clients.slack import Slack, needs_somebody
 from bot.clock import Clock
@@ -80,7 +81,7 @@ class Auditor:
             now = self.clock.now()
             wait = pause(error, now - line.outcome.settled_at)
             if needs_somebody(error):
-                log_of.error("audit_line_rejected", error=str(error), wait=wait, step="python -m bot check")
+                log_of.error("audit_line_rejected", error=str(error), wait=wait, step=f"{PROGRAM} check")
             else:
                 log_of.warning("audit_line_failed", error=str(error), wait=wait)
             # The other lines would most likely fail too. If only this one does, they wait a minute at most.

@@ -10,6 +10,7 @@ from weakref import WeakValueDictionary
 
 import structlog
 
+from bot import PROGRAM
 from bot.clients.slack import ADMINISTRATOR_ERRORS, MAX_RETRY_AFTER, Slack, needs_somebody
 from bot.clock import Clock
 from bot.domain.models import Click, Message, Outcome, Request
@@ -184,8 +185,8 @@ class Notifier:
             wait = wait_for_somebody(self.now() - (since or self.now()))  # an outage before it does not count
             if since is None:
                 since = self.now()
-                close = f"python -m bot delivered {outcome.request_id}"
-                step = "python -m bot check" if code in ADMINISTRATOR_ERRORS else close
+                close = f"{PROGRAM} delivered {outcome.request_id}"
+                step = f"{PROGRAM} check" if code in ADMINISTRATOR_ERRORS else close
                 log_of.error("outcome_undeliverable", error=str(error), step=step)
         elif asked:
             # Up to a second more, another one for each request: replicas do not all come back at once.

@@ -33,7 +33,7 @@ TOO_SLOW = (
 )
 CHECK_SLACK = (
     "Nothing was done. Try again in a moment. If this keeps happening, ask an administrator to run "
-    "`python -m bot check`."
+    "the bot's command `check`."
 )
 
 

@@ -335,12 +335,13 @@ def test_commands_do_not_load_the_bot(command: str) -> None:
     assert done.stdout == "[]\n"
 
 
-def test_demo_needs_a_checkout(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_demo_is_not_everywhere(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """An installation without the folder sandbox/ says so; a package that is missing for another reason is an error."""
     monkeypatch.setitem(sys.modules, "sandbox", None)
     assert main(["demo"]) == 1
     assert capsys.readouterr().err == (
-        "`python -m bot demo` needs a checkout of the project: this installation has no folder sandbox/.\n"
+        "`python -m bot demo` needs the folder sandbox/, which the image does not carry. Run it from a checkout of "
+        "the project, or from its package.\n"
     )
     monkeypatch.delitem(sys.modules, "sandbox")
     monkeypatch.delitem(sys.modules, "sandbox.demo", raising=False)

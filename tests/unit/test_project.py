@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import re
 import subprocess
@@ -64,16 +65,59 @@ def test_documents_list_every_setting_and_outcome() -> None:
         assert f"| `{code}` | {code.status} |" in glossary
 
 
-@pytest.mark.parametrize(
-    "name", sorted(str(p.relative_to(ROOT)) for p in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
-)
+DOCUMENTS = sorted(str(p.relative_to(ROOT)) for p in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+
+
+def without_code(text: str) -> str:
+    """A document without its blocks of code, in which # begins a comment."""
+    return re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
+
+
+def anchors(text: str) -> set[str]:
+    """The anchors that GitHub gives to the headings of a document."""
+    found: set[str] = set()
+    for heading in re.findall(r"^#{1,6} +(.+?) *$", without_code(text), re.MULTILINE):
+        shown = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading)
+        anchor = re.sub(r"[^\w\- ]", "", shown.lower()).replace(" ", "-")
+        # The second heading with the same words gets -1.
+        found.add(next(name for n in itertools.count() if (name := f"{anchor}-{n}" if n else anchor) not in found))
+    return found
+
+
+def broken(links: list[str], folder: Path, itself: str) -> list[str]:
+    """The links that lead to no file, or to no heading of it."""
+
+    def leads_somewhere(link: str) -> bool:
+        file, _, anchor = link.partition("#")
+        path = folder / (file or itself)
+        return path.exists() and (not anchor or anchor in anchors(path.read_text(encoding="utf-8")))
+
+    return [link for link in links if not leads_somewhere(link)]
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
 def test_links_lead_somewhere(name: str) -> None:
-    """Each file that a document links to, or names as a folder or file of the project, exists."""
-    text = re.sub(r"^```.*?^```", "", read(name), flags=re.DOTALL | re.MULTILINE)
-    links = re.findall(r"\]\((?!https?://|#)([^)#]+)", text)
-    assert [link for link in links if not ((ROOT / name).parent / link).exists()] == []
-    paths = re.findall(r"`((?:bot|handlers|sandbox|tests|tools|docs|benchmarks)/[\w./-]*)`", text)
+    """Each file and each heading that a document links to exists, and each path of the project that it names."""
+    text = without_code(read(name))
+    links = re.findall(r"\]\((?!https?://|mailto:)([^)\s]+)\)", text)
+    assert broken(links, (ROOT / name).parent, Path(name).name) == []
+    paths = re.findall(r"`((?:bot|handlers|sandbox|tests|tools|docs|deploy|benchmarks)/[\w./-]*)`", text)
     assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
+def test_files_name_pages_that_exist() -> None:
+    """Each page, and each heading of it, that the code and the files for operators name exists."""
+    files = [*ROOT.glob("deploy/*"), *(ROOT / name for name in ("compose.yaml", "Dockerfile", ".env.example"))]
+    files += [path for folder in ("bot", "handlers", "sandbox") for path in ROOT.glob(f"{folder}/**/*.py")]
+    named = {path: re.findall(r"docs/[\w-]+\.md(?:#[\w-]+)?", path.read_text(encoding="utf-8")) for path in files}
+    assert {str(path): wrong for path, links in named.items() if (wrong := broken(links, ROOT, ""))} == {}
+    assert sum(map(len, named.values())) >= 4
+
+
+def test_links_to_headings_are_as_on_the_forge() -> None:
+    """Anchors are GitHub's: lower case, without punctuation and formatting, and numbered if they repeat."""
+    text = "# A `b` c: d-e_f?\n\n## [Link](x.md) two\n\n```sh\n# no heading\n```\n\n## Same\n\n### Same\n"
+    assert anchors(text) == {"a-b-c-d-e_f", "link-two", "same", "same-1"}
 
 
 def test_operations_page_lists_each_log_event() -> None:

@@ -22,7 +22,7 @@ GOOD = {
 
 ROTATED = (
     "a token that begins with xoxe belongs to token rotation, and expires after 12 hours. Create the app again "
-    "from bot/manifest.json, where rotation is off, and set its token"
+    "with the link of `setup`, which turns rotation off, and set its token"
 )
 
 
@@ -153,7 +153,7 @@ def test_postgres_needs_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     url = "postgresql+psycopg://u:p@h/d"
     assert settings.load(**GOOD, database_url=url).database_url == url
     monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
-    with pytest.raises(SettingsError, match=r"PostgreSQL needs an extra: in the checkout, run pip install"):
+    with pytest.raises(SettingsError, match=r"PostgreSQL needs the extra postgres: install cellcast-unsubscribe-bot"):
         settings.load(**GOOD, database_url=url)
 
 

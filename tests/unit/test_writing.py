@@ -54,7 +54,12 @@ WRITTEN = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"]
 # docs/messages.md repeats what the code says to people; tests/unit/test_messages.py reads that.
 DOCUMENTS = [*WRITTEN, *(f"docs/{p.name}" for p in sorted((ROOT / "docs").glob("*.md")) if p.name != "messages.md")]
 # Files whose comments operators read.
-COMMENTED = [".env.example", "compose.yaml", "Dockerfile"]
+COMMENTED = [
+    ".env.example",
+    "compose.yaml",
+    "Dockerfile",
+    *(f"deploy/{p.name}" for p in sorted((ROOT / "deploy").iterdir())),
+]
 # What a tool writes into documents from the texts of the code, and whole pages written by a tool.
 GENERATED = re.compile(r"<!-- generated: (\w+) -->.*?<!-- end -->", re.DOTALL)
 PAGES = ["docs/packages.md", "docs/performance.md", "docs/reliability.md"]

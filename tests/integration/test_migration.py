@@ -25,7 +25,7 @@ FILES = Path(__file__).parents[1] / "ledgers"
 WITHIN = 900.0
 
 
-@pytest.fixture(params=[2, 3, 4, 5, 6], ids=lambda version: f"schema {version}")
+@pytest.fixture(params=[2, 3, 4, 5, 6, 7], ids=lambda version: f"schema {version}")
 def version(request: pytest.FixtureRequest) -> int:
     """Return the schema that wrote the database."""
     return int(request.param)

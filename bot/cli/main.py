@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import errno
 import gc
 import os
 import re
@@ -15,6 +16,10 @@ from pathlib import Path
 import structlog
 
 from bot.errors import BotError, SettingsError
+
+
+# The disk that standard output goes to is full, or failed.
+OUTPUT_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -32,9 +37,19 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:
         # The reader of the output wants no more, as `head` does. Python flushes once more when it exits:
         # https://docs.python.org/3/library/signal.html#note-on-sigpipe
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_output()
         return 0
+    except OSError as error:
+        if error.errno not in OUTPUT_ERRORS:
+            raise
+        _discard_output()
+        print(f"The output could not be written: {error.strerror}.", file=sys.stderr)
+        return 1
     return code
+
+
+def _discard_output() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
+import sys
 from pathlib import Path
+
+import pytest
 
 from sandbox.fake_cellcast import ANSWERS, SUCCESS, Cellcast
 from sandbox.fake_slack import Workspace
 from tests.conftest import ANA, BEN, GIL, KEY, NUMBER, NUMBERS, Start, TestClock, ask, private, public, settled
-from tests.process import ROOT, run_command
+from tests.process import ROOT, clean_environment, run_command
 
 
 async def test_history_is_for_permitted_people(start: Start, workspace: Workspace) -> None:
@@ -94,3 +98,18 @@ def test_nothing_deletes_a_row() -> None:
     assert text.count(".delete()") == text.count("write_check.delete()") == 1
     assert "DELETE FROM" not in text
     assert "DROP TABLE" not in text
+
+
+@pytest.mark.parametrize("arguments", [["history", "--json"], ["history"]])
+async def test_full_disk_under_the_output(
+    start: Start, workspace: Workspace, environment: dict[str, str], tmp_path: Path, arguments: list[str]
+) -> None:
+    """If what a command prints can't be written, it says so in one line, and its exit code is not 0."""
+    async with start():
+        await ask(workspace)
+    process = await asyncio.create_subprocess_exec(
+        "sh", "-c", f"exec {sys.executable} -m bot {' '.join(arguments)} > /dev/full",
+        env=clean_environment(environment), cwd=tmp_path, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    _, err = await process.communicate()
+    assert (process.returncode, err.decode()) == (1, "The output could not be written: No space left on device.\n")

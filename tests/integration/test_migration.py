@@ -146,7 +146,7 @@ async def test_the_schema_is_that_of_a_new_database(ledger: Ledger, database: st
 
     def shape(path: Path) -> object:
         with contextlib.closing(sqlite3.connect(path)) as db:
-            tables = ("ledger_version", "requests", "outcomes", "write_check")
+            tables = ("ledger_version", "requests", "outcomes", "write_check", "prunings")
             columns = {t: {row[1] for row in db.execute(f"PRAGMA table_info({t})")} for t in tables}
             return columns, set(db.execute("SELECT name, sql FROM sqlite_master WHERE type = 'index'"))
 

@@ -254,7 +254,7 @@ async def test_backup_of_an_earlier_schema(command: Command, tmp_path: Path, sta
 @POSTGRESQL
 @pytest.mark.parametrize("encoded_database", ["UTF8"], indirect=True)
 async def test_postgresql(encoded_database: str, environment: dict[str, str], tmp_path: Path) -> None:
-    """A dump that was restored is noticed, in the same database and in another one; VACUUM FULL is not mistaken for it.
+    """A dump that was restored is noticed each time; a second start and VACUUM FULL are not mistaken for it.
 
     `pg_dump` comes with the server of the tests.
     """

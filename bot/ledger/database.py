@@ -12,7 +12,6 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DataError, DBAPIError, SQLAlchemyError
 
 from bot.errors import LedgerDataError, LedgerError
-from bot.ledger.backup import require_own_log
 from bot.ledger.group_commit import GroupCommit, Job, Work
 from bot.ledger.threads import Threads
 
@@ -63,7 +62,6 @@ class Database:
         options: dict[str, Any] = {"pool_size": threads, "pool_timeout": LOCK_TIMEOUT, "hide_parameters": True}
         if is_sqlite:
             self.engine = sa.create_engine(url, connect_args={"timeout": LOCK_TIMEOUT}, **options)
-            sa.event.listen(self.engine, "do_connect", lambda *_: require_own_log(Path(name)))
             sa.event.listen(self.engine, "connect", _prepare_sqlite)
             if create:
                 sa.event.listen(self.engine, "connect", _use_wal)

@@ -22,6 +22,7 @@ from bot.domain.models import AuditLine, Click, DueWork, NewRequest, Outcome, Re
 from bot.domain.status import CallResult
 from bot.errors import LedgerDataError, LedgerError, StartError
 from bot.ledger import outbox, pruning, queries, restore, schema, transitions
+from bot.ledger.backup import require_own_log
 from bot.ledger.database import ACK_TIMEOUT, Database
 from bot.ledger.threads import Threads
 from bot.ledger.transitions import NumberTakenError
@@ -95,14 +96,18 @@ class Ledger:
         Raise NewerLedgerError if a newer bot wrote them, and StartError if the database is a restored backup that
         nobody has settled.
         """
+        if self.database.file is not None:
+            require_own_log(self.database.file)
         # A database that is silent fails here: it does not get the time of a migration.
         await self.database.read(lambda db: db.scalar(sa.select(sa.literal(1))))
         await self.database.write(schema.create_or_migrate, timeout=MIGRATION_TIMEOUT)
 
     async def version(self) -> int | None:
         """Return the schema version of the database, None if there is none. Raise NewerLedgerError."""
-        if self.database.file is not None and not self.database.file.exists():
-            return None
+        if self.database.file is not None:
+            if not self.database.file.exists():
+                return None
+            require_own_log(self.database.file)
         return await self.database.read(schema.version_of)
 
     async def require_any(self) -> int:

@@ -1,14 +1,16 @@
-"""python -m bot [run | setup | check | rehearse | history | delivered | demo]: the command line."""
+"""python -m bot [run | setup | check | rehearse | history | delivered | backup | ...]: the command line."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import errno
 import gc
 import os
 import re
 import sys
 import threading
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,6 +18,9 @@ import structlog
 
 from bot import PROGRAM
 from bot.errors import BotError, SettingsError
+
+# The disk that standard output goes to is full, or failed.
+OUTPUT_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -33,15 +38,25 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:
         # The reader of the output wants no more, as `head` does. Python flushes once more when it exits:
         # https://docs.python.org/3/library/signal.html#note-on-sigpipe
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_output()
         return 0
+    except OSError as error:
+        if error.errno not in OUTPUT_ERRORS:
+            raise
+        _discard_output()
+        print(f"The output could not be written: {error.strerror}.", file=sys.stderr)
+        return 1
     return code
+
+
+def _discard_output() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=PROGRAM, description="Unsubscribe Cellcast numbers from Slack.")
     parser.set_defaults(do="run")
-    commands = parser.add_subparsers(metavar="run | setup | check | rehearse | history | delivered | demo")
+    commands = parser.add_subparsers(metavar=" | ".join(COMMANDS))
     commands.add_parser("run", help="run the bot (the default)").set_defaults(do="run")
     commands.add_parser("setup", help="ask for the tokens, check each one, write .env").set_defaults(do="setup")
     commands.add_parser("check", help="check tokens, key, people, channel and database, one line each").set_defaults(
@@ -70,6 +85,26 @@ def _parser() -> argparse.ArgumentParser:
     delivered = commands.add_parser("delivered", help="close the outcomes of a request that Slack never accepts")
     delivered.set_defaults(do="delivered")
     delivered.add_argument("request", metavar="REQUEST", help="the id of the request, as `history` and the log show it")
+    backup = commands.add_parser("backup", help="copy an SQLite database to a new file, also while the bot runs")
+    backup.set_defaults(do="backup")
+    backup.add_argument("file", type=Path, metavar="FILE", help="the new file, which only you can read")
+    restored = commands.add_parser("restored", help="settle what is open in a restored backup, before the bot starts")
+    restored.set_defaults(do="restored")
+    restored.add_argument(
+        "--unmarked",
+        action="store_true",
+        help="the database was restored in a way that leaves no mark: a copied file, a snapshot of a disk",
+    )
+    prune = commands.add_parser("prune", help="remove old requests from the record")
+    prune.set_defaults(do="prune")
+    prune.add_argument(
+        "--before",
+        type=_past_day,
+        required=True,
+        metavar="DATE",
+        help="requests whose last event was before this day (UTC), such as 2026-01-31",
+    )
+    prune.add_argument("--yes", action="store_true", help="remove them; without it they are only counted")
     demo = commands.add_parser("demo", help="try the bot in a web page, without Slack or Cellcast")
     demo.set_defaults(do="demo")
     demo.add_argument("--once", action="store_true", help="play one round, then exit: 0 if the toast came, else 1")
@@ -93,6 +128,14 @@ def _date(text: str) -> float:
     except ValueError:
         # argparse would say "invalid _date value" after any other error.
         raise argparse.ArgumentTypeError(f"expected a date such as 2026-01-31, not {text!r}") from None
+
+
+def _past_day(text: str) -> float:
+    """Return the beginning of a day in UTC that is over, in seconds since the epoch."""
+    # At least a day old: no answer of Cellcast can still be on its way to a request from before that.
+    if re.fullmatch("[0-9]{4}-[0-9]{2}-[0-9]{2}", text) and _date(text) <= time.time() - 86_400:
+        return _date(text)
+    raise argparse.ArgumentTypeError(f"expected a day before today (UTC) such as 2026-01-31, not {text!r}")
 
 
 def _run(_given: argparse.Namespace) -> int:
@@ -167,6 +210,30 @@ def _delivered(given: argparse.Namespace) -> int:
     return 0
 
 
+def _backup(given: argparse.Namespace) -> int:
+    from bot.cli.backup import backup  # noqa: PLC0415 - as above
+    from bot.settings import load  # noqa: PLC0415 - as above
+
+    backup(load(), given.file)
+    return 0
+
+
+def _restored(given: argparse.Namespace) -> int:
+    from bot.cli.restored import restored  # noqa: PLC0415 - as above
+    from bot.settings import load  # noqa: PLC0415 - as above
+
+    asyncio.run(restored(load(), unmarked=given.unmarked))
+    return 0
+
+
+def _prune(given: argparse.Namespace) -> int:
+    from bot.cli.prune import prune  # noqa: PLC0415 - as above
+    from bot.settings import load  # noqa: PLC0415 - as above
+
+    asyncio.run(prune(load(), given.before, yes=given.yes))
+    return 0
+
+
 def _demo(given: argparse.Namespace) -> int:
     try:
         from sandbox import demo  # noqa: PLC0415 - the bot itself never loads the demo
@@ -188,5 +255,8 @@ COMMANDS = {
     "rehearse": _rehearse,
     "history": _history,
     "delivered": _delivered,
+    "backup": _backup,
+    "restored": _restored,
+    "prune": _prune,
     "demo": _demo,
 }

@@ -27,7 +27,9 @@ class OutcomeRecord(BaseModel):
     delivered_at: float | None = Field(description="When it was delivered in full, or closed; null before that")
     correction: bool = Field(description="Whether it replaced the outcome `interrupted`, which people may have read")
     undeliverable_since: float | None = Field(description="When Slack first rejected every way; null if it never did")
-    closed_at: float | None = Field(description="When an operator closed it by hand; null if nobody did")
+    closed_at: float | None = Field(
+        description="When an operator closed it (`delivered`, `restored`); null if nobody did"
+    )
 
 
 class RequestRecord(BaseModel):

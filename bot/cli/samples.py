@@ -291,6 +291,7 @@ def _late() -> Iterator[Row]:
         "it was a dry run": ended(OutcomeCode.DRY_RUN),
         "that attempt has ended, it can be tried again": ended(OutcomeCode.TIMEOUT),
         "that attempt has ended for good": again,
+        "it was open in a backup that was restored": ended(OutcomeCode.RESTORED, replace(CONFIRMED, decided_by=None)),
     }.items():
         yield Row("Late clicks", when, "the person who clicked", replies.stale_click(request))
 

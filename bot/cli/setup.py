@@ -74,7 +74,7 @@ def _answers(known: dict[str, str]) -> Iterator[tuple[str, str]]:
     socket_mode = False
     for question in (BOT_TOKEN, APP_TOKEN, SIGNING_SECRET, KEY, PEOPLE):
         if path := file_of(question.name.lower()):  # a value in .env beside it would be ambiguous
-            print(f"{question.name}: the file {path} holds it, and `python -m bot check` checks it.\n")
+            print(f"{question.name}: the file {path} holds it, and `{PROGRAM} check` checks it.\n")
             socket_mode = socket_mode or question is APP_TOKEN
         elif not (socket_mode and question is SIGNING_SECRET):
             value = _ask(question, known)

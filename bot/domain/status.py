@@ -38,6 +38,7 @@ class OutcomeCode(enum.StrEnum):
     REDIRECT = "redirect"  # 3xx
     UNEXPECTED_RESPONSE = "unexpected_response"  # not what Cellcast documents
     INTERRUPTED = "interrupted"  # the bot stopped during the call
+    RESTORED = "restored"  # open in the backup that the database was restored from
     KEPT = "kept"
     PROTECTED = "protected"  # kept by rule: the list of numbers protects it since
     EXPIRED = "expired"
@@ -51,7 +52,8 @@ class OutcomeCode(enum.StrEnum):
     @property
     def can_try_again(self) -> bool:
         """Whether another attempt could end differently: a temporary cause, or nobody knows what happened."""
-        return self.status is Status.UNKNOWN or self in _MAY_PASS
+        # The old card of a restored request may still have its buttons: nothing on it can lead to a call.
+        return (self.status is Status.UNKNOWN and self is not OutcomeCode.RESTORED) or self in _MAY_PASS
 
 
 _STATUSES = {

@@ -1,16 +1,22 @@
 """The tables, and how a database of an earlier version becomes one of this version.
 
-The bot never deletes a row, so no query may depend on how many there are. What waits is a small part of them: the
-partial indexes hold only that part, and cost nothing for the rest.
+The running bot never deletes a row, so no query may depend on how many there are. What waits is a small part of them:
+the partial indexes hold only that part, and cost nothing for the rest.
+
+A restored backup must not be used before `python -m bot restored` has settled it, so it differs from the database that
+it is a backup of. On SQLite, `python -m bot backup` marks the file with a `user_version` other than 0. On PostgreSQL
+the ledger knows its place: a random value that a materialized view holds. A dump has only the view's definition, so
+the restored view holds another value.
 """
 
 from __future__ import annotations
 
 import sqlalchemy as sa
 
-from bot.errors import NewerLedgerError
+from bot import PROGRAM
+from bot.errors import NewerLedgerError, StartError
 
-SCHEMA_VERSION = 7
+SCHEMA_VERSION = 8
 METADATA = sa.MetaData()
 
 
@@ -19,7 +25,13 @@ def _partial(name: str, columns: str, where: str) -> sa.Index:
     return sa.Index(name, *columns.split(", "), sqlite_where=sa.text(where), postgresql_where=sa.text(where))
 
 
-version = sa.Table("ledger_version", METADATA, sa.Column("version", sa.Integer, primary_key=True))
+version = sa.Table(
+    "ledger_version",
+    METADATA,
+    sa.Column("version", sa.Integer, primary_key=True),
+    # On PostgreSQL what `ledger_place` held when this database was created, migrated or settled.
+    sa.Column("place", sa.Text),
+)
 requests = sa.Table(
     "requests",
     METADATA,
@@ -96,6 +108,17 @@ outcomes = sa.Table(
 )
 # Empty: the health check writes a row and deletes it again in one transaction.
 write_check = sa.Table("write_check", METADATA, sa.Column("content", sa.Text, nullable=False))
+# What an operator has removed from the record (`python -m bot prune`).
+prunings = sa.Table(
+    "prunings",
+    METADATA,
+    sa.Column("pruned_at", sa.Double, primary_key=True),
+    # Requests whose last event was before this moment were removed.
+    sa.Column("ended_before", sa.Double, nullable=False),
+    sa.Column("removed", sa.Integer, nullable=False),
+)
+# gen_random_uuid() needs PostgreSQL 13.
+_CREATE_PLACE = "CREATE MATERIALIZED VIEW ledger_place AS SELECT gen_random_uuid()::text AS place"
 
 
 def _rename_columns(table: str, names: dict[str, str]) -> list[str]:
@@ -198,6 +221,14 @@ MIGRATIONS = {
         "ALTER TABLE outcomes ADD COLUMN audit_after DOUBLE PRECISION",
         "CREATE INDEX outcomes_by_audit ON outcomes (audit_after) WHERE audit_after IS NOT NULL",
     ],
+    8: [
+        "ALTER TABLE ledger_version ADD COLUMN place TEXT",
+        """CREATE TABLE prunings (
+            pruned_at DOUBLE PRECISION NOT NULL PRIMARY KEY,
+            ended_before DOUBLE PRECISION NOT NULL,
+            removed INTEGER NOT NULL
+        )""",
+    ],
 }
 
 
@@ -214,29 +245,72 @@ def version_of(db: sa.Connection) -> int | None:
     return found
 
 
+def is_restored(db: sa.Connection) -> bool:
+    """Return whether the database is a restored backup that nobody has settled yet."""
+    if db.dialect.name == "sqlite":
+        return db.exec_driver_sql("PRAGMA user_version").scalar() != 0
+    if (version_of(db) or 0) < 8:  # the place of a ledger is known since then
+        return False
+    return bool(db.exec_driver_sql("SELECT v.place <> p.place FROM ledger_version v, ledger_place p").scalar())
+
+
+def settle_place(db: sa.Connection) -> None:
+    """Make this database the one that the bot may use: it is no longer a restored backup."""
+    if db.dialect.name == "sqlite":
+        db.exec_driver_sql("PRAGMA user_version = 0")
+    else:
+        db.exec_driver_sql("REFRESH MATERIALIZED VIEW ledger_place")
+        db.exec_driver_sql("UPDATE ledger_version SET place = (SELECT place FROM ledger_place)")
+
+
+def require_settled(db: sa.Connection) -> None:
+    """Raise StartError if the database is a restored backup that nobody has settled yet."""
+    if is_restored(db):
+        raise StartError(
+            "The database was restored from a backup, so its open requests may be done already. Make sure that no bot "
+            f"uses the database, and run `{PROGRAM} restored`: it settles these requests. Then start the bot."
+        )
+
+
+def be_patient(db: sa.Connection) -> None:
+    """Let the statements of this transaction take longer than the running bot waits: they work on the whole record."""
+    if db.dialect.name != "sqlite":
+        db.exec_driver_sql("SET LOCAL statement_timeout = 0")
+        db.exec_driver_sql("SET LOCAL lock_timeout = 0")
+
+
 def rehearse_create_or_migrate(db: sa.Connection) -> None:
     """Create the tables, or write the version that is there: a rehearsal of `create_or_migrate` that takes no time."""
+    require_settled(db)
     if version_of(db) is None:
         METADATA.create_all(db)
     else:
         db.execute(version.update().values(version=version.c.version))
 
 
-def create_or_migrate(db: sa.Connection) -> None:
-    """Create the tables, or migrate those of an earlier version. Raise NewerLedgerError if a newer bot wrote them."""
+def create_or_migrate(db: sa.Connection, *, even_if_restored: bool = False) -> None:
+    """Create the tables, or migrate those of an earlier version.
+
+    Raise NewerLedgerError if a newer bot wrote them, and StartError if this is a restored backup that nobody has
+    settled.
+    """
     on_sqlite = db.dialect.name == "sqlite"
+    # To migrate a million rows, or to wait for another replica that does, takes longer than the running bot waits.
+    be_patient(db)
     if not on_sqlite:
-        # To migrate a million rows, or to wait for another replica that does, takes longer than the running bot waits.
-        db.exec_driver_sql("SET LOCAL statement_timeout = 0")
-        db.exec_driver_sql("SET LOCAL lock_timeout = 0")
         db.execute(sa.select(sa.func.pg_advisory_xact_lock(7_263_549)))  # several replicas may start at once
     found = version_of(db)
+    if not even_if_restored:
+        require_settled(db)
     if found is None:
         METADATA.create_all(db)
         db.execute(version.insert().values(version=SCHEMA_VERSION))
-        return
-    for number in range(found + 1, SCHEMA_VERSION + 1):
-        for statement in MIGRATIONS[number]:
-            if not (on_sqlite and " TYPE " in statement):  # SQLite enforces no length, and can't change one
-                db.exec_driver_sql(statement)
-    db.execute(version.update().values(version=SCHEMA_VERSION))
+    else:
+        for number in range(found + 1, SCHEMA_VERSION + 1):
+            for statement in MIGRATIONS[number]:
+                if not (on_sqlite and " TYPE " in statement):  # SQLite enforces no length, and can't change one
+                    db.exec_driver_sql(statement)
+        db.execute(version.update().values(version=SCHEMA_VERSION))
+    if not on_sqlite and (found or 0) < 8:
+        db.exec_driver_sql(_CREATE_PLACE)
+        settle_place(db)

@@ -39,6 +39,12 @@ REQUEST = sa.select(requests).where(_this)
 LOCK_REQUEST = REQUEST.with_for_update()
 CREATE = requests.insert()
 ACTIVE = sa.select(requests).where(requests.c.active_number_id == _number)
+ALL_ACTIVE = (
+    sa.select(requests)
+    .where(requests.c.active_number_id.is_not(None))
+    .order_by(requests.c.requested_at)
+    .with_for_update()
+)
 ACTIVE_OVERDUE = ACTIVE.where(requests.c.expires_at <= _at).with_for_update()
 # Nobody knows of a card of it: the next request replaces it.
 ACTIVE_WITHOUT_CARD = ACTIVE.where(
@@ -67,6 +73,10 @@ SETTLE_UNSTARTED = SETTLE.where(
     requests.c.decided_by == sa.bindparam("clicked_by"),
     requests.c.decided_at == sa.bindparam("clicked_at"),
 )
+# A restored backup: what is open there, and what it has as due.
+SETTLE_RESTORED = _update.values(
+    active_number_id=None, expires_at=None, call_deadline=None, remind_at=None, posting_lease_until=0.0
+).returning(requests)
 END_OFFER = _update.values(active_number_id=None, expires_at=None, card_update_due=_at)
 CORRECT = _update.where(requests.c.status == Status.UNKNOWN, requests.c.attempt == _attempt)
 CORRECT_HELD = CORRECT.where(requests.c.active_number_id.is_not(None))
@@ -123,6 +133,19 @@ CLOSE_OUTCOMES = (
     .values(delivered_at=_at, closed_at=_at)
     .returning(*OUTCOME_COLUMNS)
 )
+# What `restored` itself has settled stays due if it runs again before the bot starts.
+CLOSE_RESTORED = (
+    outcomes.update()
+    .where(outcomes.c.delivered_at.is_(None), outcomes.c.code != OutcomeCode.RESTORED)
+    .values(delivered_at=_at, closed_at=_at)
+    .returning(*OUTCOME_COLUMNS)
+)
+DROP_AUDITS = (
+    outcomes.update()
+    .where(outcomes.c.audit_after.is_not(None), outcomes.c.code != OutcomeCode.RESTORED)
+    .values(audit_after=None)
+)
+DROP_CARD_UPDATES = requests.update().where(requests.c.card_update_due.is_not(None)).values(card_update_due=None)
 # Only the replica that holds the claim on an audit line ends or moves it, and only for the outcome that it posted.
 CHANGE_AUDIT = CHANGE_OUTCOME.where(
     outcomes.c.audit_after == sa.bindparam("claimed_until", type_=sa.Double),

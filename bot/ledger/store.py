@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import tempfile
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from functools import partial
 from pathlib import Path
@@ -20,7 +21,8 @@ import structlog
 from bot.domain.models import AuditLine, Click, DueWork, NewRequest, Outcome, Request
 from bot.domain.status import CallResult
 from bot.errors import LedgerDataError, LedgerError, StartError
-from bot.ledger import outbox, queries, schema, transitions
+from bot.ledger import outbox, pruning, queries, restore, schema, transitions
+from bot.ledger.backup import require_own_log
 from bot.ledger.database import ACK_TIMEOUT, Database
 from bot.ledger.threads import Threads
 from bot.ledger.transitions import NumberTakenError
@@ -37,6 +39,8 @@ MIGRATION_TIMEOUT = 600.0
 # next sweep.
 CLOSINGS = 25
 HISTORY_PAGE = 500
+# After each transaction `prune` leaves the database alone for so many times as long.
+PRUNING_PAUSE = 4
 # What is shown in Slack is read in at most this time: a read as long as a lease could show an older state after a sweep
 # has shown the last one. Two calls to Slack, each of five seconds, fit in the rest of the lease.
 SHOWN_TIMEOUT = 5.0
@@ -87,22 +91,35 @@ class Ledger:
         self.database.close()
 
     async def open(self) -> None:
-        """Create or migrate the tables. Raise NewerLedgerError if a newer bot wrote them."""
+        """Create or migrate the tables.
+
+        Raise NewerLedgerError if a newer bot wrote them, and StartError if the database is a restored backup that
+        nobody has settled.
+        """
+        if self.database.file is not None:
+            require_own_log(self.database.file)
         # A database that is silent fails here: it does not get the time of a migration.
         await self.database.read(lambda db: db.scalar(sa.select(sa.literal(1))))
         await self.database.write(schema.create_or_migrate, timeout=MIGRATION_TIMEOUT)
 
     async def version(self) -> int | None:
         """Return the schema version of the database, None if there is none. Raise NewerLedgerError."""
-        if self.database.file is not None and not self.database.file.exists():
-            return None
+        if self.database.file is not None:
+            if not self.database.file.exists():
+                return None
+            require_own_log(self.database.file)
         return await self.database.read(schema.version_of)
 
-    async def require_current(self) -> None:
-        """Raise StartError if there is no ledger, or one of an earlier version. Nothing is created or migrated."""
+    async def require_any(self) -> int:
+        """Return the schema version. Raise StartError if there is no ledger. Nothing is created or migrated."""
         found = await self.version()
         if found is None:
             raise StartError("DATABASE_URL names a database without any record of this bot. Check the address.")
+        return found
+
+    async def require_current(self) -> None:
+        """Raise StartError if there is no ledger, or one of an earlier version. Nothing is created or migrated."""
+        found = await self.require_any()
         if found < schema.SCHEMA_VERSION:
             raise StartError(
                 f"The database has schema {found}, and this version of the bot needs {schema.SCHEMA_VERSION}. "
@@ -115,6 +132,7 @@ class Ledger:
         if file is not None and not file.exists():
             await asyncio.to_thread(_prove_writable, file.parent)
         elif found == schema.SCHEMA_VERSION:
+            await self.database.read(schema.require_settled)
             await self.check()
         else:
             await self.database.rehearse(schema.rehearse_create_or_migrate)
@@ -128,6 +146,30 @@ class Ledger:
             db.execute(schema.write_check.delete())
 
         await self.database.write(write, timeout=ACK_TIMEOUT)
+
+    async def settle_restored(self, now: float, *, unmarked: bool) -> restore.Restored:
+        """Settle what is open in a restored backup, in one transaction. Raise BotError if it carries no mark."""
+        return await self.database.write(
+            lambda db: restore.settle_restored(db, now, unmarked=unmarked), timeout=MIGRATION_TIMEOUT
+        )
+
+    async def prunable(self, before: float) -> int:
+        """Return how many requests `prune` would remove."""
+        return await self.database.read(lambda db: pruning.count(db, before), timeout=MIGRATION_TIMEOUT)
+
+    async def prune(self, before: float, now: float) -> int:
+        """Remove the requests whose last event was before this moment, in small transactions; return how many."""
+        await self.database.write(lambda db: pruning.begin(db, before, now))
+        removed, after = 0, (0.0, "")
+        while page := await self.database.read(
+            partial(pruning.page, before=before, after=after), timeout=MIGRATION_TIMEOUT
+        ):
+            began = time.monotonic()
+            removed += await self.database.write(partial(pruning.remove, ids=[id_ for _, id_ in page], pruned_at=now))
+            # SQLite has one writer, and who waits for it looks only now and then: most of the time it must be free.
+            await asyncio.sleep(PRUNING_PAUSE * (time.monotonic() - began))
+            after = page[-1]
+        return removed
 
     # Requests
 
@@ -293,6 +335,10 @@ class Ledger:
             for request, outcomes in page:
                 yield request, outcomes
             after = (page[-1][0].requested_at, page[-1][0].id)
+
+    async def prunings(self, since: float = 0.0) -> list[tuple[float, float, int]]:
+        """Return what `prune` has removed since then: when, the moment before which it had ended, how many."""
+        return await self.database.read(lambda db: pruning.history(db, since))
 
     async def open_numbers(self, numbers: list[str], now: float) -> set[str]:
         """Return which of these numbers have a request that a click can still confirm, or whose call is under way."""

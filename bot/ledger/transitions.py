@@ -147,6 +147,16 @@ def settle_unstarted(db: sa.Connection, click: Click, now: float, retry_for: flo
     return _settle(db, statements.SETTLE_UNSTARTED, guard | _settled(result, now, retry_for), result, now, claim=True)
 
 
+def settle_restored(db: sa.Connection, request: Request, now: float) -> None:
+    """Settle a request that a restored backup has as open: nobody knows what happened to it since."""
+    # A dry run makes no call.
+    result = CallResult(OutcomeCode.DRY_RUN if request.dry_run else OutcomeCode.RESTORED)
+    values: dict[str, Any] = {"request": request.id, "status": result.code.status}
+    if request.status is not Status.CONFIRMED:  # a click may have begun another attempt since
+        values |= {"attempt": request.attempt + 1, "decided_by": None, "decided_at": None, "call_started_at": None}
+    _settle(db, statements.SETTLE_RESTORED, values, result, now, claim=False)
+
+
 def correct(db: sa.Connection, request: Request, result: CallResult, now: float, retry_for: float) -> bool:
     """Replace "interrupted", as another replica settled the attempt, by what the call brought; False if it did not.
 

@@ -89,9 +89,14 @@ def _without_confirming(blocks: list[Block]) -> list[Block]:
 
 
 def _outcome(request: Request, outcome: Outcome) -> str:
-    decided = decision(outcome) or f"{OUTCOME_TEXT[outcome.code].what} That was {moment(outcome.settled_at)}."
+    what = OUTCOME_TEXT[outcome.code].what
+    decided = decision(outcome)
+    if not decided:
+        decided = f"{what} That was {moment(outcome.settled_at)}."
+    elif outcome.code.status is Status.UNKNOWN:
+        decided += f" {what}"
     if outcome.code.status is Status.UNKNOWN:
-        decided += f" {OUTCOME_TEXT[outcome.code].what} Check in Cellcast whether the number is still subscribed."
+        decided += " Check in Cellcast whether the number is still subscribed."
     said = f" Cellcast's message: {cut(literal(outcome.message), MAX_MESSAGE)}" if outcome.message else ""
     why = "".join(f" {line}" for line in reason(request))
     requested = f"Requested by {person(request.requested_by)} in {place(request.channel)}."

@@ -97,6 +97,12 @@ OUTCOME_TEXT = {
         f"The bot was interrupted during the call to Cellcast and did not get the answer. {_MAYBE}",
         _IF_SUBSCRIBED,
     ),
+    OutcomeCode.RESTORED: OutcomeText(
+        _UNKNOWN,
+        "The bot's database was restored from a backup that has this request as open. What happened to it after the "
+        f"backup is not known. {_MAYBE}",
+        f"Look for an earlier message about the request: it still holds. {_IF_SUBSCRIBED}",
+    ),
     OutcomeCode.KEPT: OutcomeText("Kept: {number}", "Nothing was sent to Cellcast."),
     OutcomeCode.PROTECTED: OutcomeText(
         "Kept: {number}",

@@ -20,8 +20,8 @@ MAX_OPTION = 75
 MAX_OPTIONS = 100
 
 NO_RECORD = (
-    "The bot has no record of this request. Please request the number again with the command. If this keeps happening, "
-    "tell an administrator."
+    "The bot has no record of this request, so the click did nothing. Check in Cellcast whether the number is still "
+    "subscribed. If it is, request it again with the command. If this keeps happening, tell an administrator."
 )
 ONE_COMMAND = f"The bot knows only the command `{COMMAND}`. Type `{COMMAND} help` for help."
 UNREADABLE_PAYLOAD = "The bot could not read what Slack sent. Nothing was done. Please try again with the command."
@@ -188,6 +188,8 @@ def stale_click(request: Request) -> Message:
         said += f"Nothing was sent to Cellcast. Request it again: {command(request)}"
     elif request.status is Status.REPLACED:
         said = f"{OUTCOME_TEXT[OutcomeCode.REPLACED].what} {OUTCOME_TEXT[OutcomeCode.REPLACED].next_step}"
+    elif request.decided_by is None and request.outcome is not None:  # in a backup that was restored
+        said = explanation(request, request.outcome, can_try=False)
     else:
         said = f"{who} already confirmed this ({when}). {_since_then(request)}"
     return private(f"{begin(number(request))}: {said}")

@@ -1,15 +1,22 @@
-"""The record: the last requests in Slack, and the whole of it on the command line; nothing deletes a row."""
+"""The record: the last requests in Slack, and the whole of it on the command line; the bot deletes no row."""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import io
 import json
 import re
+import sys
 from pathlib import Path
 
+import pytest
+
+from bot.cli.main import main
 from sandbox.fake_cellcast import ANSWERS, SUCCESS, Cellcast
 from sandbox.fake_slack import Workspace
 from tests.conftest import ANA, BEN, GIL, KEY, NUMBER, NUMBERS, Start, TestClock, ask, private, public, settled
-from tests.process import ROOT, run_command
+from tests.process import ROOT, clean_environment, run_command
 
 
 async def test_history_is_for_permitted_people(start: Start, workspace: Workspace) -> None:
@@ -88,9 +95,41 @@ async def test_history_of_a_dry_run(
     assert "(dry run)  pending" in out
 
 
-def test_nothing_deletes_a_row() -> None:
-    """No statement of the bot deletes a request or an outcome: only the row that the health check has just written."""
-    text = "".join(path.read_text() for path in (ROOT / "bot" / "ledger").rglob("*.py"))
-    assert text.count(".delete()") == text.count("write_check.delete()") == 1
-    assert "DELETE FROM" not in text
-    assert "DROP TABLE" not in text
+def test_only_prune_deletes_a_row() -> None:
+    """Only `prune` deletes requests and outcomes; the running bot deletes the row that its health check has written."""
+    folder = ROOT / "bot" / "ledger"
+    text = {path.name: path.read_text() for path in folder.rglob("*.py")}
+    assert {name for name, found in text.items() if ".delete()" in found} == {"pruning.py", "store.py"}
+    assert text["store.py"].count(".delete()") == text["store.py"].count("write_check.delete()") == 1
+    callers = [path for path in (ROOT / "bot").rglob("*.py") if re.search(r"\.prune\(", path.read_text())]
+    assert [path.name for path in callers] == ["prune.py"]
+    assert not [name for name, found in text.items() if "DELETE FROM" in found or "DROP TABLE" in found]
+
+
+@pytest.mark.parametrize("arguments", [["history", "--json"], ["history"]])
+async def test_full_disk_under_the_output(
+    start: Start, workspace: Workspace, environment: dict[str, str], tmp_path: Path, arguments: list[str]
+) -> None:
+    """If what a command prints can't be written, it says so in one line, and its exit code is not 0."""
+    async with start():
+        await ask(workspace)
+    process = await asyncio.create_subprocess_exec(
+        "sh", "-c", f"exec {sys.executable} -m bot {' '.join(arguments)} > /dev/full",
+        env=clean_environment(environment), cwd=tmp_path, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    _, err = await process.communicate()
+    assert (process.returncode, err.decode()) == (1, "The output could not be written: No space left on device.\n")
+
+
+async def test_other_error_of_the_output(
+    start: Start, workspace: Workspace, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """An error that no full disk explains is a defect, and keeps its traceback."""
+    async with start():
+        await ask(workspace)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    readable = tmp_path / "output"
+    readable.touch()
+    with readable.open() as output, contextlib.redirect_stdout(output), pytest.raises(io.UnsupportedOperation):
+        await asyncio.to_thread(main, ["history"])

@@ -25,7 +25,7 @@ FILES = Path(__file__).parents[1] / "ledgers"
 WITHIN = 900.0
 
 
-@pytest.fixture(params=[2, 3, 4, 5, 6], ids=lambda version: f"schema {version}")
+@pytest.fixture(params=[2, 3, 4, 5, 6, 7], ids=lambda version: f"schema {version}")
 def version(request: pytest.FixtureRequest) -> int:
     """Return the schema that wrote the database."""
     return int(request.param)
@@ -146,7 +146,7 @@ async def test_the_schema_is_that_of_a_new_database(ledger: Ledger, database: st
 
     def shape(path: Path) -> object:
         with contextlib.closing(sqlite3.connect(path)) as db:
-            tables = ("ledger_version", "requests", "outcomes", "write_check")
+            tables = ("ledger_version", "requests", "outcomes", "write_check", "prunings")
             columns = {t: {row[1] for row in db.execute(f"PRAGMA table_info({t})")} for t in tables}
             return columns, set(db.execute("SELECT name, sql FROM sqlite_master WHERE type = 'index'"))
 

@@ -1,0 +1,89 @@
+"""A backup of an SQLite database: one file, complete or not there, that only its owner can read."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import tempfile
+from pathlib import Path
+
+from bot.errors import BotError, StartError
+
+# As long as the bot waits for its database.
+TIMEOUT = 1.5
+
+
+def back_up(database: Path, target: Path) -> None:
+    """Copy the database as it is now, marked as a backup, while the bot goes on writing.
+
+    The copy is written under another name beside `target`, and gets that name only when it is on the disk. Raise
+    BotError if `target` exists or cannot be written.
+    """
+    if os.path.lexists(target):
+        raise _exists(target)
+    try:
+        _write(database, target)
+    except FileExistsError:  # somebody was faster
+        raise _exists(target) from None
+    except (OSError, sqlite3.Error) as error:
+        why = error.strerror if isinstance(error, OSError) else str(error)
+        raise BotError(f"The backup could not be written, so there is no {target}: {why}.") from None
+
+
+def require_unused(database: Path) -> None:
+    """Raise StartError if another process has an SQLite database open, as a running bot does."""
+    with contextlib.closing(_connect(database, timeout=0)) as db:
+        try:
+            # A connection holds a lock for as long as it is open, which an exclusive one needs for itself.
+            db.execute("PRAGMA locking_mode = EXCLUSIVE")
+            db.execute("BEGIN EXCLUSIVE")
+        except sqlite3.OperationalError as error:
+            raise StartError(
+                f"The database cannot be used alone ({error}). Stop the bot and whatever else uses it, then try again."
+            ) from None
+
+
+def require_own_log(database: Path) -> None:
+    """Raise StartError if the write-ahead log beside an SQLite file was left by the file that was there before.
+
+    SQLite would apply it: the restored file would lose its mark, and could be damaged.
+    """
+    log = Path(f"{database.resolve()}-wal")
+    with contextlib.suppress(OSError):  # what cannot be read has another error, which the connection reports
+        # A file that has such a log says so in its header (https://www.sqlite.org/fileformat.html, offset 18).
+        with database.open("rb") as file:
+            header = file.read(20)
+        if log.stat().st_size and header[18:] == b"\1\1":
+            raise StartError(
+                f"{log} was left by the database that a restored backup has replaced. Move it away, and try again."
+            )
+
+
+def _exists(target: Path) -> BotError:
+    return BotError(f"{target} exists already, and a backup replaces no file. Give another name.")
+
+
+def _write(database: Path, target: Path) -> None:
+    folder = target.absolute().parent
+    copying, name = tempfile.mkstemp(prefix=".backup-", dir=folder)  # with mode 600
+    try:
+        with contextlib.closing(_connect(database, timeout=TIMEOUT)) as db:
+            db.execute("VACUUM INTO ?", (name,))
+        with contextlib.closing(_connect(Path(name), timeout=TIMEOUT)) as copy:
+            copy.execute("PRAGMA user_version = 1")
+        os.fsync(copying)
+        os.link(name, target)  # unlike a rename it never replaces a file
+    finally:
+        os.close(copying)
+        Path(name).unlink()
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
+
+
+def _connect(file: Path, *, timeout: float) -> sqlite3.Connection:
+    """Connect to a file that is there: SQLite would create another one."""
+    return sqlite3.connect(f"{file.absolute().as_uri()}?mode=rw", uri=True, timeout=timeout, isolation_level=None)

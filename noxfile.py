@@ -39,8 +39,14 @@ def unit(session: nox.Session) -> None:
 
 @nox.session
 def test(session: nox.Session) -> None:
-    """Run every test, or those named: `nox -s test -- tests/test_x.py`."""
+    """Run the tests, or those named: `nox -s test -- tests/test_x.py`; `-- -m ''` runs those that only CI runs too."""
     run(session, "python", "-m", "pytest", *session.posargs)
+
+
+@nox.session
+def ten_times(session: nox.Session) -> None:
+    """Run the README's test command ten times in a row, up to the first that fails, and print the times."""
+    run(session, "python", "tools/ten_times.py", *session.posargs)
 
 
 @nox.session

@@ -15,13 +15,14 @@ import ssl
 import sys
 import time
 import zlib
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from _pytest.mark import ParameterSet
 from sqlalchemy.engine import make_url
 
 from bot import logging as logs
@@ -60,6 +61,8 @@ def pytest_configure(config: pytest.Config) -> None:
     Each checkout has its own folder there. pytest closes its folder to other users whenever a run starts, and a run in
     another checkout may be using it as the user of PostgreSQL or of the image.
     """
+    if not config.option.markexpr:
+        os.environ["TESTS_ARE_THOROUGH"] = "1"
     if config.pluginmanager.hasplugin("cacheprovider"):  # tools/mutants.py switches it off: it needs no stored bytecode
         os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
         sys.dont_write_bytecode = False
@@ -88,6 +91,25 @@ def pytest_itemcollected(item: pytest.Item) -> None:
     folder = item.path.relative_to(Path(__file__).parent).parts[0]
     if folder in FOLDERS:
         item.add_marker(folder)
+
+
+# For a test that CI runs and a default run leaves out; CONTRIBUTING.md has the rule.
+THOROUGH = pytest.mark.thorough
+
+
+def often(few: int, many: int) -> int:
+    """How often a test repeats what it does: few times in a default run, many in a thorough one."""
+    return many if "TESTS_ARE_THOROUGH" in os.environ else few
+
+
+def crossed(first: Iterable[Any], second: Iterable[Any]) -> list[ParameterSet]:
+    """Every pair of two parameters; a default run has only the pairs with the first value of either."""
+    ones, others = list(first), list(second)
+    return [
+        pytest.param(one, other, marks=[] if one == ones[0] or other == others[0] else [THOROUGH])
+        for one in ones
+        for other in others
+    ]
 
 
 class TestClock(Clock):
@@ -216,6 +238,8 @@ SCHEMAS = itertools.count()
 SQLITE = pytest.mark.databases("sqlite")
 POSTGRESQL = pytest.mark.databases("postgresql")
 BOTH = pytest.mark.databases("sqlite", "postgresql")
+# Both too, but in a default run SQLite alone: what the test is about is not decided in the database.
+REPEATED = pytest.mark.databases("sqlite", pytest.param("postgresql", marks=THOROUGH))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

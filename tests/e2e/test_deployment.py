@@ -18,7 +18,7 @@ import yaml
 
 from sandbox.fake_cellcast import SUCCESS, Cellcast
 from sandbox.fake_slack import Workspace
-from tests.conftest import BEN, NUMBERS, ask
+from tests.conftest import BEN, NUMBERS, THOROUGH, ask
 from tests.process import ROOT, free_port, healthy
 
 BIN = Path(sys.executable).parent
@@ -120,6 +120,7 @@ def start_in(image: Path, *arguments: str, settings: dict[str, str]) -> Coroutin
     )  # fmt: skip
 
 
+@THOROUGH
 async def test_read_only_tree_and_a_user_without_rights(
     workspace: Workspace, cellcast: Cellcast, environment: dict[str, str], image: Path
 ) -> None:
@@ -148,6 +149,7 @@ async def test_read_only_tree_and_a_user_without_rights(
     assert len(cellcast.calls) == 1
 
 
+@THOROUGH
 async def test_image_does_not_carry_the_demo(image: Path) -> None:
     """`python -m bot demo` in the image says that the demo needs a checkout."""
     assert (ROOT / ".dockerignore").read_text().split("\n")[:4] == ["*", "!bot", "!handlers", "!requirements.lock"]

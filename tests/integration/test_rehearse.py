@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import re
 from pathlib import Path
@@ -69,9 +68,6 @@ SOCKET = "Open a socket"
 LEFT = f"A card may be left in {NUMBERS}: delete it by hand."
 
 
-LAST = [*rehearsal._payloads()][-1:]
-
-
 async def rehearse_channel(
     environment: dict[str, str], cwd: Path, channel: str = NUMBERS, *, socket: bool = False, whole: bool = False
 ) -> tuple[int, list[str]]:
@@ -80,7 +76,8 @@ async def rehearse_channel(
     Without `whole` only the last message is judged before: here the subject is what comes after it.
     """
     settings = environment | ({"SLACK_APP_TOKEN": APP_TOKEN} if socket else {})
-    with contextlib.nullcontext() if whole else mock.patch.object(rehearsal, "_payloads", lambda: LAST):
+    judged = [*rehearsal._payloads()] if whole else [*rehearsal._payloads()][-1:]
+    with mock.patch.object(rehearsal, "_payloads", lambda: judged):
         code, out, err = await run_command("rehearse", "--channel", channel, settings=settings, cwd=cwd)
     assert (err, "/socket/" in out) == ("", False)  # the address of a socket has a one-time ticket in it
     lines = out.splitlines()

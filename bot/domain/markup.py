@@ -36,10 +36,8 @@ def cut(markup: str, longest: int) -> str:
     """Return markup with a length of at most `longest`; what is cut off becomes an ellipsis."""
     if length(markup) <= longest:
         return markup
-    kept, room = "", longest - 1
-    for part in WHOLE.finditer(markup):
-        room -= length(part[0])
-        if room < 0:
-            break
-        kept += part[0]
+    parts, room = WHOLE.finditer(markup), longest - 1
+    kept, part = "", next(parts)[0]
+    while (room := room - length(part)) >= 0:  # not all of it fits, so there is always another part
+        kept, part = kept + part, next(parts)[0]
     return f"{kept}…"

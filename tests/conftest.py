@@ -229,8 +229,19 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with (folder / "postgres.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # pgserver reads the folder before it takes its own lock
         server = get_server(folder / "postgres")
-    yield server.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
+    url = make_url(server.get_uri().replace("postgresql://", "postgresql+psycopg://", 1))
+    own = f"worker_{os.getpid()}"  # ANALYZE, for one, takes locks in all of a database
+    execute(url, f"CREATE DATABASE {own}")
+    yield url.set(database=own).render_as_string(hide_password=False)
     server.cleanup()
+
+
+def execute(url: str | sa.URL, statement: str) -> None:
+    """Run a statement outside of a transaction."""
+    engine = sa.create_engine(url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as db:
+        db.execute(sa.text(statement))
+    engine.dispose()
 
 
 SCHEMAS = itertools.count()
@@ -257,28 +268,21 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
         return
     url = make_url(request.getfixturevalue("postgres"))
     schema = f"test_{os.getpid()}_{next(SCHEMAS)}"
-    engine = sa.create_engine(url, isolation_level="AUTOCOMMIT")
-    with engine.connect() as db:
-        db.execute(sa.text(f"CREATE SCHEMA {schema}"))
+    execute(url, f"CREATE SCHEMA {schema}")
     yield url.update_query_dict({"options": f"-csearch_path={schema}"}).render_as_string(hide_password=False)
-    with engine.connect() as db:
-        db.execute(sa.text(f"DROP SCHEMA {schema} CASCADE"))
-    engine.dispose()
+    execute(url, f"DROP SCHEMA {schema} CASCADE")
 
 
 @pytest.fixture
 def encoded_database(request: pytest.FixtureRequest, postgres: str) -> Iterator[str]:
     """An empty PostgreSQL database whose encoding is the test's parameter."""
     name = f"test_{os.getpid()}_{next(SCHEMAS)}"
-    engine = sa.create_engine(postgres, isolation_level="AUTOCOMMIT")
-    with engine.connect() as db:
-        db.execute(
-            sa.text(f"CREATE DATABASE {name} ENCODING '{request.param}' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0")
-        )
+    execute(
+        postgres,
+        f"CREATE DATABASE {name} ENCODING '{request.param}' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0",
+    )
     yield make_url(postgres).set(database=name).render_as_string(hide_password=False)
-    with engine.connect() as db:
-        db.execute(sa.text(f"DROP DATABASE {name} WITH (FORCE)"))
-    engine.dispose()
+    execute(postgres, f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from bot.settings import Settings
 from bot.views import replies
 from sandbox.fake_cellcast import Cellcast
 from sandbox.fake_slack import Note, Workspace
-from tests.conftest import ANA, APP_TOKEN, DIRECT, NUMBERS, QUIET, SECRETS, SQLITE, text_of
+from tests.conftest import ANA, APP_TOKEN, DIRECT, NUMBERS, QUIET, SECRETS, SQLITE, THOROUGH, text_of
 from tests.process import run_command
 
 pytestmark = SQLITE
@@ -336,9 +336,11 @@ async def test_rate_limit(environment: dict[str, str], tmp_path: Path, workspace
     ("fault", "why"),
     [
         pytest.param("invalid_blocks", "Slack does not say what is wrong (invalid_blocks)", id="no pointer"),
-        pytest.param("unknown_method", "Slack refused it (unknown_method).", id="another error"),
-        pytest.param("500", BROKEN, id="an outage"),
-        pytest.param("drop_before", NO_ANSWER.format("ServerDisconnectedError"), id="a lost connection"),
+        pytest.param("unknown_method", "Slack refused it (unknown_method).", id="another error", marks=THOROUGH),
+        pytest.param("500", BROKEN, id="an outage", marks=THOROUGH),
+        pytest.param(
+            "drop_before", NO_ANSWER.format("ServerDisconnectedError"), id="a lost connection", marks=THOROUGH
+        ),
     ],
 )
 async def test_one_bad_answer(

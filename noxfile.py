@@ -34,13 +34,20 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def unit(session: nox.Session) -> None:
     """Run the tests that need no server and no database."""
-    run(session, "python", "-m", "pytest", "-m", "unit", *session.posargs)
+    # In one process: workers would take longer to start than these tests to run.
+    run(session, "python", "-m", "pytest", "-n", "0", "tests/unit", *session.posargs)
 
 
 @nox.session
 def test(session: nox.Session) -> None:
-    """Run every test, or those named: `nox -s test -- tests/test_x.py`."""
+    """Run the tests, or those named: `nox -s test -- tests/test_x.py`; `-- -m ''` runs those that only CI runs too."""
     run(session, "python", "-m", "pytest", *session.posargs)
+
+
+@nox.session
+def ten_times(session: nox.Session) -> None:
+    """Run the README's test command ten times in a row, up to the first that fails, and print the times."""
+    run(session, "python", "tools/ten_times.py", *session.posargs)
 
 
 @nox.session

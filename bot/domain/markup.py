@@ -36,8 +36,8 @@ def cut(markup: str, longest: int) -> str:
     """Return markup with a length of at most `longest`; what is cut off becomes an ellipsis."""
     if length(markup) <= longest:
         return markup
-    kept, room = "", longest - 1
-    for part in WHOLE.findall(markup):
-        room -= length(part)
-        kept += part if room >= 0 else ""
+    parts, room = WHOLE.finditer(markup), longest - 1
+    kept, part = "", next(parts)[0]
+    while (room := room - length(part)) >= 0:  # not all of it fits, so there is always another part
+        kept, part = kept + part, next(parts)[0]
     return f"{kept}…"

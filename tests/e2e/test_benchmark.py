@@ -11,6 +11,7 @@ from benchmarks import growth
 from benchmarks.contestants import ALL, BOT, LIMIT, SOCKET, Contestant
 from benchmarks.page import GROWTH, GROWTH_PART, NEVERS, TARGETS, missed, page, plot
 from benchmarks.play import CLICKS_THAT, COMMANDS_WHILE, INTERRUPTED, LATE, Figures, Size, one_round
+from tests.conftest import THOROUGH
 from tests.process import ROOT
 
 SMALL = Size(commands=2, clicks=2, bursts=(3,), hanging=2, hangs_seconds=0.3, meanwhile=2, memory=(2, 4))
@@ -20,6 +21,7 @@ ROW = re.compile(
 )
 
 
+@THOROUGH
 @pytest.mark.parametrize(
     "contestant",
     [Contestant("limit", LIMIT, ALL), Contestant("this bot", BOT, ALL, SOCKET)],
@@ -65,6 +67,7 @@ def test_page_keeps_the_other_part() -> None:
     assert text.endswith(f"\n\n{part}")
 
 
+@THOROUGH
 async def test_growth_is_measured(tmp_path: Path) -> None:
     """Each figure is there, the export of the history among them, and the table replaces the one before."""
     row = await growth.measure(f"sqlite:///{tmp_path}/ledger.db", 100, growth.Size(2, 2, 5, 50))

@@ -22,7 +22,7 @@ from sandbox import demo as play
 from sandbox.bot_process import start_python
 from sandbox.fake_cellcast import SUCCESS, Cellcast
 from sandbox.fake_slack import NotThereError, Workspace
-from tests.conftest import ANA, BEN, GIL, KEY, NUMBER, NUMBERS, TOKEN, ask, current, private, settled
+from tests.conftest import ANA, BEN, GIL, KEY, NUMBER, NUMBERS, THOROUGH, TOKEN, ask, current, private, settled
 from tests.process import clean_environment, run_bot
 
 
@@ -40,6 +40,7 @@ async def test_once(tmp_path: Path) -> None:
     assert "xoxb" not in out
 
 
+@THOROUGH
 def test_once_where_the_toast_does_not_come(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -72,11 +73,12 @@ async def test_fake_cellcast_refuses(cellcast: Cellcast) -> None:
                 assert answer.status == status
 
 
+@THOROUGH
 async def test_goes_on_until_it_is_stopped(tmp_path: Path) -> None:
     """The demo serves its page after the round, until Ctrl-C."""
     process = await start_python("demo", "--port", "0", "--no-browser", settings=clean_environment({}), cwd=tmp_path)
     assert process.stdout is not None
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while not (found := re.search(rb"http://127\.0\.0\.1:\d+/", await process.stdout.readline())):
             pass
     async with aiohttp.ClientSession() as client:
@@ -88,6 +90,7 @@ async def test_goes_on_until_it_is_stopped(tmp_path: Path) -> None:
     assert process.returncode == 0
 
 
+@THOROUGH
 async def test_browser_is_opened(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without --no-browser the page is opened."""
     opened: list[str] = []

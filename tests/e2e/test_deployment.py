@@ -21,7 +21,7 @@ from sqlalchemy.engine import make_url
 from bot.secret_files import FROM_FILES
 from sandbox.fake_cellcast import SUCCESS, Cellcast
 from sandbox.fake_slack import Workspace
-from tests.conftest import APP_TOKEN, BEN, KEY, NUMBERS, TOKEN, ask
+from tests.conftest import APP_TOKEN, BEN, KEY, NUMBERS, THOROUGH, TOKEN, ask
 from tests.e2e.test_mistakes import in_table
 from tests.process import ROOT, free_port, healthy, run_command
 
@@ -173,6 +173,7 @@ def start_in(image: Path, *arguments: str, settings: dict[str, str]) -> Coroutin
     )  # fmt: skip
 
 
+@THOROUGH
 async def test_read_only_tree_and_a_user_without_rights(
     workspace: Workspace, cellcast: Cellcast, environment: dict[str, str], image: Path
 ) -> None:
@@ -216,6 +217,7 @@ async def test_read_only_tree_and_a_user_without_rights(
     assert (image.parent / "data" / "unsubscribe.db").exists()
 
 
+@THOROUGH
 async def test_image_does_not_carry_the_demo(image: Path) -> None:
     """`python -m bot demo` in the image says where the demo is."""
     assert (ROOT / ".dockerignore").read_text().split("\n")[:4] == ["*", "!bot", "!handlers", "!requirements.lock"]

@@ -30,6 +30,7 @@ from tests.conftest import (
     KEY,
     NUMBERS,
     SIGNING_SECRET,
+    THOROUGH,
     TOKEN,
     TestClock,
     card_buttons,
@@ -186,6 +187,7 @@ async def test_main_round(demo: Demo) -> None:
     assert len(demo.cellcast.calls) == 1
 
 
+@THOROUGH
 async def test_keep(demo: Demo) -> None:
     """Keep Number closes the card without a call, and the requester reads a reply in its thread."""
     await demo.type(f"/unsubscribe-number {SUPPORT}")
@@ -198,6 +200,7 @@ async def test_keep(demo: Demo) -> None:
     assert demo.cellcast.calls == []
 
 
+@THOROUGH
 async def test_expiry(demo: Demo) -> None:
     """A card that still waits gets a reminder in its thread, and closes by itself when its time is over."""
     await set_up(demo, "A reminder 3 seconds before the deadline", "REMIND_BEFORE_SECONDS=3")
@@ -212,6 +215,7 @@ async def test_expiry(demo: Demo) -> None:
     assert demo.cellcast.calls == []
 
 
+@THOROUGH
 async def test_wrong_person(demo: Demo) -> None:
     """People without permission get a private reply; the card stays."""
     await demo.type(f"/unsubscribe-number {SUPPORT}")
@@ -226,9 +230,10 @@ async def test_wrong_person(demo: Demo) -> None:
     assert demo.cellcast.calls == []
 
 
+@THOROUGH
 async def test_second_person(demo: Demo) -> None:
     """With the second person required, who asked is refused and another one confirms."""
-    await demo.tab.get_by_label("A second person must confirm").check()
+    await demo.tab.get_by_label("A second person must confirm").click()
     await expect(demo.tab.get_by_label("Steps")).to_contain_text("REQUIRE_SECOND_PERSON=true", timeout=20_000)
     await demo.type(f"/unsubscribe-number {SUPPORT}")
     await demo.see("Someone other than @Ana must confirm.")
@@ -243,10 +248,11 @@ async def test_second_person(demo: Demo) -> None:
 
 async def set_up(demo: Demo, label: str, setting: str) -> None:
     """Switch a setting on, and wait until the bot has restarted with it."""
-    await demo.tab.get_by_label(label).check()
+    await demo.tab.get_by_label(label).click()  # not check(): the page shows the state that the server tells it
     await expect(demo.tab.get_by_label("Steps")).to_contain_text(f"restarted with {setting}", timeout=20_000)
 
 
+@THOROUGH
 async def test_approver_who_is_mentioned(demo: Demo) -> None:
     """A new card mentions Ben, and only Ben confirms."""
     await set_up(demo, "A new card mentions Ben", f"NOTIFY_USERS={BEN}")
@@ -262,6 +268,7 @@ async def test_approver_who_is_mentioned(demo: Demo) -> None:
     await expect(demo.tab.get_by_label("Only Ben can confirm")).to_be_checked()
 
 
+@THOROUGH
 async def test_audit_channel(demo: Demo) -> None:
     """With an audit channel, it shows a line for each outcome, with names that are no mentions and a link to the card."""
     await set_up(demo, "An audit channel", "AUDIT_CHANNEL=C0AUDIT")
@@ -277,6 +284,7 @@ async def test_audit_channel(demo: Demo) -> None:
     await expect(demo.says("Kept:")).to_be_in_viewport()
 
 
+@THOROUGH
 async def test_numbers_with_a_warning_and_protected_ones(demo: Demo) -> None:
     """The card and the form warn, and a protected number gets no card."""
     await demo.type("/unsubscribe-number Night service")
@@ -289,6 +297,7 @@ async def test_numbers_with_a_warning_and_protected_ones(demo: Demo) -> None:
     await demo.see("This number is protected in the list of numbers")
 
 
+@THOROUGH
 async def test_cellcast_times_out(demo: Demo) -> None:
     """Without an answer the outcome is unknown, and Try Again makes a second call after a second yes."""
     await demo.tab.get_by_role("button", name="Cellcast times out").click()
@@ -301,6 +310,7 @@ async def test_cellcast_times_out(demo: Demo) -> None:
     assert len(demo.cellcast.calls) == 2
 
 
+@THOROUGH
 async def test_slack_drops_a_message(demo: Demo) -> None:
     """A toast that gets lost on its way is told again; the call is not made again."""
     await demo.type(f"/unsubscribe-number {SUPPORT}")
@@ -328,6 +338,7 @@ async def test_kill_and_restart(demo: Demo) -> None:
     assert len(demo.cellcast.calls) == 1
 
 
+@THOROUGH
 async def test_two_clicks_at_once(demo: Demo) -> None:
     """Of two clicks at the same moment one makes the call; the other person reads who was first."""
     await demo.tab.get_by_role("button", name="Two people click").click()
@@ -342,6 +353,7 @@ async def test_two_clicks_at_once(demo: Demo) -> None:
     await demo.see("already confirmed this")
 
 
+@THOROUGH
 async def test_picker(demo: Demo) -> None:
     """The command alone shows a private menu; typing filters it, and the choice leads to the card."""
     await demo.type("/unsubscribe-number")
@@ -360,6 +372,7 @@ async def test_picker(demo: Demo) -> None:
     await expect(demo.options(name="(card open)")).to_be_visible()
 
 
+@THOROUGH
 async def test_typed_digits(demo: Demo) -> None:
     """A number with a warning opens a form: other digits get an error there, the right ones confirm, by keyboard too."""
     await demo.type("/unsubscribe-number Night service")
@@ -384,9 +397,10 @@ async def test_typed_digits(demo: Demo) -> None:
     assert len(demo.cellcast.calls) == 1
 
 
+@THOROUGH
 async def test_request_form(demo: Demo) -> None:
     """With required reasons the command opens a form; what the bot refuses leaves what was entered as it is."""
-    await demo.tab.get_by_label("A request needs a reason").check()
+    await demo.tab.get_by_label("A request needs a reason").click()
     await demo.tab.get_by_text("restarted with REQUIRE_REASON=true").wait_for(timeout=30_000)
     await demo.type("/unsubscribe-number")
     form = demo.tab.get_by_role("dialog", name="Unsubscribe a number")
@@ -407,6 +421,7 @@ async def test_request_form(demo: Demo) -> None:
     await demo.see("Reason: moved to another line")
 
 
+@THOROUGH
 async def test_list_that_changes(demo: Demo) -> None:
     """The owner protects a number after its card, or makes an error in the list: nobody is called, people read why."""
     owner = demo.tab.get_by_label("The list of numbers")
@@ -424,9 +439,10 @@ async def test_list_that_changes(demo: Demo) -> None:
     assert demo.cellcast.calls == []
 
 
+@THOROUGH
 async def test_reason_with_a_ticket(demo: Demo) -> None:
     """With a pattern a reason in another format is refused with the example."""
-    await demo.tab.get_by_label("A reason begins with a ticket").check()
+    await demo.tab.get_by_label("A reason begins with a ticket").click()
     await demo.tab.get_by_text("restarted with REASON_PATTERN=OPS").wait_for(timeout=30_000)
     await demo.type(f"/unsubscribe-number {SUPPORT} campaign ended")
     await demo.see("The reason does not match the required format.")
@@ -434,6 +450,7 @@ async def test_reason_with_a_ticket(demo: Demo) -> None:
     await demo.see("Reason: OPS-7 campaign ended")
 
 
+@THOROUGH
 async def test_late_form(demo: Demo) -> None:
     """A form that was left open says who was first, and closes."""
     await demo.type("/unsubscribe-number Night service")
@@ -450,6 +467,7 @@ async def test_late_form(demo: Demo) -> None:
     assert demo.cellcast.calls == []
 
 
+@THOROUGH
 async def test_app_home(demo: Demo) -> None:
     """The App Home shows open requests with their buttons, and what ended; a click in it counts, and a late one is answered."""
     await demo.type(f"/unsubscribe-number {SUPPORT}")
@@ -512,6 +530,7 @@ async def test_keyboard_alone(demo: Demo) -> None:
     assert len(demo.cellcast.calls) == 1
 
 
+@THOROUGH
 async def test_messages_are_grouped(demo: Demo) -> None:
     """Messages that follow each other from one person are one group, with one name in sight; names are heard for each."""
     for text in ("Hello", "Is this <b>bold</b> & fine?"):
@@ -533,6 +552,7 @@ async def accessible(demo: Demo, what: str) -> None:
         await demo.tab.get_by_role("button", name=re.compile("Switch to (dark|light) colours")).dispatch_event("click")
 
 
+@THOROUGH
 @pytest.mark.parametrize("width", [1300, 390])
 async def test_accessible(demo: Demo, width: int) -> None:
     """axe-core finds no violation: channel, picker, dialog, App Home, faults; light and dark, wide and narrow."""

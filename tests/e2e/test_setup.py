@@ -22,7 +22,7 @@ from bot.cli.main import main
 from bot.settings import MANIFEST
 from sandbox.fake_cellcast import Cellcast
 from sandbox.fake_slack import Workspace
-from tests.conftest import ANA, APP_TOKEN, KEY, SECRETS, SIGNING_SECRET, TOKEN
+from tests.conftest import ANA, APP_TOKEN, KEY, SECRETS, SIGNING_SECRET, THOROUGH, TOKEN
 from tests.process import clean_environment, run_bot
 
 # The terminal becomes the process's own: getpass opens it, and Ctrl-C reaches it.
@@ -134,6 +134,7 @@ async def test_setup_writes_what_it_has_proved(
     assert code == 0, out
 
 
+@THOROUGH
 async def test_link_opens_slacks_page_with_the_manifest(talking: Talk) -> None:
     """The first thing shown is the link to Slack's page, with the manifest filled in; Ctrl-C writes nothing."""
     code, shown = await talking([("  SLACK_BOT_TOKEN: ", CTRL_C)])
@@ -145,6 +146,7 @@ async def test_link_opens_slacks_page_with_the_manifest(talking: Talk) -> None:
     assert "Nothing was written." in shown
 
 
+@THOROUGH
 async def test_setup_again_in_http_mode(talking: Talk, tmp_path: Path) -> None:
     """What .env holds is kept by Enter; without an app token the signing secret is asked for."""
     (tmp_path / ".env").write_text(f"SLACK_BOT_TOKEN={TOKEN}\nCELLCAST_API_KEY={KEY}\n")
@@ -185,6 +187,7 @@ async def test_setup_with_secrets_in_files(talking: Talk, tmp_path: Path) -> Non
     assert (tmp_path / ".env").read_text() == f"{given}SLACK_BOT_TOKEN={TOKEN}\nALLOWED_USERS=*\n"
 
 
+@THOROUGH
 async def test_setup_without_cellcast(talking: Talk, cellcast: Cellcast, tmp_path: Path) -> None:
     """A Cellcast that cannot be reached is told, and asked again."""
     await cellcast.stop()

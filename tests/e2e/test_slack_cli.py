@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 from sandbox.fake_slack import Workspace
-from tests.conftest import ANA, APP_TOKEN, NUMBERS, TOKEN
+from tests.conftest import ANA, APP_TOKEN, NUMBERS, THOROUGH, TOKEN
 from tests.process import ROOT, clean_environment
 
 HOOKS = json.loads((ROOT / ".slack" / "hooks.json").read_text(encoding="utf-8"))
@@ -41,6 +41,7 @@ async def test_manifest_hook() -> None:
     assert json.loads(out) == json.loads((ROOT / "bot" / "manifest.json").read_text(encoding="utf-8"))
 
 
+@THOROUGH
 async def test_start_hook(environment: dict[str, str], tmp_path: Path, workspace: Workspace) -> None:
     """The bot starts with the tokens of the CLI, opens its own socket, answers, and stops when the CLI interrupts it."""
     del environment["SLACK_SIGNING_SECRET"], environment["SLACK_BOT_TOKEN"]
@@ -53,7 +54,7 @@ async def test_start_hook(environment: dict[str, str], tmp_path: Path, workspace
     assert HOOKS["config"]["sdk-managed-connection-enabled"] is True
     process = await run_hook("start", environment=environment | tokens)
     try:
-        await workspace.until(lambda: workspace.connected == 1, seconds=20)
+        await workspace.until(lambda: workspace.connected == 1, seconds=60)
         await workspace.command(ANA, NUMBERS, "help")
         process.send_signal(signal.SIGINT)  # the CLI sends it to the shell only
         _, err = await asyncio.wait_for(process.communicate(), 10)

@@ -19,7 +19,7 @@ from bot.cli.main import main
 from sandbox.bot_process import start_python
 from sandbox.fake_cellcast import SUCCESS, Answer, Cellcast
 from sandbox.fake_slack import Workspace
-from tests.conftest import ANA, APP_TOKEN, BEN, KEY, NUMBER, NUMBERS, SECRETS, ask, public
+from tests.conftest import ANA, APP_TOKEN, BEN, KEY, NUMBER, NUMBERS, SECRETS, THOROUGH, ask, public
 from tests.process import ROOT, clean_environment, run_bot, run_command, running
 
 
@@ -92,7 +92,12 @@ async def test_proxy_that_the_bot_cannot_use(
 
 
 @pytest.mark.parametrize(
-    ("name", "mode"), [(signal.SIGTERM, "http"), (signal.SIGTERM, "socket"), (signal.SIGINT, "http")]
+    ("name", "mode"),
+    [
+        (signal.SIGTERM, "http"),
+        pytest.param(signal.SIGTERM, "socket", marks=THOROUGH),
+        pytest.param(signal.SIGINT, "http", marks=THOROUGH),
+    ],
 )
 async def test_stop_lets_the_running_call_end(
     tmp_path: Path, environment: dict[str, str], workspace: Workspace, cellcast: Cellcast, name: int, mode: str
@@ -136,6 +141,7 @@ async def test_stop_does_not_wait_without_end(
     assert "Outcome unknown" in public(workspace)[-1].text
 
 
+@THOROUGH
 async def test_stop_does_not_wait_for_half_a_request(
     tmp_path: Path, environment: dict[str, str], workspace: Workspace
 ) -> None:
@@ -151,6 +157,7 @@ async def test_stop_does_not_wait_for_half_a_request(
         writer.close()
 
 
+@THOROUGH
 async def test_stop_with_work_that_nothing_can_interrupt(
     tmp_path: Path, environment: dict[str, str], workspace: Workspace
 ) -> None:
@@ -182,6 +189,7 @@ def test_forced_end_does_not_wait_for_the_reader_of_the_log() -> None:
     process.communicate()
 
 
+@THOROUGH
 async def test_stop_during_the_start(tmp_path: Path, environment: dict[str, str], workspace: Workspace) -> None:
     """A bot that is stopped while it waits for Slack exits at once, with code 0."""
     asked = asyncio.Event()
@@ -325,10 +333,10 @@ async def test_health(tmp_path: Path, environment: dict[str, str], workspace: Wo
             assert answer.status == 404
 
 
-@pytest.mark.parametrize("command", ["check", "setup", "history", "delivered"])
-def test_commands_do_not_load_the_bot(command: str) -> None:
+def test_commands_do_not_load_the_bot() -> None:
     """A command loads only what it needs: not the running bot, its listeners, nor Bolt."""
-    code = f"import sys, bot.cli.{command}; print(sorted({{'bot.app', 'handlers', 'slack_bolt'}} & sys.modules.keys()))"
+    commands = ", ".join(f"bot.cli.{command}" for command in ("check", "setup", "history", "delivered"))
+    code = f"import sys, {commands}; print(sorted({{'bot.app', 'handlers', 'slack_bolt'}} & sys.modules.keys()))"
     done = subprocess.run(  # noqa: S603 - the bot itself
         [sys.executable, "-c", code], env=clean_environment({}), capture_output=True, text=True, check=True
     )

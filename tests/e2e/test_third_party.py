@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from sandbox.fake_slack import Workspace
-from tests.conftest import ANA, APP_TOKEN, BEN, NUMBERS, TOKEN, private, public
+from tests.conftest import ANA, APP_TOKEN, BEN, NUMBERS, THOROUGH, TOKEN, private, public
 from tests.messages import said_by
 from tests.process import ROOT
 
@@ -43,6 +43,7 @@ async def bolt(workspace: Workspace) -> AsyncIterator[asyncio.subprocess.Process
     assert said.decode() == ""
 
 
+@THOROUGH
 @with_node
 async def test_bolt_for_javascript_works_with_the_fake(bolt: asyncio.subprocess.Process, workspace: Workspace) -> None:
     """Slack's own client connects, gets a command, a click and an event, and posts, updates, answers and publishes."""

@@ -20,10 +20,10 @@ from sandbox.fake_slack import Channel, Workspace
 from tests.conftest import (
     ANA,
     BEN,
-    BOTH,
     NUMBER,
     NUMBERS,
     QUIET,
+    REPEATED,
     SECRET,
     Record,
     Start,
@@ -390,7 +390,7 @@ async def test_response_url_fails_for_a_while(
     reliability("Slack", f"no member, response_url: {fault}", calls="one", told="the toast, once")
 
 
-@BOTH
+@REPEATED
 async def test_delivered_after_a_restart(
     start: Start, workspace: Workspace, cellcast: Cellcast, clock: TestClock
 ) -> None:
@@ -409,7 +409,7 @@ async def test_delivered_after_a_restart(
     assert len(cellcast.calls) == 1
 
 
-@BOTH
+@REPEATED
 async def test_running_call_is_not_taken_for_an_orphan(
     bot: Bot, workspace: Workspace, cellcast: Cellcast, clock: TestClock
 ) -> None:

@@ -16,10 +16,10 @@ from sandbox.fake_slack import Note, Workspace
 from tests.conftest import (
     ANA,
     BEN,
-    BOTH,
     NUMBER,
     NUMBERS,
     QUIET,
+    REPEATED,
     Record,
     Start,
     TestClock,
@@ -123,7 +123,7 @@ async def test_requester_of_a_lost_card_is_no_second_person(
     assert cellcast.calls == []
 
 
-@BOTH
+@REPEATED
 async def test_both_requests_stay_in_the_record(bot: Bot, workspace: Workspace, clock: TestClock) -> None:
     """The first request keeps its requester and reason, ends as replaced, and the channel hears of it."""
     await lose_card(bot, workspace, text=f"{NUMBER} first")
@@ -152,7 +152,7 @@ async def test_closed_by_a_click_in_another_channel(bot: Bot, workspace: Workspa
     assert cellcast.calls == []
 
 
-@BOTH
+@REPEATED
 async def test_replicas_replace_a_lost_card_once(database: str) -> None:
     """Of requests that reach several replicas at once one replaces the lost card; the others find the new one."""
     ledgers = [Ledger(database) for _ in range(3)]
@@ -188,7 +188,7 @@ async def test_confirmed_in_home_while_slack_refuses_the_card(
     assert "Nothing was sent" not in private(workspace, ANA)[0]
 
 
-@BOTH
+@REPEATED
 async def test_card_is_remembered_after_an_outage(bot: Bot, workspace: Workspace, clock: TestClock) -> None:
     """If the database is away when the card has been posted, where it is gets stored a moment later."""
     failed: list[str] = []
@@ -225,7 +225,7 @@ async def test_slow_post_while_somebody_confirms(bot: Bot, workspace: Workspace,
     assert "Unsubscribed:" in current(workspace, card).text
 
 
-@BOTH
+@REPEATED
 async def test_database_error_after_the_card_is_no_false_reply(
     bot: Bot, workspace: Workspace, cellcast: Cellcast
 ) -> None:

@@ -21,13 +21,27 @@ from bot.ledger.database import COMMIT_UNKNOWN, LOCK_TIMEOUT
 from bot.ledger.store import Ledger
 from sandbox.fake_cellcast import SUCCESS, Cellcast
 from sandbox.fake_slack import Note, Workspace
-from tests.conftest import ANA, BEN, NUMBER, NUMBERS, POSTGRESQL, Record, Start, ask, current, private, public, settled
+from tests.conftest import (
+    ANA,
+    BEN,
+    NUMBER,
+    NUMBERS,
+    POSTGRESQL,
+    Record,
+    Start,
+    ask,
+    current,
+    often,
+    private,
+    public,
+    settled,
+)
 from tests.process import clean_environment, free_port, healthy, running, start_bot
 from tests.proxy import Proxy
 
 pytestmark = POSTGRESQL
 COPIES = 3
-CLICKS = 30
+CLICKS = often(10, 30)
 
 
 class Copy:
@@ -109,7 +123,7 @@ async def click_at_each(workspace: Workspace, copies: list[Copy], asked: dict[st
 async def test_same_click_at_every_replica(
     workspace: Workspace, cellcast: Cellcast, copies: list[Copy], database: str, reliability: Record
 ) -> None:
-    """Thirty times the same click reaches three copies at once: one call and one toast for each."""
+    """Again and again the same click reaches three copies at once: one call and one toast for each."""
     numbers = [f"{n:024x}" for n in range(CLICKS)]
     for start in range(0, CLICKS, 10):  # one replica may get all of them, and posts about one a second
         found = await cards(workspace, copies, numbers[start : start + 10])

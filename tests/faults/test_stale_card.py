@@ -14,7 +14,7 @@ from bot.domain.models import Click
 from bot.ledger.transitions import LEASE
 from sandbox.fake_cellcast import SUCCESS, Answer, Cellcast
 from sandbox.fake_slack import Workspace
-from tests.conftest import ANA, BEN, BOTH, Start, TestClock, advance, ask, card_buttons, current, private, settled
+from tests.conftest import ANA, BEN, REPEATED, Start, TestClock, advance, ask, card_buttons, current, private, settled
 
 UPDATE = "chat.update"
 
@@ -45,7 +45,7 @@ class Updates:
             self.landed += 1
 
 
-@BOTH
+@REPEATED
 async def test_double_click(bot: Bot, workspace: Workspace, cellcast: Cellcast) -> None:
     """A second click while the first is being drawn: the updates of one bot land one after another, the last one last."""
     cellcast.hold = asyncio.Event()
@@ -69,7 +69,7 @@ async def test_double_click(bot: Bot, workspace: Workspace, cellcast: Cellcast) 
     assert len(cellcast.calls) == 1
 
 
-@BOTH
+@REPEATED
 async def test_updates_of_two_replicas(
     start: Start, workspace: Workspace, cellcast: Cellcast, clock: TestClock
 ) -> None:
@@ -190,7 +190,7 @@ async def test_click_between_an_update_and_its_late_landing(
     assert current(workspace, card).text.startswith("*Unsubscribed: ")
 
 
-@BOTH
+@REPEATED
 async def test_replica_that_comes_too_late(
     bot: Bot, workspace: Workspace, cellcast: Cellcast, clock: TestClock
 ) -> None:
@@ -241,7 +241,7 @@ async def test_end_of_the_offer_is_shown(
     assert not current(workspace, card).buttons
 
 
-@BOTH
+@REPEATED
 async def test_request_that_is_read_slowly_is_not_shown(
     start: Start, workspace: Workspace, cellcast: Cellcast, clock: TestClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

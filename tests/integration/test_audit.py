@@ -36,6 +36,7 @@ from tests.conftest import (
     NUMBER,
     NUMBERS,
     QUIET,
+    REPEATED,
     SQLITE,
     TOKEN,
     Record,
@@ -49,7 +50,7 @@ from tests.conftest import (
 )
 from tests.process import run_command
 
-pytestmark = BOTH
+pytestmark = REPEATED
 
 POST = f"chat.postMessage {AUDIT}"
 WITHIN = 900.0
@@ -94,6 +95,7 @@ async def sweep(bot: Bot) -> None:
 
 
 @pytest.mark.usefixtures("audited")
+@BOTH
 async def test_line(start: Start, workspace: Workspace, clock: TestClock) -> None:
     """The next sweep posts one line with everything about the outcome, and it alerts nobody."""
     workspace.people |= {ANA: "Ana Lima", BEN: ""}
@@ -390,6 +392,7 @@ async def interrupted(ledger: Ledger, now: float) -> Any:
 DONE = CallResult(OutcomeCode.SUCCEEDED, "Done.")
 
 
+@BOTH
 async def test_correction_during_a_post(database: str) -> None:
     """A line that is being posted when its outcome is corrected does not count for the correction."""
     ledger = Ledger(database, auditing=True)
@@ -411,6 +414,7 @@ async def test_correction_during_a_post(database: str) -> None:
 
 
 @pytest.mark.parametrize("auditing", [True, False])
+@BOTH
 async def test_correction_before_any_post(database: str, auditing: bool) -> None:
     """A correction before the line was posted leaves one line; it stays due if there is no audit channel any more."""
     ledger = Ledger(database, auditing=True)
@@ -429,6 +433,7 @@ async def test_correction_before_any_post(database: str, auditing: bool) -> None
         opened.close()
 
 
+@BOTH
 async def test_claim(database: str) -> None:
     """A line is claimed by one replica until its lease is over; the one before then changes nothing."""
     one, other = Ledger(database, auditing=True), Ledger(database, auditing=True)
@@ -453,6 +458,7 @@ async def test_claim(database: str) -> None:
         ledger.close()
 
 
+@BOTH
 async def test_two_replicas(start: Start, workspace: Workspace) -> None:
     """Replicas that sweep at the same time post each line once."""
     async with start(audit_channel=AUDIT) as one, start(audit_channel=AUDIT) as other:

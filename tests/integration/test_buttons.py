@@ -16,12 +16,12 @@ from sandbox.fake_slack import Channel, Workspace
 from tests.conftest import (
     ANA,
     BEN,
-    BOTH,
     GIL,
     NUMBER,
     NUMBERS,
     OTHER,
     QUIET,
+    REPEATED,
     Start,
     TestClock,
     advance,
@@ -127,7 +127,7 @@ async def test_card_that_cannot_be_changed_expires_with_a_message(
     assert cellcast.calls == []
 
 
-@BOTH
+@REPEATED
 async def test_ten_clicks_at_once(bot: Bot, workspace: Workspace, cellcast: Cellcast) -> None:
     """Of many clicks at the same moment one makes the call; the others learn who did."""
     card = await ask(workspace)
@@ -140,7 +140,7 @@ async def test_ten_clicks_at_once(bot: Bot, workspace: Workspace, cellcast: Cell
     assert "Unsubscribed:" in current(workspace, card).text
 
 
-@BOTH
+@REPEATED
 async def test_keep_and_unsubscribe_at_once(bot: Bot, workspace: Workspace, cellcast: Cellcast) -> None:
     """Of a yes and a no at the same moment one counts, and the card tells which."""
     card = await ask(workspace)
@@ -150,7 +150,7 @@ async def test_keep_and_unsubscribe_at_once(bot: Bot, workspace: Workspace, cell
     assert len(cellcast.calls) == (0 if kept else 1)
 
 
-@BOTH
+@REPEATED
 async def test_the_same_click_delivered_again(bot: Bot, workspace: Workspace, cellcast: Cellcast) -> None:
     """A payload that Slack sends again, or that somebody replays later, makes no second call."""
     cellcast.next.append(ANSWERS["server error"])
@@ -197,7 +197,7 @@ async def test_click_while_the_call_runs(bot: Bot, workspace: Workspace, cellcas
     assert len(cellcast.calls) == 1
 
 
-@BOTH
+@REPEATED
 @pytest.mark.parametrize("value", ["", "0" * 32 + ":0", "nonsense", "0" * 32 + ":99999999", None])
 async def test_forged_button(bot: Bot, workspace: Workspace, cellcast: Cellcast, value: str | None) -> None:
     """A button value that the bot never made is answered, and does nothing."""

@@ -22,6 +22,7 @@ from tests.conftest import (
     TestClock,
     ask,
     card_buttons,
+    crossed,
     current,
     private,
     public,
@@ -124,8 +125,7 @@ def looked_up(workspace: Workspace) -> int:
     return workspace.api_calls.count("users.info")
 
 
-@pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("team_id", [SALES, None], ids=["team_id", "no team_id"])
+@pytest.mark.parametrize(("form", "team_id"), crossed(FORMS, [SALES, None]))
 async def test_member_of_another_workspace_too(
     start: Start, workspace: Workspace, form: str, team_id: str | None
 ) -> None:
@@ -136,8 +136,7 @@ async def test_member_of_another_workspace_too(
         assert await uses(bot, workspace, form, FORMS[form])
 
 
-@pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("team_id", [SALES, None], ids=["team_id", "no team_id"])
+@pytest.mark.parametrize(("form", "team_id"), crossed(FORMS, [SALES, None]))
 async def test_member_of_other_workspaces_only(
     start: Start, workspace: Workspace, cellcast: Cellcast, form: str, team_id: str | None
 ) -> None:
@@ -150,8 +149,7 @@ async def test_member_of_other_workspaces_only(
     assert cellcast.calls == []
 
 
-@pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("teams", [[PARTNER], [PARTNER, TEAM]], ids=["theirs", "ours too"])
+@pytest.mark.parametrize(("form", "teams"), crossed(FORMS, [[PARTNER, TEAM], [PARTNER]]))
 async def test_stranger_of_another_enterprise(
     start: Start, workspace: Workspace, cellcast: Cellcast, form: str, teams: list[str]
 ) -> None:
@@ -184,8 +182,7 @@ async def test_stranger_in_a_plain_workspace(start: Start, workspace: Workspace,
     assert looked_up(workspace) == asked_for_home
 
 
-@pytest.mark.parametrize("form", WITHOUT_TEAM)
-@pytest.mark.parametrize("enterprise", ["", ORG], ids=["workspace", "organization"])
+@pytest.mark.parametrize(("form", "enterprise"), crossed(WITHOUT_TEAM, ["", ORG]))
 async def test_payload_without_a_team(start: Start, workspace: Workspace, form: str, enterprise: str) -> None:
     """If the payload names no team, users.info decides."""
     workspace.enterprise_id = enterprise
@@ -195,8 +192,7 @@ async def test_payload_without_a_team(start: Start, workspace: Workspace, form: 
         assert await uses(bot, workspace, form, None, GIL)
 
 
-@pytest.mark.parametrize("form", WITHOUT_TEAM)
-@pytest.mark.parametrize("fault", ["500", "missing_scope", "429", "garbage"])
+@pytest.mark.parametrize(("form", "fault"), crossed(WITHOUT_TEAM, ["500", "missing_scope", "429", "garbage"]))
 async def test_payload_without_a_team_and_no_answer(
     start: Start, workspace: Workspace, cellcast: Cellcast, form: str, fault: str
 ) -> None:

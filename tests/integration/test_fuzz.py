@@ -22,10 +22,10 @@ from bot.views import forms
 from bot.views.cards import Rules
 from sandbox.fake_cellcast import SUCCESS, Answer, Cellcast, envelope
 from sandbox.fake_slack import TEAM, Workspace
-from tests.conftest import ANA, BEN, GIL, NUMBER, NUMBERS, ask, private, public, settled
+from tests.conftest import ANA, BEN, GIL, NUMBER, NUMBERS, ask, often, private, public, settled
 
 # The fixtures (one bot for all examples of a test) are meant to live through the examples.
-usual = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+usual = settings(max_examples=often(20, 60), deadline=None, suppress_health_check=list(HealthCheck))
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=30)
 VALUES = st.recursive(SCALARS, lambda v: st.lists(v, max_size=3) | st.dictionaries(st.text(max_size=8), v, max_size=3))
 REQUEST_FORM = forms.request_form(ReasonRule(), listed=False)
@@ -128,7 +128,7 @@ KINDS = st.sampled_from(
 
 
 @given(data=st.data(), who=st.sampled_from([GIL, BEN]), kind=KINDS, faults=st.integers(1, 4))
-@settings(usual, max_examples=150)
+@settings(usual, max_examples=often(40, 150))
 async def test_whole_payloads(
     bot: Bot, workspace: Workspace, cellcast: Cellcast, data: st.DataObject, who: str, kind: str, faults: int
 ) -> None:

@@ -27,11 +27,11 @@ from bot.ledger.store import CLOSINGS, HISTORY_PAGE, Ledger
 from bot.ledger.transitions import CLOSED_AT_ONCE, LEASE
 from sandbox.bot_process import start_python
 from sandbox.fake_slack import Workspace
-from tests.conftest import ANA, BEN, BOTH, NUMBER, POSTGRESQL, SQLITE, Start, ask, settled
+from tests.conftest import ANA, BEN, NUMBER, POSTGRESQL, REPEATED, SQLITE, THOROUGH, Start, ask, settled
 from tests.messages import said_by
 from tests.process import clean_environment
 
-pytestmark = BOTH
+pytestmark = REPEATED
 
 NOW, WITHIN = 1_700_000_000.0, 900.0
 
@@ -294,6 +294,7 @@ async def test_reader_that_stops(
     assert await process.wait() == 0
 
 
+@THOROUGH
 @SQLITE
 async def test_output_that_nobody_reads(environment: dict[str, str], tmp_path: Path, workspace: Workspace) -> None:
     """A command whose reader has gone ends without a traceback."""

@@ -9,7 +9,7 @@ import pytest
 
 from sandbox.fake_cellcast import Cellcast
 from sandbox.fake_slack import TEAM, Workspace
-from tests.conftest import ANA, GIL, NUMBER, NUMBERS, OTHER, Start, TestClock, ask, private, public
+from tests.conftest import ANA, GIL, NUMBER, NUMBERS, OTHER, Start, TestClock, ask, crossed, private, public
 from tests.integration.test_enterprise import FORMS, looked_up, refused_without_an_answer, told, uses
 
 GUEST = "Guests of the workspace can't unsubscribe numbers. Ask a member who is not a guest."
@@ -26,8 +26,7 @@ def _everyone(tmp_path: Path, environment: dict[str, str]) -> None:
     environment |= {"NUMBERS_FILE": str(numbers), "ALLOWED_USERS": "*"}
 
 
-@pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("kind", [MULTI_CHANNEL, SINGLE_CHANNEL, (False, True)])
+@pytest.mark.parametrize(("form", "kind"), crossed(FORMS, [MULTI_CHANNEL, SINGLE_CHANNEL, (False, True)]))
 async def test_guest_is_refused(
     start: Start, workspace: Workspace, cellcast: Cellcast, form: str, kind: tuple[bool, bool]
 ) -> None:
@@ -39,8 +38,10 @@ async def test_guest_is_refused(
     assert cellcast.calls == []
 
 
-@pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("case", ["a full member", "guests are allowed", "a guest in the list", "a guest in a group"])
+@pytest.mark.parametrize(
+    ("form", "case"),
+    crossed(FORMS, ["a full member", "guests are allowed", "a guest in the list", "a guest in a group"]),
+)
 async def test_who_is_no_refused_guest(start: Start, workspace: Workspace, form: str, case: str) -> None:
     """Full members get in, and guests whom the operator allows."""
     changes = {
@@ -67,8 +68,10 @@ async def test_guest_reads_no_record(start: Start, workspace: Workspace) -> None
     assert usage.endswith("Everyone in the workspace, except guests, can request and confirm.")
 
 
-@pytest.mark.parametrize("form", [form for form in FORMS if form != "home"])
-@pytest.mark.parametrize("fault", ["500", "missing_scope", "429", "garbage"])
+@pytest.mark.parametrize(
+    ("form", "fault"),
+    crossed([form for form in FORMS if form != "home"], ["500", "missing_scope", "429", "garbage"]),
+)
 async def test_no_answer_about_a_person(
     start: Start, workspace: Workspace, cellcast: Cellcast, form: str, fault: str
 ) -> None:

@@ -14,11 +14,11 @@ from sandbox.fake_slack import Workspace
 from tests.conftest import (
     ANA,
     BEN,
-    BOTH,
     GIL,
     NUMBER,
     OTHER,
     QUIET,
+    REPEATED,
     Start,
     TestClock,
     advance,
@@ -186,7 +186,7 @@ async def test_check_finds_empty_groups(
     assert code == says.startswith("FAIL")
 
 
-@BOTH
+@REPEATED
 @pytest.mark.parametrize("notify", [f"{GROUP},{BEN}", ""])
 async def test_reminder(start: Start, workspace: Workspace, clock: TestClock, notify: str) -> None:
     """One reply in the thread, so long before the deadline, mentions the same people, or else the requester."""
@@ -280,7 +280,7 @@ async def test_reminder_where_the_bot_is_no_member(start: Start, workspace: Work
         assert ["still waits" in note.text for note in public(workspace, QUIET)] == [False, True]
 
 
-@BOTH
+@REPEATED
 async def test_replicas_remind_once(
     start: Start, workspace: Workspace, clock: TestClock, environment: dict[str, str], cellcast: Cellcast
 ) -> None:

@@ -15,11 +15,11 @@ from sandbox.fake_slack import Note, Workspace
 from tests.conftest import (
     ANA,
     BEN,
-    BOTH,
     KEY,
     NUMBER,
     NUMBERS,
     OTHER,
+    REPEATED,
     SECRETS,
     Record,
     Start,
@@ -124,7 +124,7 @@ async def test_answer(
     reliability("Cellcast", f"answers: {case}", calls="one", told=toast.text.split(":")[0].strip("*").lower())
 
 
-@BOTH
+@REPEATED
 @pytest.mark.parametrize(
     ("message", "shown"),
     [
@@ -243,7 +243,7 @@ async def test_call_that_comes_too_late_is_not_made(
     assert cellcast.calls == []
 
 
-@BOTH
+@REPEATED
 async def test_try_again(bot: Bot, workspace: Workspace, cellcast: Cellcast) -> None:
     """Try Again is a new yes under the same rules: one call more, told as its own attempt."""
     cellcast.next += [ANSWERS["server error"], ANSWERS["fine"]]

@@ -18,6 +18,7 @@ from tests.conftest import (
     NUMBER,
     NUMBERS,
     SECRET,
+    THOROUGH,
     Start,
     ask,
     current,
@@ -31,7 +32,7 @@ FILES = sorted((Path(__file__).parents[1] / "payloads").glob("*.json"))
 ORG, SALES, HOME = "E0ORG", "T0SALES", "T0HOME"
 
 
-@pytest.fixture(params=["http", "socket"], autouse=True)
+@pytest.fixture(params=["http", pytest.param("socket", marks=THOROUGH)], autouse=True)
 def mode(request: pytest.FixtureRequest, environment: dict[str, str], tmp_path: Path) -> str:
     """Slack sends its requests over HTTP and over the socket; the bot has a list of numbers for its menu."""
     numbers = tmp_path / "numbers.csv"

@@ -19,10 +19,10 @@ from sandbox.fake_slack import Workspace
 from tests.conftest import (
     ANA,
     BEN,
-    BOTH,
     NUMBER,
     NUMBERS,
     OTHER,
+    REPEATED,
     Start,
     TestClock,
     advance,
@@ -61,7 +61,7 @@ def listed(tmp_path: Path, environment: dict[str, str]) -> Path:
     return path
 
 
-@BOTH
+@REPEATED
 async def test_warning(start: Start, listed: Path, workspace: Workspace, cellcast: Cellcast) -> None:
     """The warning stands on the card, in its form, in the picker, in the App Home, and on the card to try again."""
     listing(listed, warning=HOTLINE)
@@ -116,7 +116,7 @@ async def test_protected_number_gets_no_card(start: Start, listed: Path, workspa
     assert [REFUSAL in said for said in private(workspace, ANA) if "Which number" not in said] == [True, True]
 
 
-@BOTH
+@REPEATED
 @pytest.mark.parametrize("where", ["card", "home"])
 async def test_number_that_is_protected_after_its_card(
     start: Start, listed: Path, workspace: Workspace, cellcast: Cellcast, where: str

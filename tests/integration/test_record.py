@@ -18,7 +18,7 @@ from bot.domain.models import Click, NewRequest, Outcome, Request
 from bot.domain.status import CallResult, OutcomeCode
 from bot.ledger.store import Ledger
 from sandbox.fake_slack import Workspace
-from tests.conftest import BEN, BOTH, Start, ask, settled
+from tests.conftest import BEN, REPEATED, THOROUGH, Start, ask, settled
 from tests.process import ROOT, clean_environment, run_command
 from tools.docs import record
 
@@ -102,7 +102,7 @@ def invalid(folder: Path, rows: list[dict[str, Any]]) -> set[int]:
     return {int(Path(error["filename"]).stem) for error in json.loads(checked.stdout)["errors"]}
 
 
-@BOTH
+@REPEATED
 async def test_each_outcome_keeps_to_the_schema(ledger: Ledger, environment: dict[str, str], tmp_path: Path) -> None:
     """Every outcome code, printed from a real database, fits; without one of its fields no line does."""
     await fill(ledger)
@@ -135,6 +135,7 @@ def test_no_field_of_version_1_has_changed(model: type[RequestRecord | OutcomeRe
     assert set(stored.__annotations__) - NOT_PRINTED == now.keys() - {"version", "outcomes"}
 
 
+@THOROUGH
 async def test_cron_line_replaces_the_copy_only_by_a_whole_one(
     start: Start, workspace: Workspace, environment: dict[str, str], tmp_path: Path
 ) -> None:

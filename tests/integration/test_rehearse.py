@@ -7,17 +7,18 @@ import json
 import re
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 from yarl import URL
 
 from bot.cli import longest_samples, samples
-from bot.cli.rehearse import rehearse
+from bot.cli import rehearse as rehearsal
 from bot.settings import Settings
 from bot.views import replies
 from sandbox.fake_cellcast import Cellcast
 from sandbox.fake_slack import Note, Workspace
-from tests.conftest import ANA, APP_TOKEN, DIRECT, NUMBERS, QUIET, SECRETS, SQLITE, text_of
+from tests.conftest import ANA, APP_TOKEN, DIRECT, NUMBERS, QUIET, SECRETS, SQLITE, THOROUGH, text_of
 from tests.process import run_command
 
 pytestmark = SQLITE
@@ -68,11 +69,16 @@ LEFT = f"A card may be left in {NUMBERS}: delete it by hand."
 
 
 async def rehearse_channel(
-    environment: dict[str, str], cwd: Path, channel: str = NUMBERS, *, socket: bool = False
+    environment: dict[str, str], cwd: Path, channel: str = NUMBERS, *, socket: bool = False, whole: bool = False
 ) -> tuple[int, list[str]]:
-    """Rehearse with a channel; the exit code, and the lines about the card and the socket."""
+    """Rehearse with a channel; the exit code, and the lines about the card and the socket.
+
+    Without `whole` only the last message is judged before: here the subject is what comes after it.
+    """
     settings = environment | ({"SLACK_APP_TOKEN": APP_TOKEN} if socket else {})
-    code, out, err = await run_command("rehearse", "--channel", channel, settings=settings, cwd=cwd)
+    judged = [*rehearsal._payloads()] if whole else [*rehearsal._payloads()][-1:]
+    with mock.patch.object(rehearsal, "_payloads", lambda: judged):
+        code, out, err = await run_command("rehearse", "--channel", channel, settings=settings, cwd=cwd)
     assert (err, "/socket/" in out) == ("", False)  # the address of a socket has a one-time ticket in it
     lines = out.splitlines()
     return code, lines[lines.index("ok    The modal: the longest texts") + 1 : -1]
@@ -82,7 +88,7 @@ async def test_with_a_channel(environment: dict[str, str], tmp_path: Path, works
     """With a channel one card is posted, updated and deleted there, and a socket carries a frame there and back."""
     seen: list[Note] = []
     workspace.watch(seen.append)
-    code, lines = await rehearse_channel(environment, tmp_path, socket=True)
+    code, lines = await rehearse_channel(environment, tmp_path, socket=True, whole=True)
     assert (code, lines) == (0, [f"ok    {step}" for step in (POSTED, UPDATED, DELETED, SOCKET)])
     called = [call for call in workspace.api_calls if call.startswith("chat.")]
     assert called == ["chat.postMessage", "chat.update", "chat.delete"]
@@ -195,7 +201,7 @@ async def test_channel_that_slack_names(
     environment: dict[str, str], workspace: Workspace, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """If Slack posts the card in a channel with another id, it is updated and deleted there."""
-    assert await rehearse(settings_of(environment), ANA)
+    assert await rehearsal.rehearse(settings_of(environment), ANA)
     assert f"ok    {DELETED}" in capsys.readouterr().out
     assert workspace.notes == []
 
@@ -212,11 +218,11 @@ async def test_card_that_is_left_at_ctrl_c(
 
     workspace.on_step = note
     workspace.faults["chat.update"].append("hang")
-    rehearsal = asyncio.create_task(rehearse(settings_of(environment), NUMBERS))
+    running = asyncio.create_task(rehearsal.rehearse(settings_of(environment), NUMBERS))
     await updating.wait()
-    rehearsal.cancel()
+    running.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await rehearsal
+        await running
     assert capsys.readouterr().out.splitlines()[-1] == LEFT
     assert len(workspace.notes) == 1
 
@@ -330,9 +336,11 @@ async def test_rate_limit(environment: dict[str, str], tmp_path: Path, workspace
     ("fault", "why"),
     [
         pytest.param("invalid_blocks", "Slack does not say what is wrong (invalid_blocks)", id="no pointer"),
-        pytest.param("unknown_method", "Slack refused it (unknown_method).", id="another error"),
-        pytest.param("500", BROKEN, id="an outage"),
-        pytest.param("drop_before", NO_ANSWER.format("ServerDisconnectedError"), id="a lost connection"),
+        pytest.param("unknown_method", "Slack refused it (unknown_method).", id="another error", marks=THOROUGH),
+        pytest.param("500", BROKEN, id="an outage", marks=THOROUGH),
+        pytest.param(
+            "drop_before", NO_ANSWER.format("ServerDisconnectedError"), id="a lost connection", marks=THOROUGH
+        ),
     ],
 )
 async def test_one_bad_answer(

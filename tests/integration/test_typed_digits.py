@@ -14,11 +14,11 @@ from sandbox.fake_slack import Note, Workspace
 from tests.conftest import (
     ANA,
     BEN,
-    BOTH,
     GIL,
     NUMBER,
     OTHER,
     QUIET,
+    REPEATED,
     Start,
     TestClock,
     ask,
@@ -79,7 +79,7 @@ async def test_typed_digits_confirm(start: Start, workspace: Workspace, cellcast
     assert f"Confirmed by <@{BEN}>" in public(workspace)[0].text
 
 
-@BOTH
+@REPEATED
 @pytest.mark.parametrize("typed", ["0124", "9999", "123 ", "00123", "\u0660\u0661\u0662\u0663", "https"])
 async def test_other_digits(start: Start, workspace: Workspace, cellcast: Cellcast, typed: str) -> None:
     """Other digits get an error at their field, store nothing and call nobody; the form can be submitted again."""
@@ -107,7 +107,7 @@ async def test_number_without_a_phone_number(start: Start, workspace: Workspace,
     assert len(cellcast.calls) == 1
 
 
-@BOTH
+@REPEATED
 async def test_no_other_way_confirms(start: Start, workspace: Workspace, cellcast: Cellcast) -> None:
     """However often the button is clicked, also on a card from before an update: only the digits confirm."""
     async with start() as bot:
@@ -121,7 +121,7 @@ async def test_no_other_way_confirms(start: Start, workspace: Workspace, cellcas
     assert private(workspace, BEN) == []
 
 
-@BOTH
+@REPEATED
 @pytest.mark.parametrize("second", ["button", "form"])
 async def test_two_people(start: Start, workspace: Workspace, cellcast: Cellcast, second: str) -> None:
     """Two people type at the same time: one call; the other reads who was first, in the form or privately."""
@@ -145,7 +145,7 @@ async def test_two_people(start: Start, workspace: Workspace, cellcast: Cellcast
     assert len(cellcast.calls) == 1
 
 
-@BOTH
+@REPEATED
 @pytest.mark.parametrize("digits", [DIGITS, "9999"])
 async def test_form_that_stays_open(
     start: Start, workspace: Workspace, cellcast: Cellcast, clock: TestClock, digits: str

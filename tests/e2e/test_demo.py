@@ -78,16 +78,20 @@ async def test_goes_on_until_it_is_stopped(tmp_path: Path) -> None:
     """The demo serves its page after the round, until Ctrl-C."""
     process = await start_python("demo", "--port", "0", "--no-browser", settings=clean_environment({}), cwd=tmp_path)
     assert process.stdout is not None
-    async with asyncio.timeout(60):
-        while not (found := re.search(rb"http://127\.0\.0\.1:\d+/", await process.stdout.readline())):
-            pass
-    async with aiohttp.ClientSession() as client:
-        for path, holds in (("", "<title>"), ("app.js", "EventSource"), ("style.css", "--danger")):
-            async with client.get(found[0].decode() + path) as answer:
-                assert holds in await answer.text()
-    process.send_signal(signal.SIGINT)
-    await asyncio.wait_for(process.communicate(), 10)
-    assert process.returncode == 0
+    try:
+        async with asyncio.timeout(60):
+            while not (found := re.search(rb"http://127\.0\.0\.1:\d+/", await process.stdout.readline())):
+                pass
+        async with aiohttp.ClientSession() as client:
+            for path, holds in (("", "<title>"), ("app.js", "EventSource"), ("style.css", "--danger")):
+                async with client.get(found[0].decode() + path) as answer:
+                    assert holds in await answer.text()
+        process.send_signal(signal.SIGINT)
+        await asyncio.wait_for(process.communicate(), 10)
+        assert process.returncode == 0
+    finally:
+        if process.returncode is None:
+            process.kill()
 
 
 @THOROUGH

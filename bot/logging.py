@@ -56,7 +56,7 @@ class SecretMask:
         return line
 
 
-# Of the process, as its logging is.
+# One for the process, like its logging.
 mask = SecretMask()
 
 

@@ -1,4 +1,4 @@
-"""NAME_FILE: a secret that is read from a file, as Docker, Kubernetes and systemd pass secrets."""
+"""Settings such as CELLCAST_API_KEY_FILE: secrets in files, as Docker, Kubernetes and systemd pass them."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings
 
 FROM_FILES = ("slack_bot_token", "slack_app_token", "slack_signing_secret", "cellcast_api_key", "database_url")
-# No token, key or address is as long; a wrong path can lead to a file that fills the memory.
+# No token, key or address is this long. A wrong path could lead to a file that fills the memory.
 MAX_BYTES = 65_536
 
 
 @dataclass(frozen=True)
 class _FromFile:
-    """Replaces a value until it is validated, so that a bad file is an error like any other."""
+    """Replaces a value until it is validated, so that a bad file is reported like any other invalid value."""
 
     path: Path
     is_ambiguous: bool  # the value itself is set too
@@ -64,7 +64,7 @@ class SecretFiles(BaseSettings):
         try:
             return read(value.path)
         except ValueError as error:
-            # What is no absolute path may be the secret itself, by mistake.
+            # A relative path may be the secret itself, set by mistake.
             path = value.path if value.path.is_absolute() else "a relative path"
             raise ValueError(f"{variable} names {path}, which {error}") from None
 

@@ -1,7 +1,7 @@
 """Cuts the notes of a release out of CHANGELOG.md: `python tools/release.py v0.1.0 --repository OWNER/NAME`.
 
-The exit code is 1 if the tree is not ready for that tag: another version, no section of its own with a date, or changes
-that no release has yet.
+The exit code is 1 if the tree is not ready for that tag: pyproject.toml has another version, CHANGELOG.md has no dated
+section for it, or there are changes under [Unreleased].
 """
 
 from __future__ import annotations

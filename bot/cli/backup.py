@@ -14,17 +14,17 @@ from bot.settings import Settings
 
 
 def backup(settings: Settings, target: Path) -> None:
-    """Write a backup of the database, and print its name.
+    """Write a backup of the database, and print its name and what a restore needs.
 
     Raise BotError if it cannot be written, StartError or LedgerError if the database cannot be read.
     """
     database = asyncio.run(_find(settings.database_url))
     back_up(database, target)
-    print(f"The backup is complete: {target}. After you restore it, run `{PROGRAM} restored` before the bot.")
+    print(f"The backup is complete: {target}. After you restore it, run `{PROGRAM} restored` before you start the bot.")
 
 
 async def _find(url: str) -> Path:
-    """Return the file of a ledger on SQLite, of whatever schema."""
+    """Return the file of a ledger on SQLite, whatever its schema."""
     ledger = Ledger(url, create=False)
     try:
         if ledger.database.file is None:

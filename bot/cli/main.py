@@ -93,9 +93,9 @@ def _parser() -> argparse.ArgumentParser:
     restored.add_argument(
         "--unmarked",
         action="store_true",
-        help="the database was restored in a way that leaves no mark: a copied file, a snapshot of a disk",
+        help="for a database that was restored in a way that leaves no mark: a copied file, a snapshot of a disk",
     )
-    prune = commands.add_parser("prune", help="remove old requests from the record")
+    prune = commands.add_parser("prune", help="remove old requests from the record, also while the bot runs")
     prune.set_defaults(do="prune")
     prune.add_argument(
         "--before",
@@ -104,7 +104,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="DATE",
         help="requests whose last event was before this day (UTC), such as 2026-01-31",
     )
-    prune.add_argument("--yes", action="store_true", help="remove them; without it they are only counted")
+    prune.add_argument("--yes", action="store_true", help="remove the requests; without it they are only counted")
     demo = commands.add_parser("demo", help="try the bot in a web page, without Slack or Cellcast")
     demo.set_defaults(do="demo")
     demo.add_argument("--once", action="store_true", help="play one round, then exit: 0 if the toast came, else 1")
@@ -132,7 +132,7 @@ def _date(text: str) -> float:
 
 def _past_day(text: str) -> float:
     """Return the beginning of a day in UTC that is over, in seconds since the epoch."""
-    # At least a day old: no answer of Cellcast can still be on its way to a request from before that.
+    # What ended before that day is at least a day old, so no answer of Cellcast about it can still arrive.
     if re.fullmatch("[0-9]{4}-[0-9]{2}-[0-9]{2}", text) and _date(text) <= time.time() - 86_400:
         return _date(text)
     raise argparse.ArgumentTypeError(f"expected a day before today (UTC) such as 2026-01-31, not {text!r}")

@@ -22,7 +22,7 @@ async def prune(settings: Settings, before: float, *, yes: bool) -> None:
         await or_start_error(ledger.require_current())
         if yes:
             removed = await or_start_error(ledger.prune(before, time.time()))
-            print(f"Removed: {removed} requests {what}. `{PROGRAM} history` shows that it happened.")
+            print(f"Removed: {removed} requests {what}. `{PROGRAM} history` lists this removal.")
         else:
             count = await or_start_error(ledger.prunable(before))
             print(f"{count} requests {what} would be removed for good. Nothing is removed without `--yes`.")

@@ -14,15 +14,15 @@ from bot.settings import Settings
 async def restored(settings: Settings, *, unmarked: bool) -> None:
     """Settle every open request, close what was due, and print each.
 
-    Raise BotError if the database carries no mark of a backup and is not said to be `unmarked`, StartError or
-    LedgerError if it cannot be used, or if something else uses an SQLite file.
+    Raise BotError if the database carries no mark of a backup and the operator did not say `unmarked`. Raise StartError
+    or LedgerError if it cannot be used, or if another process uses an SQLite file.
     """
     auditing = settings.audit_channel is not None
     ledger = Ledger(settings.database_url, create=False, auditing=auditing)
     try:
         await or_start_error(ledger.require_any())
     finally:
-        ledger.close()  # also its connection to the file, which must not count as another user of it
+        ledger.close()  # its own connection must not count as another user of the file
     if ledger.database.file is not None:
         require_unused(ledger.database.file)
     ledger = Ledger(settings.database_url, create=False, auditing=auditing)

@@ -1,4 +1,4 @@
-"""A backup of an SQLite database: one file, complete or not there, that only its owner can read."""
+"""A backup of an SQLite database: one file, complete or absent, that only its owner can read."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ TIMEOUT = 1.5
 def back_up(database: Path, target: Path) -> None:
     """Copy the database as it is now, marked as a backup, while the bot goes on writing.
 
-    The copy is written under another name beside `target`, and gets that name only when it is on the disk. Raise
+    The copy is written under a temporary name beside `target`, and gets its own name only when it is on the disk. Raise
     BotError if `target` exists or cannot be written.
     """
     if os.path.lexists(target):
         raise _exists(target)
     try:
         _write(database, target)
-    except FileExistsError:  # somebody was faster
+    except FileExistsError:  # another process has created it since
         raise _exists(target) from None
     except (OSError, sqlite3.Error) as error:
         why = error.strerror if isinstance(error, OSError) else str(error)
-        raise BotError(f"The backup could not be written, so there is no {target}: {why}.") from None
+        raise BotError(f"The backup {target} could not be written: {why}.") from None
 
 
 def require_unused(database: Path) -> None:
     """Raise StartError if another process has an SQLite database open, as a running bot does."""
     with contextlib.closing(_connect(database, timeout=0)) as db:
         try:
-            # A connection holds a lock for as long as it is open, which an exclusive one needs for itself.
+            # Each open connection to the file holds a lock, which rules out an exclusive one.
             db.execute("PRAGMA locking_mode = EXCLUSIVE")
             db.execute("BEGIN EXCLUSIVE")
         except sqlite3.OperationalError as error:
             raise StartError(
-                f"The database cannot be used alone ({error}). Stop the bot and whatever else uses it, then try again."
+                f"The database is in use ({error}). Stop the bot and every other program that uses it, then try again."
             ) from None
 
 
@@ -50,7 +50,7 @@ def require_own_log(database: Path) -> None:
     SQLite would apply it: the restored file would lose its mark, and could be damaged.
     """
     log = Path(f"{database.resolve()}-wal")
-    with contextlib.suppress(OSError):  # what cannot be read has another error, which the connection reports
+    with contextlib.suppress(OSError):  # if a file cannot be read, the connection reports that
         # A file that has such a log says so in its header (https://www.sqlite.org/fileformat.html, offset 18).
         with database.open("rb") as file:
             header = file.read(20)
@@ -61,7 +61,7 @@ def require_own_log(database: Path) -> None:
 
 
 def _exists(target: Path) -> BotError:
-    return BotError(f"{target} exists already, and a backup replaces no file. Give another name.")
+    return BotError(f"{target} already exists, and `backup` never replaces a file. Choose another name.")
 
 
 def _write(database: Path, target: Path) -> None:
@@ -85,5 +85,5 @@ def _write(database: Path, target: Path) -> None:
 
 
 def _connect(file: Path, *, timeout: float) -> sqlite3.Connection:
-    """Connect to a file that is there: SQLite would create another one."""
+    """Connect to an existing file. SQLite would otherwise create a missing one."""
     return sqlite3.connect(f"{file.absolute().as_uri()}?mode=rw", uri=True, timeout=timeout, isolation_level=None)

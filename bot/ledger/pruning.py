@@ -1,4 +1,4 @@
-"""Removing old requests from the record: only what has ended, and was delivered and audited."""
+"""Removes old requests from the record: only those that have ended, and were delivered and audited."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bot.domain.status import Status
 from bot.ledger import schema
 from bot.ledger.schema import outcomes, prunings, requests
 
-# So many requests are removed in one transaction: a few milliseconds, in which a click waits for SQLite's one writer.
+# The requests of one transaction. It takes a few milliseconds, in which a click waits for SQLite's one writer.
 BATCH = 100
 
 _before: sa.BindParameter[float] = sa.bindparam("before", type_=sa.Double)
@@ -23,8 +23,8 @@ _not_over = sa.exists().where(
         outcomes.c.delivered_at >= _before,
     ),
 )
-# A request that can still lead to a call has a deadline or is confirmed. If this asked for those that hold no number,
-# SQLite would read them all for each page, by the index of the numbers.
+# A request that can still lead to a call has a deadline or is confirmed. A condition on `active_number_id` would make
+# SQLite use that column's index, and read every request for each page.
 _prunable = (
     requests.c.requested_at < _before,
     requests.c.expires_at.is_(None),
@@ -74,7 +74,7 @@ def page(db: sa.Connection, before: float, after: tuple[float, str]) -> list[tup
 def remove(db: sa.Connection, ids: list[str], pruned_at: float) -> int:
     """Remove requests with their outcomes, and count them in the record; return how many there were."""
     if db.dialect.name == "sqlite":
-        db.exec_driver_sql("PRAGMA secure_delete = ON")  # what people wrote must not stay in free pages of the file
+        db.exec_driver_sql("PRAGMA secure_delete = ON")  # people's words must not stay in free pages of the file
     db.execute(_DELETE_OUTCOMES, {"ids": ids})
     removed = db.execute(_DELETE_REQUESTS, {"ids": ids}).rowcount
     db.execute(_COUNT_MORE, {"this": pruned_at, "more": removed})
@@ -82,5 +82,5 @@ def remove(db: sa.Connection, ids: list[str], pruned_at: float) -> int:
 
 
 def history(db: sa.Connection, since: float) -> list[tuple[float, float, int]]:
-    """Return each removal since then: when it was, the moment before which requests had ended, and how many."""
+    """Return each removal since then: its time, the moment before which requests had ended, and their number."""
     return [(row.pruned_at, row.ended_before, row.removed) for row in db.execute(_HISTORY, {"since": since})]

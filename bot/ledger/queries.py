@@ -41,7 +41,7 @@ def find(db: sa.Connection, request_id: str) -> Request | None:
 
 
 def require(db: sa.Connection, request_id: str) -> Request:
-    """Return the request of an id that the ledger itself gave out: the bot deletes no row, and `prune` none in use."""
+    """Return the request of an id that the ledger itself gave out: nothing deletes a row that is still in use."""
     return load_request(db, db.execute(statements.REQUEST, {"request": request_id}).mappings().one())
 
 

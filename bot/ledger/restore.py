@@ -1,4 +1,4 @@
-"""What a restored backup has open is settled as unknown: it may be done already, and nobody knows."""
+"""Settles what is open in a restored backup as unknown: it may have been confirmed since."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bot.ledger import queries, schema, statements, transitions
 
 @dataclass(frozen=True)
 class Restored:
-    """What is settled, as it was in the backup; and what is no longer delivered or posted."""
+    """What was settled, as it was in the backup, and what is no longer delivered or posted."""
 
     settled: list[Request]
     closed: list[Outcome]
@@ -22,7 +22,7 @@ class Restored:
 
 
 def settle_restored(db: sa.Connection, now: float, *, unmarked: bool) -> Restored:
-    """Settle what is open in a restored backup, and close what is due in it: it may be done since.
+    """Settle what is open in a restored backup, and close what is due in it: it may have happened since.
 
     Raise BotError if the database is not marked as a restored backup, unless the operator knows that it is `unmarked`.
     """

@@ -3,10 +3,10 @@
 The running bot never deletes a row, so no query may depend on how many there are. What waits is a small part of them:
 the partial indexes hold only that part, and cost nothing for the rest.
 
-A restored backup must not be used before `python -m bot restored` has settled it, so it differs from the database that
-it is a backup of. On SQLite, `python -m bot backup` marks the file with a `user_version` other than 0. On PostgreSQL
-the ledger knows its place: a random value that a materialized view holds. A dump has only the view's definition, so
-the restored view holds another value.
+A restored backup must not be used before `python -m bot restored` has settled it, so each backup differs from its
+original. On SQLite, `python -m bot backup` marks the file with a `user_version` other than 0. On PostgreSQL the ledger
+stores its place: a random value that a materialized view holds. A dump has only the view's definition, so the restored
+view holds another value.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ version = sa.Table(
     "ledger_version",
     METADATA,
     sa.Column("version", sa.Integer, primary_key=True),
-    # On PostgreSQL what `ledger_place` held when this database was created, migrated or settled.
+    # On PostgreSQL: what `ledger_place` held when this database was created, migrated or settled.
     sa.Column("place", sa.Text),
 )
 requests = sa.Table(
@@ -249,13 +249,13 @@ def is_restored(db: sa.Connection) -> bool:
     """Return whether the database is a restored backup that nobody has settled yet."""
     if db.dialect.name == "sqlite":
         return db.exec_driver_sql("PRAGMA user_version").scalar() != 0
-    if (version_of(db) or 0) < 8:  # the place of a ledger is known since then
+    if (version_of(db) or 0) < 8:  # earlier schemas have no place
         return False
     return bool(db.exec_driver_sql("SELECT v.place <> p.place FROM ledger_version v, ledger_place p").scalar())
 
 
 def settle_place(db: sa.Connection) -> None:
-    """Make this database the one that the bot may use: it is no longer a restored backup."""
+    """Remove the mark of a restored backup, so that the bot can use this database."""
     if db.dialect.name == "sqlite":
         db.exec_driver_sql("PRAGMA user_version = 0")
     else:
@@ -267,8 +267,9 @@ def require_settled(db: sa.Connection) -> None:
     """Raise StartError if the database is a restored backup that nobody has settled yet."""
     if is_restored(db):
         raise StartError(
-            "The database was restored from a backup, so its open requests may be done already. Make sure that no bot "
-            f"uses the database, and run `{PROGRAM} restored`: it settles these requests. Then start the bot."
+            "The database was restored from a backup, so its open requests may have been confirmed since. "
+            "Make sure that no bot uses the database, and "
+            f"run `{PROGRAM} restored`: it settles these requests. Then start the bot."
         )
 
 

@@ -73,7 +73,7 @@ SETTLE_UNSTARTED = SETTLE.where(
     requests.c.decided_by == sa.bindparam("clicked_by"),
     requests.c.decided_at == sa.bindparam("clicked_at"),
 )
-# A restored backup: what is open there, and what it has as due.
+# What is open in a restored backup; CLOSE_RESTORED and the statements after it end what is due there.
 SETTLE_RESTORED = _update.values(
     active_number_id=None, expires_at=None, call_deadline=None, remind_at=None, posting_lease_until=0.0
 ).returning(requests)

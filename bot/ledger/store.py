@@ -39,7 +39,7 @@ MIGRATION_TIMEOUT = 600.0
 # next sweep.
 CLOSINGS = 25
 HISTORY_PAGE = 500
-# After each transaction `prune` leaves the database alone for so many times as long.
+# After each transaction `prune` leaves the database alone for this many times as long.
 PRUNING_PAUSE = 4
 # What is shown in Slack is read in at most this time: a read as long as a lease could show an older state after a sweep
 # has shown the last one. Two calls to Slack, each of five seconds, fit in the rest of the lease.
@@ -166,7 +166,7 @@ class Ledger:
         ):
             began = time.monotonic()
             removed += await self.database.write(partial(pruning.remove, ids=[id_ for _, id_ in page], pruned_at=now))
-            # SQLite has one writer, and who waits for it looks only now and then: most of the time it must be free.
+            # SQLite has one writer, and waiting connections look only now and then: it must be free most of the time.
             await asyncio.sleep(PRUNING_PAUSE * (time.monotonic() - began))
             after = page[-1]
         return removed
@@ -337,7 +337,7 @@ class Ledger:
             after = (page[-1][0].requested_at, page[-1][0].id)
 
     async def prunings(self, since: float = 0.0) -> list[tuple[float, float, int]]:
-        """Return what `prune` has removed since then: when, the moment before which it had ended, how many."""
+        """Return each removal since then: its time, the moment before which requests had ended, and their number."""
         return await self.database.read(lambda db: pruning.history(db, since))
 
     async def open_numbers(self, numbers: list[str], now: float) -> set[str]:

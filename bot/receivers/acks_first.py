@@ -1,6 +1,6 @@
 """Acks first: while a request waits for its ack, no background work begins.
 
-So a burst is acked in the time that the acks alone take, also on one small core.
+A burst is then acked as fast as the acks alone allow, also on one small core.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import contextlib
 from collections.abc import Coroutine, Iterator
 from typing import Any
 
-# Background work begins after this many seconds in any case, also if requests come all the time.
+# Background work begins after this many seconds in any case, even if requests never stop coming.
 LONGEST_WAIT = 2.0
 
 
@@ -37,11 +37,11 @@ class AcksFirst:
                 self._none_due.set()
 
     async def then(self, work: Coroutine[Any, Any, None]) -> None:
-        """Do `work` when no ack is due, or after the longest wait. What was first here begins first."""
+        """Do `work` when no ack is due, or after the longest wait. Work begins in the order of the calls."""
         try:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._longest_wait), self._turn:
-                    await asyncio.sleep(0)  # one work each time the event loop has looked for new requests
+                    await asyncio.sleep(0)  # begin one each time the event loop has looked for new requests
                     await self._none_due.wait()
             await work
         finally:

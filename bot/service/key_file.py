@@ -18,7 +18,7 @@ log = structlog.get_logger("bot.key")
 
 
 class KeyFile:
-    """The file of CELLCAST_API_KEY_FILE. A 401 stays refused; the next call uses what the file holds by then."""
+    """The file of CELLCAST_API_KEY_FILE. After a 401 the outcome stays refused; the next call uses the file's key."""
 
     def __init__(
         self, path: Path, cellcast: Cellcast, tasks: Tasks, key_changed: Callable[[], Awaitable[None]]
@@ -28,7 +28,7 @@ class KeyFile:
         self._reported = ""  # the refused key that the log has reported
 
     def read_again(self, refused: str) -> None:
-        """Read the file in the background, because Cellcast refused this key: no outcome waits for a disk."""
+        """Read the file in the background, because Cellcast refused this key. No outcome waits for the disk."""
         self._tasks.start(self._read_again(refused))
 
     async def _read_again(self, refused: str) -> None:
@@ -41,7 +41,7 @@ class KeyFile:
             if key == refused != self._reported:
                 self._reported = refused
                 log.warning("cellcast_key_unchanged", file=str(self._path))
-            if key == self._cellcast.key:  # also if an earlier 401 has brought the new key already
+            if key == self._cellcast.key:  # also if an earlier 401 has already loaded the new key
                 return
             mask.add(key)
             self._cellcast.use(key)
@@ -50,7 +50,7 @@ class KeyFile:
 
 
 def _read(path: Path) -> str:
-    """Return the key in the file. Raise ValueError, without its content, if there is none that could be sent."""
+    """Return the key in the file. Raise ValueError, which does not show the content, if it holds no usable key."""
     key = secret_files.read(path)
     if (problem := problem_of("cellcast_api_key", key)) is not None:
         raise ValueError(f"holds a key that {problem}")

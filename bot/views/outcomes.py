@@ -99,9 +99,9 @@ OUTCOME_TEXT = {
     ),
     OutcomeCode.RESTORED: OutcomeText(
         _UNKNOWN,
-        "The bot's database was restored from a backup that has this request as open. What happened to it after the "
-        f"backup is not known. {_MAYBE}",
-        f"Look for an earlier message about the request: it still holds. {_IF_SUBSCRIBED}",
+        "The bot's database was restored from a backup in which this request was still open. The bot does not know "
+        f"what happened to the request after the backup. {_MAYBE}",
+        f"Look for an earlier message about the request: it is still valid. {_IF_SUBSCRIBED}",
     ),
     OutcomeCode.KEPT: OutcomeText("Kept: {number}", "Nothing was sent to Cellcast."),
     OutcomeCode.PROTECTED: OutcomeText(

@@ -149,10 +149,10 @@ def test_one_replica_on_sqlite() -> None:
     spec = named(file, "Deployment")["spec"]
     assert (spec["replicas"], spec["strategy"]) == (1, {"type": "Recreate"})
     assert {"name": "data", "mountPath": "/data"} in container(file)["volumeMounts"]
-    assert "DATABASE_URL=sqlite:////data/" in DOCKERFILE
+    assert "\nWORKDIR /data\n" in DOCKERFILE  # the default database is a file there
     claim = {"claimName": named(file, "PersistentVolumeClaim")["metadata"]["name"]}
     assert {"name": "data", "persistentVolumeClaim": claim} in pod(file)["volumes"]
-    assert "DATABASE_URL_FILE" not in environment(file)
+    assert not {"DATABASE_URL", "DATABASE_URL_FILE"} & environment(file).keys()
     assert "PodDisruptionBudget" not in [item["kind"] for item in objects(file)]  # it would block each drain
 
 
@@ -164,5 +164,7 @@ def test_two_replicas_on_postgresql() -> None:
     assert spec["strategy"] == {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
     budget = named(file, "PodDisruptionBudget")["spec"]
     assert budget == {"maxUnavailable": 1, "selector": spec["selector"]}
-    assert (environment(file)["DATABASE_URL_FILE"], environment(file)["DATABASE_URL"]) == ("/secrets/DATABASE_URL", "")
+    assert environment(file)["DATABASE_URL_FILE"] == "/secrets/DATABASE_URL"
+    assert "DATABASE_URL" not in environment(file)
+    assert "DATABASE_URL=" not in DOCKERFILE
     assert [each["name"] for each in pod(file)["volumes"]] == ["secrets"]

@@ -1,4 +1,4 @@
-"""A backup is restored: what was open in it may be done already, so nothing on an old card leads to a call."""
+"""A backup is restored: what was open in it may have been confirmed since, so no old card leads to a call."""
 
 from __future__ import annotations
 
@@ -104,11 +104,11 @@ async def test_card_that_was_open(
         assert card_buttons(workspace, BEN) == []
     assert len(cellcast.calls) == 1
     assert not current(workspace, card).buttons
-    assert "What happened to it after the backup is not known." in current(workspace, card).text
+    assert "does not know what happened to the request after the backup." in current(workspace, card).text
     (told,) = [note.text for note in workspace.notes[before:] if note.to is None]
     assert told.startswith(f"*Outcome unknown: virtual number* `{NUMBER}`")
     assert f"<@{ANA}>" in told
-    assert "What happened to it after the backup is not known." in private(workspace, BEN)[-1]
+    assert "does not know what happened to the request after the backup." in private(workspace, BEN)[-1]
     assert not [note.text for note in workspace.notes if "othing was sent" in note.text]
     code, _, err = await command("restored")
     assert (code, err.startswith("Nothing was changed: ")) == (1, True)
@@ -189,7 +189,7 @@ async def test_running_bot(start: Start, workspace: Workspace, command: Command)
         code, _, err = await command("restored", "--unmarked")
         assert (code, err.splitlines()) == (
             1,
-            ["The database cannot be used alone (database is locked). Stop the bot and whatever else uses it, then try again."],
+            ["The database is in use (database is locked). Stop the bot and every other program that uses it, then try again."],
         )  # fmt: skip
     code, _, err = await command("restored")
     assert code == 1

@@ -80,7 +80,7 @@ async def test_backup_replaces_nothing(ledger: Ledger, environment: dict[str, st
     else:
         target.symlink_to(tmp_path / "elsewhere.db")
     code, _, err = await run_command("backup", "copy.db", settings=environment, cwd=tmp_path)
-    assert (code, err) == (1, "copy.db exists already, and a backup replaces no file. Give another name.\n")
+    assert (code, err) == (1, "copy.db already exists, and `backup` never replaces a file. Choose another name.\n")
     assert not (tmp_path / "elsewhere.db").exists()
     assert there != "file" or target.read_text() == "mine"
 
@@ -96,7 +96,7 @@ async def test_name_that_is_taken_meanwhile(ledger: Ledger, tmp_path: Path) -> N
             await asyncio.sleep(0)
         target.write_text("mine")
         db.execute("COMMIT")
-    with pytest.raises(BotError, match="exists already"):
+    with pytest.raises(BotError, match="already exists"):
         await copying
     assert target.read_text() == "mine"
     assert sorted(file.name for file in tmp_path.iterdir()) == ["copy.db", "ledger.db"]
@@ -106,7 +106,7 @@ async def test_missing_folder(ledger: Ledger, environment: dict[str, str], tmp_p
     """A folder that is not there is named in a plain sentence."""
     code, _, err = await run_command("backup", "none/copy.db", settings=environment, cwd=tmp_path)
     why = "No such file or directory"
-    assert (code, err) == (1, f"The backup could not be written, so there is no none/copy.db: {why}.\n")
+    assert (code, err) == (1, f"The backup none/copy.db could not be written: {why}.\n")
 
 
 async def test_full_disk(ledger: Ledger, environment: dict[str, str], tmp_path: Path) -> None:
@@ -125,6 +125,6 @@ async def test_full_disk(ledger: Ledger, environment: dict[str, str], tmp_path: 
     )  # fmt: skip
     out, err = await process.communicate()
     assert (process.returncode, out) == (1, b"")
-    assert err.decode().startswith("The backup could not be written, so there is no to/copy.db: ")
+    assert err.decode().startswith("The backup to/copy.db could not be written: ")
     assert err.count(b"\n") == 1
     assert list((tmp_path / "to").iterdir()) == []

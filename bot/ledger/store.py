@@ -159,11 +159,13 @@ class Ledger:
 
     async def prune(self, before: float, now: float) -> int:
         """Remove the requests whose last event was before this moment, in small transactions; return how many."""
-        await self.database.write(lambda db: pruning.begin(db, before, now))
-        removed, after = 0, (0.0, "")
+        removed, first = 0, (0.0, "")
+        after = first
         while page := await self.database.read(
             partial(pruning.page, before=before, after=after), timeout=MIGRATION_TIMEOUT
         ):
+            if after == first:  # a run that finds nothing leaves no record
+                await self.database.write(lambda db: pruning.begin(db, before, now))
             began = time.monotonic()
             removed += await self.database.write(partial(pruning.remove, ids=[id_ for _, id_ in page], pruned_at=now))
             # SQLite has one writer, and waiting connections look only now and then: it must be free most of the time.

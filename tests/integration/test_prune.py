@@ -95,7 +95,9 @@ async def test_only_what_is_over(ledger: Ledger, environment: dict[str, str], tm
     with ledger.database.transaction() as db:
         assert set(db.scalars(sa.select(outcomes.c.request_id))) == stay - {waits.id}
 
+    assert await ledger.prune(MIDNIGHT, time.time()) == 0
     code, out, _ = await run_command("history", settings=environment, cwd=tmp_path)
+    assert out.count("pruned: ") == 1
     assert out.splitlines()[-1].endswith("pruned: 150 requests, whose last event was before 2026-01-31")
     code, out, _ = await run_command("history", "--json", settings=environment, cwd=tmp_path)
     assert {json.loads(line)["id"] for line in out.splitlines()} == stay

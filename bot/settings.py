@@ -343,7 +343,7 @@ class Settings(SecretFiles):
     def _database(cls, value: str) -> str:
         try:
             url = make_url(value)
-        except ArgumentError:
+        except (ArgumentError, ValueError):  # a ValueError can hold a part of the password
             raise ValueError from None
         if not value.isprintable():  # a file with another line would change the name of the database
             raise ValueError
@@ -354,6 +354,8 @@ class Settings(SecretFiles):
                 raise ValueError("SQLite's own addresses (file:...) are not supported: use sqlite:///FILE")
         elif url.drivername != "postgresql+psycopg":
             raise ValueError
+        elif "@" in (url.host or ""):  # errors of the database name the host
+            raise ValueError("each @ in the password must be written as %40")
         elif importlib.util.find_spec("psycopg") is None:
             raise ValueError("PostgreSQL needs the extra postgres: install cellcast-unsubscribe-bot[postgres]")
         return value

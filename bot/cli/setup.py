@@ -73,8 +73,9 @@ def _answers(known: dict[str, str]) -> Iterator[tuple[str, str]]:
     """Yield each variable with its value once it has been checked."""
     socket_mode = False
     for question in (BOT_TOKEN, APP_TOKEN, SIGNING_SECRET, KEY, PEOPLE):
-        if path := file_of(question.name.lower()):  # a value in .env beside it would be ambiguous
-            print(f"{question.name}: the file {path} holds it, and `{PROGRAM} check` checks it.\n")
+        if file_of(question.name.lower()):  # a value in .env beside it would be ambiguous
+            # The path is not shown: it may be the secret itself, set by mistake.
+            print(f"{question.name}: {question.name}_FILE names a file for it, which `{PROGRAM} check` checks.\n")
             socket_mode = socket_mode or question is APP_TOKEN
         elif not (socket_mode and question is SIGNING_SECRET):
             value = _ask(question, known)

@@ -33,7 +33,8 @@ class Cellcast:
     """
 
     def __init__(self, base_url: str, key: str, transport: httpx.AsyncBaseTransport | None = None) -> None:
-        self._keys = [key]  # the last one is used; an answer can still name an earlier one
+        self.key = key  # of the next call
+        self._keys = {key}  # an answer can still name an earlier one
         self.on_unauthorized: Callable[[str], object] | None = None  # called with the key of each call that gets a 401
         self._turns = asyncio.Semaphore(MAX_CONCURRENT_CALLS)
         self._client = httpx.AsyncClient(
@@ -45,14 +46,10 @@ class Cellcast:
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
         )
 
-    @property
-    def key(self) -> str:
-        """The key of the next call."""
-        return self._keys[-1]
-
     def use(self, key: str) -> None:
         """Use another key from the next call on."""
-        self._keys.append(key)
+        self.key = key
+        self._keys.add(key)
         self._client.headers["Authorization"] = f"Bearer {key}"
 
     async def close(self) -> None:
@@ -124,7 +121,7 @@ class Cellcast:
         found = [answer.get("message"), error.get("errorMessage"), error.get("error")]
         text = next((m.strip() for m in found if isinstance(m, str) and m.strip()), "")
         text = text.encode("utf-8", "replace").decode("utf-8").replace("\x00", "\ufffd")
-        for key in self._keys:
+        for key in sorted(self._keys, key=len, reverse=True):  # one can be part of another
             text = text.replace(key, "[API key]")
         return text if len(text) <= MAX_MESSAGE else text[:MAX_MESSAGE] + CUT
 

@@ -115,8 +115,11 @@ REMIND_LATER = _update.where(_is_pending, requests.c.expires_at > _at)
 # Outcomes.
 _this_outcome = sa.and_(outcomes.c.request_id == _id, outcomes.c.attempt == _attempt)
 OUTCOME = sa.select(*OUTCOME_COLUMNS).where(_this_outcome)
-INTERRUPTED_OUTCOME = (
-    sa.select(outcomes).where(_this_outcome, outcomes.c.code == OutcomeCode.INTERRUPTED).with_for_update()
+# What another replica, or an operator who restored a backup, has settled without knowing the answer to the call.
+UNANSWERED_OUTCOME = (
+    sa.select(outcomes)
+    .where(_this_outcome, outcomes.c.code.in_([OutcomeCode.INTERRUPTED, OutcomeCode.RESTORED]))
+    .with_for_update()
 )
 CREATE_OUTCOME = outcomes.insert()
 CHANGE_OUTCOME = outcomes.update().where(_this_outcome)

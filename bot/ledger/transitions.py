@@ -158,29 +158,31 @@ def settle_restored(db: sa.Connection, request: Request, now: float) -> None:
 
 
 def correct(db: sa.Connection, request: Request, result: CallResult, now: float, retry_for: float) -> bool:
-    """Replace "interrupted", as another replica settled the attempt, by what the call brought; False if it did not.
+    """Replace "interrupted" or "restored", by which the attempt was settled, by what the call brought.
+
+    Return False if it was settled otherwise.
 
     The outcome is due at once, or when the lease of the other replica is over.
     """
     this = {"request": request.id, "attempt_is": request.attempt}
-    interrupted = db.execute(statements.INTERRUPTED_OUTCOME, this).mappings().one_or_none()
-    if interrupted is None:
+    found = db.execute(statements.UNANSWERED_OUTCOME, this).mappings().one_or_none()
+    if found is None:
         return False
     # Unless its audit line still waits as it was settled, people may have read it there.
-    audited = _audits(db) and interrupted["audit_after"] != interrupted["settled_at"]
+    audited = _audits(db) and found["audit_after"] != found["settled_at"]
     values = {
-        "code": _code(result, after_unknown=interrupted["after_unknown"]),
+        "code": _code(result, after_unknown=found["after_unknown"]),
         "message": result.message,
         "retry_at": _retry_at(result, now),
         "settled_at": now,
         "delivery_attempts": 0,
-        "deliver_after": min(max(interrupted["deliver_after"], now), now + LEASE),
+        "deliver_after": min(max(found["deliver_after"], now), now + LEASE),
         "message_posted_at": None,
         "delivered_at": None,
-        "correction": interrupted["delivery_attempts"] > 0 or audited,
+        "correction": found["delivery_attempts"] > 0 or audited,
         "undeliverable_since": None,
         "closed_at": None,
-        "audit_after": now if _audits(db) else interrupted["audit_after"],
+        "audit_after": now if _audits(db) else found["audit_after"],
     }
     db.execute(statements.CHANGE_OUTCOME, this | values)
     change = this | {"status": result.code.status, "card_update_due": now + LEASE}

@@ -176,14 +176,15 @@ async def test_setup_with_secrets_in_files(talking: Talk, tmp_path: Path) -> Non
     code, shown = await talking(
         [
             ("  SLACK_BOT_TOKEN: ", f"{TOKEN}\r"),
-            (f"SLACK_APP_TOKEN: the file {tmp_path}/app holds it, and `python -m bot check` checks it.", ""),
-            (f"CELLCAST_API_KEY: the file {tmp_path}/key holds it, and `python -m bot check` checks it.", ""),
+            ("SLACK_APP_TOKEN: SLACK_APP_TOKEN_FILE names a file for it, which `python -m bot check` checks.", ""),
+            ("CELLCAST_API_KEY: CELLCAST_API_KEY_FILE names a file for it, which `python -m bot check` checks.", ""),
             ("  ALLOWED_USERS: ", "*\r"),
             ("which only you can read", ""),
         ]
     )
     assert code == 0
     assert "SLACK_SIGNING_SECRET" not in shown
+    assert f"{tmp_path}/app" not in shown
     assert (tmp_path / ".env").read_text() == f"{given}SLACK_BOT_TOKEN={TOKEN}\nALLOWED_USERS=*\n"
 
 

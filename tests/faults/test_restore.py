@@ -176,9 +176,10 @@ async def test_call_that_was_under_way(database: str) -> None:
     assert (found.status, found.outcome.code, found.outcome.attempt) == (Status.UNKNOWN, OutcomeCode.RESTORED, 1)
     assert (found.outcome.decided_by, found.active_number_id, found.expires_at) == (BEN, None, None)
     assert await ledger.settle(found, CallResult(OutcomeCode.SUCCEEDED), 1003.0, 900.0) is None
-    assert not await ledger.correct(found, CallResult(OutcomeCode.SUCCEEDED), 1003.0, 900.0)
-    assert [outcome.code for outcome in (await ledger.sweep(1004.0, 900.0)).outcomes] == [OutcomeCode.RESTORED]
     assert (await ledger.create_request(NewRequest(NUMBER, "C1", ANA, 1005.0, 900.0)))[1]
+    # A replica that was forgotten knows the answer to the call.
+    assert await ledger.correct(found, CallResult(OutcomeCode.SUCCEEDED), 1006.0, 900.0)
+    assert [outcome.code for outcome in (await ledger.sweep(1007.0, 900.0)).outcomes] == [OutcomeCode.SUCCEEDED]
     ledger.close()
 
 

@@ -15,7 +15,7 @@ from sandbox.fake_cellcast import SUCCESS, Answer, Cellcast, failure
 from sandbox.fake_slack import Workspace
 from tests.conftest import BEN, KEY, NUMBER, OTHER, Start, ask, public, settled
 
-NEW = "rotated-key-8d21c7"
+NEW = f"{KEY}-rotated-8d21c7"  # as if the file had been read before while it was half written
 
 
 @pytest.fixture

@@ -81,6 +81,12 @@ def test_defaults() -> None:
             "sqlite:///file:x.db?uri=true",
             "SQLite's own addresses (file:...) are not supported: use sqlite:///FILE",
         ),
+        ("database_url", "postgresql+psycopg://bot:a@b@host/x", "each @ in the password must be written as %40"),
+        (
+            "database_url",
+            "postgresql+psycopg://bot:a@b:part@127.0.0.1:1/x",
+            "expected sqlite:///FILE or postgresql+psycopg://USER:PASSWORD@HOST/NAME",
+        ),
         ("database_url", "mysql://x/y", "expected sqlite:///FILE or postgresql+psycopg://USER:PASSWORD@HOST/NAME"),
         ("dry_run", "maybe", "expected true or false"),
         ("port", "70000", "expected a whole number from 0 to 65535"),

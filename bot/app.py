@@ -18,6 +18,7 @@ from slack_sdk.signature import SignatureVerifier
 
 import handlers
 from bot import errors
+from bot.acks_first import AcksFirst
 from bot.clients.cellcast import Cellcast
 from bot.clients.numbers_file import NumbersFile
 from bot.clients.slack import Slack, open_session
@@ -50,6 +51,8 @@ log = structlog.get_logger("bot.app")
 
 # Seconds kept after the drain for ending the parts: tasks 0.5, the web server 2 times 0.5, the database's threads 1.0.
 DRAIN_MARGIN = 3.0
+# Seconds that a call or a card waits for acks at most: requests may come all the time.
+LONGEST_WAIT = 2.0
 # Messages have room for only so much of the name of the Cellcast account.
 MAX_ACCOUNT = 100
 
@@ -117,6 +120,8 @@ class Bot:
         if settings.cellcast_api_key_file is not None:
             key_file = KeyFile(settings.cellcast_api_key_file, self.cellcast, self.tasks, self._read_account)
             self.cellcast.on_unauthorized = key_file.read_again
+        # A call has so much less time for itself.
+        acks_first = AcksFirst(min(LONGEST_WAIT, settings.cellcast_timeout_seconds / 4))
         access = Access(
             settings, str(me["team_id"]), self.slack, clock.monotonic, enterprise_id=me.get("enterprise_id")
         )
@@ -126,7 +131,7 @@ class Bot:
         numbers = NumbersFile(settings.numbers_file)
         await numbers.current()
         self.executor = Executor(
-            settings, self.ledger, self.cellcast, self.notifier, numbers, self.tasks, self.metrics, clock
+            settings, self.ledger, self.cellcast, self.notifier, numbers, self.tasks, self.metrics, clock, acks_first
         )
         channel = settings.audit_channel
         self.auditor = (
@@ -140,7 +145,7 @@ class Bot:
         connected = self._connected if settings.socket_mode else None
         self.health = Health(self.ledger, self.slack, lambda: self.scheduler.swept_at, connected, clock)
         app = make_app(self.slack, me)
-        self.dispatcher = Dispatcher(app, self.notifier, self.tasks, self.metrics)
+        self.dispatcher = Dispatcher(app, self.notifier, self.tasks, self.metrics, acks_first)
         services = Services(
             settings=settings,
             access=access,
@@ -153,6 +158,7 @@ class Bot:
             reasons=settings.reason_rule,
             rules=self._rules,
             now=clock.now,
+            acks_first=acks_first,
         )
         handlers.register(app, services)
         await self._serve()

@@ -413,6 +413,10 @@ def load(**given: object) -> Settings:
             name = str(found["loc"][0])
             lines += [f"  {name.upper()} {_problem(found)}.", f"      {describe(name)}"]
         raise SettingsError("\n".join(lines)) from None
+    except OSError as error:
+        raise SettingsError(
+            f".env cannot be read ({error.strerror}). Let the bot's user read it, or start the bot in another folder."
+        ) from None
 
 
 def _errors(error: ValidationError) -> list[ErrorDetails]:

@@ -44,7 +44,7 @@ class Tasks:
         """Wait up to `seconds` until nothing runs, also what running work still starts; return how much is left."""
         deadline = asyncio.get_running_loop().time() + seconds
         while self._running and (left := deadline - asyncio.get_running_loop().time()) > 0:
-            await asyncio.wait(self._running, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(self._running, timeout=left)
             await asyncio.sleep(0)
         return len(self._running)
 

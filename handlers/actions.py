@@ -14,7 +14,7 @@ from bot.domain.models import Click, Message, Request
 from bot.errors import RequestDeniedError
 from bot.receivers.payloads import BlockActions, CardButton, User
 from bot.views import cards, forms, replies
-from handlers.context import Services, after_ack, payload_of, reply_privately
+from handlers.context import Services, after_ack, check_access, payload_of, reply_privately
 
 log = structlog.get_logger("bot.actions")
 VALUE = re.compile(r"([0-9a-f]{32}):([0-9]{1,6})")
@@ -72,11 +72,12 @@ async def read_click(
     value = VALUE.fullmatch(button.value)
     about = value[1] if value else ""
     person = Person(user.id, user.team_id)
-    await services.access.check(person, button.channel, right, about)
+    await check_access(services, person, button.channel, right, about)
     if value is None:
         raise RequestDeniedError(replies.UNKNOWN_BUTTON)
     if button.channel is None:  # in the App Home there is none: the request's counts
-        await services.access.check(person, (await find(services, value[1])).channel, right, about)
+        request = await find(services, value[1])
+        await check_access(services, person, request.channel, right, about)
     return Click(
         request_id=value[1],
         attempt=int(value[2]),

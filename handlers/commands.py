@@ -13,7 +13,7 @@ from bot.domain.models import NewRequest
 from bot.domain.numbers import Number
 from bot.receivers.payloads import Command, Payload
 from bot.views import forms, replies
-from handlers.context import Services, after_ack, answer_command, payload_of, reply_on_error
+from handlers.context import Services, after_ack, answer_command, check_access, payload_of, reply_on_error
 
 log = structlog.get_logger("bot.commands")
 HISTORY = 10
@@ -28,6 +28,7 @@ async def request_card(
     costs nobody the ack. Raise NumbersFileError if the list of numbers has an error, NumberProtectedError if it
     protects the number.
     """
+    await services.acks_first.turn()
     known = await services.numbers.current()
     number = known.of_id(number.id)  # the list may have changed since the command was parsed
     known.require_permitted(number)
@@ -87,7 +88,7 @@ def register(app: AsyncApp, services: Services) -> None:
             await answer_command(services, ack, context, usage)
             return
         right = Right.KEEP if action is Action.HISTORY else Right.REQUEST
-        await services.access.check(Person(command.user_id, command.team_id), command.channel_id, right)
+        await check_access(services, Person(command.user_id, command.team_id), command.channel_id, right)
         known = await services.numbers.current()
         if action is Action.CHOOSE:
             if services.reasons.applies:

@@ -10,8 +10,10 @@ from slack_bolt.context.ack.async_ack import AsyncAck
 from slack_bolt.context.async_context import AsyncBoltContext
 
 from bot import errors
+from bot.acks_first import AcksFirst
 from bot.clients.numbers_file import NumbersFile
 from bot.clients.slack import fits_in_ack
+from bot.domain.access import Person, Right
 from bot.domain.models import Message
 from bot.domain.reasons import ReasonRule
 from bot.errors import BotError
@@ -43,7 +45,14 @@ class Services:
     home: HomePublisher
     reasons: ReasonRule
     rules: Callable[[], Rules]
+    acks_first: AcksFirst
     now: Callable[[], float]
+
+
+async def check_access(services: Services, who: Person, channel: str | None, right: Right, about: str = "") -> None:
+    """Check a person's right as `Access.check` does, before the ack."""
+    with services.acks_first.waiting_for_slack():  # as a rule it asks Slack about a person once in five minutes
+        await services.access.check(who, channel, right, about)
 
 
 def payload_of(context: AsyncBoltContext, kind: type[P]) -> P:

@@ -17,7 +17,7 @@ from bot.receivers.payloads import BlockActions, Submission
 from bot.views import blocks, forms, replies
 from handlers.actions import confirm, find, read_click, reject_stale_click
 from handlers.commands import open_request_form, request_card
-from handlers.context import Services, after_ack, payload_of, reply_on_error
+from handlers.context import Services, after_ack, check_access, payload_of, reply_on_error
 
 
 def register(app: AsyncApp, services: Services) -> None:
@@ -27,7 +27,7 @@ def register(app: AsyncApp, services: Services) -> None:
     async def open_form(ack: AsyncAck, context: AsyncBoltContext) -> None:
         """Open the form from the App Home."""
         payload = payload_of(context, BlockActions)
-        await services.access.check(Person(payload.user.id, payload.user.team_id), None, Right.REQUEST)
+        await check_access(services, Person(payload.user.id, payload.user.team_id), None, Right.REQUEST)
         await open_request_form(services, context, payload.user.id)
         await ack()
 
@@ -36,7 +36,7 @@ def register(app: AsyncApp, services: Services) -> None:
         """Say at each field what is wrong with it, or ack; the request is then stored in the background."""
         payload = payload_of(context, Submission)
         channel = payload.field(forms.CHANNEL).selected_conversation
-        await services.access.check(Person(payload.user.id, payload.user.team_id), channel, Right.REQUEST)
+        await check_access(services, Person(payload.user.id, payload.user.team_id), channel, Right.REQUEST)
         known = await services.numbers.current()
         known.require_usable()
         number, reason = _number(payload, known), clean(payload.field(forms.REASON).value or "") or None

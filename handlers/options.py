@@ -18,7 +18,7 @@ from bot.receivers.payloads import BlockActions, Suggestion
 from bot.views import replies
 from bot.views.blocks import Block
 from handlers.commands import open_request_form, request_card
-from handlers.context import Services, after_ack, payload_of, reply_on_error
+from handlers.context import Services, after_ack, check_access, payload_of, reply_on_error
 
 
 def register(app: AsyncApp, services: Services) -> None:
@@ -68,7 +68,7 @@ def _menu(options: list[Block], total: int) -> dict[str, Any]:
 
 async def _check(services: Services, payload: Suggestion | BlockActions) -> None:
     channel = payload.channel.id if payload.channel else None
-    await services.access.check(Person(payload.user.id, payload.user.team_id), channel, Right.REQUEST)
+    await check_access(services, Person(payload.user.id, payload.user.team_id), channel, Right.REQUEST)
 
 
 async def _request(services: Services, payload: BlockActions, number: Number, channel: str) -> None:

@@ -15,10 +15,10 @@ from slack_bolt.authorization.async_authorize import AsyncAuthorize
 from slack_bolt.request.async_request import AsyncBoltRequest
 from slack_bolt.response import BoltResponse
 
+from bot.acks_first import AcksFirst
 from bot.clients.slack import Slack
 from bot.ops.metrics import Metrics
 from bot.receivers import answers, payloads
-from bot.receivers.acks_first import AcksFirst
 from bot.service.notifier import Notifier
 from bot.tasks import Tasks
 from bot.views import blocks, replies
@@ -47,9 +47,11 @@ Receive = Callable[[dict[str, Any], Send], Coroutine[Any, Any, bool]]
 class Dispatcher:
     """Hands each request of Slack to its listener, sends the answer, and starts the work that follows from it."""
 
-    def __init__(self, app: AsyncApp, notifier: Notifier, tasks: Tasks, metrics: Metrics) -> None:
+    def __init__(
+        self, app: AsyncApp, notifier: Notifier, tasks: Tasks, metrics: Metrics, acks_first: AcksFirst
+    ) -> None:
         self._app, self._notifier, self._tasks, self._metrics = app, notifier, tasks, metrics
-        self._acks_first = AcksFirst()
+        self._acks_first = acks_first
 
     async def handle(self, body: dict[str, Any], send: Send) -> None:
         """Answer one request. From here on it is the same whether it was signed or came by the socket."""
@@ -61,7 +63,7 @@ class Dispatcher:
                 await send(await self._answer(body, after_ack))
         finally:
             for work in after_ack:
-                self._tasks.start(self._acks_first.then(work))
+                self._tasks.start(work)
         self._metrics.ack_duration.labels(answers.kind_of(body)).observe(time.monotonic() - began)
 
     async def _answer(self, body: dict[str, Any], after_ack: list[Coroutine[Any, Any, None]]) -> BoltResponse:

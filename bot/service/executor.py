@@ -6,6 +6,7 @@ import asyncio
 
 import structlog
 
+from bot.acks_first import AcksFirst
 from bot.clients.cellcast import Cellcast
 from bot.clients.numbers_file import NumbersFile
 from bot.clock import Clock
@@ -37,9 +38,11 @@ class Executor:
         tasks: Tasks,
         metrics: Metrics,
         clock: Clock,
+        acks_first: AcksFirst,
     ) -> None:
         self.settings, self.ledger, self.cellcast, self.notifier = settings, ledger, cellcast, notifier
         self.numbers, self.tasks, self.metrics, self.clock = numbers, tasks, metrics, clock
+        self.acks_first = acks_first
         self.running: set[str] = set()  # the requests whose call this replica holds
 
     def call_deadline(self, now: float) -> float:
@@ -68,6 +71,7 @@ class Executor:
 
     async def execute(self, request: Request) -> None:
         """Make the one call of a confirmed request, store its outcome, and deliver it."""
+        await self.acks_first.turn()
         self.running.add(request.id)
         # Other replicas count from the click, so the call has what is left of its time; it is measured from here on,
         # because a clock that is set back would give it more.

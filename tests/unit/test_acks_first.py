@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from bot.receivers.acks_first import AcksFirst
+from bot.acks_first import AcksFirst
 
 
 class Works:
@@ -18,9 +18,10 @@ class Works:
 
     def start(self, name: str) -> asyncio.Task[None]:
         """Hand one over."""
-        return asyncio.create_task(self.acks.then(self._begin(name)))
+        return asyncio.create_task(self._begin(name))
 
     async def _begin(self, name: str) -> None:
+        await self.acks.turn()
         self.began.append(name)
 
 
@@ -75,7 +76,20 @@ async def test_an_ack_that_fails_holds_nothing_up() -> None:
     await Works(acks).start("first")
 
 
-async def test_work_that_is_cancelled_leaves_no_trace() -> None:
+async def test_an_ack_that_waits_for_slack_holds_nothing_up() -> None:
+    """While an ack waits for Slack, work begins; afterwards the ack comes first again."""
+    acks = AcksFirst(longest_wait=60)
+    works = Works(acks)
+    with acks.due():
+        with acks.waiting_for_slack():
+            await works.start("first")
+        second = works.start("second")
+        await rounds()
+        assert works.began == ["first"]
+    await second
+
+
+async def test_work_that_is_cancelled_makes_way() -> None:
     """Work that a stop cancels before it began never begins, and what waits behind it does."""
     acks = AcksFirst(longest_wait=60)
     works = Works(acks)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import importlib.util
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -152,6 +153,19 @@ def test_spaces_in_lists_and_slashes_of_addresses() -> None:
     )
     assert found.allowed_users == {"U0ANA", "W0BEN"}
     assert (found.slack_api_url, found.cellcast_base_url) == ("http://s/api/", "http://c")
+
+
+def test_env_file_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A .env that the bot's user may not read is one plain line; root may read every file, so the reader is replaced."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_text("DRY_RUN=true\n")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied", ".env")
+
+    monkeypatch.setattr("pydantic_settings.sources.providers.dotenv.dotenv_values", refuse)
+    with pytest.raises(SettingsError, match=re.escape(".env cannot be read (Permission denied).")):
+        settings.load(**GOOD)
 
 
 def test_postgres_needs_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -20,27 +21,24 @@ import aiohttp
 from benchmarks.world import KEY, SECRET, TOKEN, World
 
 ROOT = Path(__file__).parent.parent
+PERIOD = 0.1  # seconds, as that of Linux for quotas
 TICKS = os.sysconf("SC_CLK_TCK")
 PYTHON = sys.executable
 
 
 @dataclass(frozen=True)
 class Contestant:
-    """Who plays: `plays` are the parts of a round (see play.py), `settings` what it is started with besides.
-
-    `most_clicks` is the largest burst of clicks that it can end in a minute.
-    """
+    """Who plays: `plays` are the parts of a round (see play.py), `settings` what it is started with besides."""
 
     name: str
     command: list[str]
     plays: frozenset[str]
     settings: dict[str, str] = field(default_factory=dict)
-    most_clicks: int = 2000
 
 
-ALL = frozenset({"unloaded", "bursts", "hang", "memory"})
+ALL = frozenset({"unloaded", "bursts", "hang", "quarter", "memory"})
 SOCKET = {"SLACK_APP_TOKEN": "xapp-benchmark"}
-BOT, LIMIT = [PYTHON, "-m", "bot"], [PYTHON, "-m", "benchmarks.limit"]
+BOT, LIMIT, EXPERT = [PYTHON, "-m", "bot"], [PYTHON, "-m", "benchmarks.limit"], [PYTHON, "-m", "benchmarks.expert"]
 
 
 @contextlib.contextmanager
@@ -60,9 +58,10 @@ def contestants(postgres: str | None, bolt_js: Path | None) -> dict[str, Contest
     """All of them; without PostgreSQL or Node their columns are missing."""
     found = [
         Contestant("this bot", BOT, ALL),
+        Contestant("(e) expert", EXPERT, ALL),
         Contestant("(a) limit", LIMIT, ALL),
-        Contestant("(b) AsyncApp as usual", [PYTHON, "-m", "benchmarks.usual"], ALL - {"memory"}, most_clicks=500),
-        Contestant("(c) App, five workers", [PYTHON, "-m", "benchmarks.sync_app"], ALL - {"memory"}, most_clicks=500),
+        Contestant("(b) AsyncApp as usual", [PYTHON, "-m", "benchmarks.usual"], ALL - {"memory"}),
+        Contestant("(c) App, five workers", [PYTHON, "-m", "benchmarks.sync_app"], ALL - {"memory"}),
         Contestant("this bot, socket", BOT, ALL - {"memory"}, SOCKET),
         Contestant("(a) limit, socket", LIMIT, ALL - {"memory"}, SOCKET),
     ]
@@ -82,6 +81,18 @@ def install_bolt_js(folder: Path) -> Path | None:
     return folder / "app.js"
 
 
+def pin_the_load() -> int | None:
+    """Keep this process off the first core, which is the contestants'; return it, None where it cannot be kept free.
+
+    Otherwise a contestant's threads would use what the load leaves of the other core, and the load would disturb it.
+    """
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_setaffinity") else []
+    if len(cores) < 2:
+        return None
+    os.sched_setaffinity(0, cores[1:])
+    return cores[0]
+
+
 class Process:
     """A contestant that runs: its address, and the seconds from its start until it was ready."""
 
@@ -93,6 +104,16 @@ class Process:
         fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / TICKS
 
+    @contextlib.asynccontextmanager
+    async def throttled(self, share: float) -> AsyncIterator[None]:
+        """Let it run only this share of the time, in periods of a tenth of a second, as a quota for processors does."""
+        running = asyncio.create_task(throttle(self._process.pid, share))
+        try:
+            yield
+        finally:
+            running.cancel()
+            await asyncio.wait([running])
+
     def end(self) -> None:
         """Ask it to stop, and wait until it has."""
         self._process.terminate()
@@ -103,9 +124,21 @@ class Process:
         return int(Path(f"/proc/{self._process.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
+async def throttle(pid: int, share: float) -> None:
+    """Stop a process for a part of each tenth of a second, until this is cancelled."""
+    try:
+        while True:
+            os.kill(pid, signal.SIGCONT)
+            await asyncio.sleep(PERIOD * share)
+            os.kill(pid, signal.SIGSTOP)
+            await asyncio.sleep(PERIOD * (1 - share))
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
 @contextlib.asynccontextmanager
-async def running(contestant: Contestant, world: World) -> AsyncIterator[Process]:
-    """Start a contestant with an empty database, and wait until it is ready."""
+async def running(contestant: Contestant, world: World, core: int | None = None) -> AsyncIterator[Process]:
+    """Start a contestant with an empty database, on one core if that is given, and wait until it is ready."""
     with tempfile.TemporaryDirectory() as folder:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
@@ -127,7 +160,7 @@ async def running(contestant: Contestant, world: World) -> AsyncIterator[Process
         url = f"http://127.0.0.1:{port}"
         began = time.perf_counter()
         with subprocess.Popen(  # noqa: ASYNC220 - a start is timed; the contestants are our own
-            contestant.command,
+            contestant.command if core is None else ["taskset", "--cpu-list", str(core), *contestant.command],
             env={"PATH": os.environ["PATH"], "HOME": folder} | settings,
             cwd=folder,
             stdout=subprocess.DEVNULL,

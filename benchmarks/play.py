@@ -14,6 +14,7 @@ from benchmarks.world import CELLCAST_SECONDS, LATE_SECONDS, SLACK_SECONDS, Worl
 Figures = dict[str, float]
 Do = Callable[[str, str], Awaitable[float]]
 COMMANDS_WHILE, CLICKS_THAT = "commands while 50 calls hang", "50 clicks whose call hangs"
+QUARTER_COMMANDS, QUARTER_CLICKS = "20 commands with a quarter of a core", "20 clicks with a quarter of a core"
 TWICE = "calls made twice"
 # Between two unloaded requests: what follows from the one before is over then.
 PAUSE = 0.02
@@ -24,14 +25,20 @@ LATE, INTERRUPTED = f"later than {LATE_SECONDS:.0f} s", f"card or toast not ther
 
 @dataclass(frozen=True)
 class Size:
-    """How much is played: unloaded commands and clicks, bursts, clicks that hang, commands meanwhile, memory's two."""
+    """How much is played.
+
+    In turn: unloaded commands and clicks, bursts and their most clicks, clicks that hang, commands meanwhile, people
+    at once with a quarter of a core, and the two numbers of commands after which memory is read.
+    """
 
     commands: int = 100
     clicks: int = 40
     bursts: tuple[int, ...] = (100, 500, 2000)
+    most_clicks: int = 500
     hanging: int = 50
     hangs_seconds: float = 10.0
     meanwhile: int = 100
+    quarter: int = 20
     memory: tuple[int, ...] = (1_000, 10_000)
 
 
@@ -40,19 +47,19 @@ def p(values: list[float], percent: float) -> float:
     return sorted(values)[min(int(len(values) * percent / 100), len(values) - 1)] * 1000
 
 
-async def one_round(contestant: Contestant, number: int, size: Size) -> Figures:
-    """All that a contestant plays, once, in a world of its own."""
+async def one_round(contestant: Contestant, number: int, size: Size, core: int | None = None) -> Figures:
+    """All that a contestant plays, once, in a world of its own, on one core if that is given."""
     found: Figures = {}
     take = iter(f"{number:04x}{i:020x}" for i in range(100_000))
-    for parts in ({"unloaded", "bursts", "hang"}, {"memory"}):
+    for parts in ({"unloaded", "bursts", "hang", "quarter"}, {"memory"}):
         if not contestant.plays & parts:
             continue
         world = World()
         await world.start()
         try:
-            async with running(contestant, world) as process:
+            async with running(contestant, world, core) as process:
                 found.setdefault("start to ready, s", process.ready)
-                await Round(world, process, found, take, size, contestant.most_clicks).play(contestant.plays & parts)
+                await Round(world, process, found, take, size).play(contestant.plays & parts)
         finally:
             await world.stop()
     return found
@@ -67,11 +74,11 @@ class Round:
     found: Figures
     take: Iterator[str]
     size: Size
-    most_clicks: int
 
     async def play(self, parts: frozenset[str]) -> None:
         """The parts, in their order."""
-        plays = {"unloaded": self.unloaded, "bursts": self.bursts, "hang": self.hang, "memory": self.memory}
+        plays = {"unloaded": self.unloaded, "bursts": self.bursts, "hang": self.hang}
+        plays |= {"quarter": self.quarter, "memory": self.memory}
         for part, play in plays.items():
             if part in parts:
                 await play()
@@ -133,11 +140,13 @@ class Round:
             if count == max(self.size.bursts):
                 self.found["commands a second"] = count / took
                 self.found["CPU per command, ms"] = (self.process.cpu() - cpu) / count * 1000
-            if count > self.most_clicks:
+            if count > self.size.most_clicks:
                 continue
-            what = f"burst of {count} clicks"
+            cpu, what = self.process.cpu(), f"burst of {count} clicks"
             await self.burst(self.world.click, [number for number in numbers if number in self.world.cards], what)
             await self.came(numbers, self.world.toasts, what)
+            await self.world.quiet()
+            self.found[f"CPU per click of {count}, ms"] = (self.process.cpu() - cpu) / count * 1000
 
     async def hang(self) -> None:
         """Clicks whose call to Cellcast hangs, and a command every 20 ms meanwhile."""
@@ -158,6 +167,19 @@ class Round:
         await clicking
         await self.came(numbers, self.world.toasts, CLICKS_THAT)
         self.world.hang = 0.0
+
+    async def quarter(self) -> None:
+        """Twenty commands at once, and then clicks on their cards, with a quarter of a core."""
+        numbers = self.numbers(self.size.quarter)
+        async with self.process.throttled(0.25):
+            for what, do, where in (
+                (QUARTER_COMMANDS, self.world.command, self.world.cards),
+                (QUARTER_CLICKS, self.world.click, self.world.toasts),
+            ):
+                acks = await self.burst(do, numbers)
+                await self.came(numbers, where)
+                self.found[f"{what}, slowest ack, ms"] = p(acks, 100)
+                self.found[f"{what}, {LATE}"] = sum(ack > LATE_SECONDS for ack in acks)
 
     async def memory(self) -> None:
         """Resident memory after some commands, and after many more."""

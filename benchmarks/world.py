@@ -33,9 +33,10 @@ def channel_of(number: str) -> str:
 
 @dataclass
 class Card:
-    """A card that was posted: its place and its buttons."""
+    """A card that was posted: its place, its text and its buttons."""
 
     ts: str
+    text: str
     blocks: list[dict[str, Any]]
 
 
@@ -102,7 +103,7 @@ class World:
         blocks = json.loads(blocks) if isinstance(blocks, str) else blocks
         number = next((word for word in given["text"].replace("`", " ").split() if len(word) == 24), "")
         if any(block["type"] == "actions" for block in blocks):
-            self.cards[number] = Card(ts, blocks)
+            self.cards[number] = Card(ts, given["text"], blocks)
         else:
             self.toasts[number] = time.perf_counter()
         self._changed.set()
@@ -208,7 +209,7 @@ class World:
             "user": {"id": BEN, "team_id": TEAM},
             "channel": {"id": channel_of(number)},
             "container": {"type": "message", "message_ts": card.ts, "channel_id": channel_of(number)},
-            "message": {"ts": card.ts, "blocks": card.blocks, "text": ""},
+            "message": {"ts": card.ts, "blocks": card.blocks, "text": card.text},
             "response_url": f"{self.url}/response",
             "trigger_id": "1",
             "actions": [

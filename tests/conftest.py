@@ -35,6 +35,7 @@ from tests import slack_rules
 from tests.log_contract import check_log
 from tests.messages import said_by
 from tests.process import ROOT
+from tools import mutants
 
 KEY = "stand-in-key-4f3a9b"
 TOKEN = "xoxb-stand-in-token"
@@ -472,4 +473,4 @@ def _reliability() -> str:
         "| --- | --- | --- | --- |",
     ]
     faults = [f"| {' | '.join(row)} |" for row in sorted(_rows)]
-    return "\n".join([*lines, *faults, *slack_rules.section(_passed)]) + "\n"
+    return "\n".join([*lines, *faults, *slack_rules.section(_passed), *mutants.sample_page()]) + "\n"

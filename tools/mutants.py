@@ -2,8 +2,9 @@
 
 Without options it applies each mutant of tools/mutants.toml to a copy of the checkout, and runs the tests that the
 table names for it. `--random 40 --seed 7` draws mutants of bot/ and handlers/ instead. Mutants that change nothing
-people could notice are among those, so look at each survivor. The exit code is 1 below the threshold, and 2 if the
-table no longer fits the code or the tests fail without a mutant.
+people could notice are among those, so look at each survivor. `--sample` draws those of docs/reliability.md, and stores
+what became of them for that page. The exit code is 1 below the threshold, and 2 if the table no longer fits the code or
+the tests fail without a mutant.
 
 mutmut 3 changes functions only, not the statements and constants of a module. cosmic-ray draws from operators, with one
 test command for all. Neither takes a mutant that somebody wrote, so neither is used here.
@@ -15,6 +16,7 @@ import argparse
 import ast
 import contextlib
 import functools
+import json
 import os
 import random
 import re
@@ -26,11 +28,16 @@ import tempfile
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parent.parent
 TABLE = Path(__file__).with_suffix(".toml")
+# What became of the fixed sample when it was run last.
+SAMPLE = Path(__file__).with_name("mutants_sample.json")
+# How the judgement of a mutant begins that changes nothing anyone could notice.
+EQUIVALENT = "Nothing"
 # What the tests need of a checkout; the copy has no .git and no environment of its own.
 LEFT_OUT = shutil.ignore_patterns(".git", ".venv", ".nox", "__pycache__", ".*_cache", ".hypothesis", ".coverage*")
 # A mutant can make a test wait for something that never comes: that test fails.
@@ -153,9 +160,9 @@ def shown(text: str) -> str:
     return line if len(line) <= 100 else line[:100] + "…"
 
 
-def draw(count: int, seed: int) -> list[Mutant]:
-    """Return so many mutants, drawn at random; the same ones for the same seed and code."""
-    files = [path for part in ("bot", "handlers") for path in sorted((ROOT / part).rglob("*.py"))]
+def draw(count: int, seed: int, parts: tuple[str, ...] = ("bot", "handlers")) -> list[Mutant]:
+    """Return so many mutants of these folders, drawn at random; the same ones for the same seed and code."""
+    files = [path for part in parts for path in sorted((ROOT / part).rglob("*.py"))]
     every = [mutant for path in files for mutant in mutants_of(path)]
     return [*random.Random(seed).sample(every, min(count, len(every)))]  # noqa: S311 - no secret
 
@@ -177,8 +184,9 @@ def first_failure(copy: Path, tests: tuple[str, ...], workers: int) -> str | Non
     # PYTHONHASHSEED keeps the order of sets, so that a run can be repeated.
     environment = os.environ | {"PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1", "PYTHONHASHSEED": "0",
                                 "PYTEST_DEBUG_TEMPROOT": str(copy.parent)}  # fmt: skip
-    options = ["-x", "-q", "-n", str(workers), "-p", "no:cacheprovider", f"--timeout={ONE_TEST_SECONDS}"]
-    command = [sys.executable, "-m", "pytest", *options, *tests]
+    # test_mutants.py fails with each changed line that the table names, also if nothing else notices it.
+    options = ["-xq", "--ignore=tests/unit/test_mutants.py", "-n", str(workers), "-p", "no:cacheprovider", "-m", ""]
+    command = [sys.executable, "-m", "pytest", *options, f"--timeout={ONE_TEST_SECONDS}", *tests]
     said = copy.parent / "output"
     into: dict[str, Any] = {"cwd": copy, "env": environment, "start_new_session": True}
     with said.open("wb") as output, subprocess.Popen(command, stdout=output, stderr=output, **into) as running:
@@ -206,25 +214,66 @@ def killed_by(copy: Path, mutant: Mutant, workers: int, *, whole: bool) -> str |
         path.write_text(original, encoding="utf-8")
 
 
-def run(mutants: list[Mutant], workers: int, *, whole: bool) -> float:
-    """Run the mutants, print what became of each, and return the percentage that was killed. Raise TableError."""
+def run(mutants: list[Mutant], workers: int, *, whole: bool) -> dict[str, str | None]:
+    """Run the mutants, print what became of each, and return by which test each was killed. Raise TableError."""
     for mutant in mutants:
         mutant.apply((ROOT / mutant.file).read_text(encoding="utf-8"))
-    killed = 0
+    killers: dict[str, str | None] = {}
     with checkout() as copy:
         fitting = tuple(sorted({test for mutant in mutants for test in mutant.tests}))
         if failure := first_failure(copy, ("tests",) if whole else fitting, workers):
             raise TableError(f"{failure} fails without a mutant, so no mutant can be judged.")
         for mutant in mutants:
-            if failure := killed_by(copy, mutant, workers, whole=whole):
-                killed += 1
+            failure = killers[mutant.name] = killed_by(copy, mutant, workers, whole=whole)
             print(
                 f"killed    {mutant.name}\n          by {failure}" if failure else f"SURVIVED  {mutant.name}",
                 flush=True,
             )
-    percent = 100 * killed / len(mutants)
-    print(f"{killed} of {len(mutants)} mutants killed ({percent:.0f} %)")
-    return percent
+    return killers
+
+
+def percent_killed(killers: dict[str, str | None]) -> float:
+    """Return how many of a hundred mutants were killed, those aside that are judged to change nothing."""
+    counted = [killer for name, killer in killers.items() if killer or not judgement(name).startswith(EQUIVALENT)]
+    return 100 * sum(killer is not None for killer in counted) / len(counted)
+
+
+def judgement(name: str) -> str:
+    """Return what the table says of a survivor, empty if nothing. The line of a mutant can change."""
+    judged: dict[str, str] = stored()["judged"]
+    return judged.get(re.sub(r":\d+: ", ": ", name, count=1), "")
+
+
+def sample_page() -> list[str]:
+    """Return the part of docs/reliability.md about the fixed sample."""
+    found = json.loads(SAMPLE.read_text(encoding="utf-8"))
+    killers: dict[str, str | None] = found["killers"]
+    parts: dict[str, list[str | None]] = {part: [] for part in stored()["sample"]["parts"]}
+    for name, killer in killers.items():
+        parts[next(part for part in parts if name.startswith(f"{part}/"))].append(killer)
+    survivors = [name for name, killer in killers.items() if killer is None]
+    equivalent = sum(judgement(name).startswith(EQUIVALENT) for name in survivors)
+    return [
+        "",
+        "## Mutants",
+        "",
+        f"`nox -s mutants -- --sample` drew {len(killers)} mutants of these folders on {found['date']}.",
+        "The draw has a fixed seed, so it changes only with the code.",
+        "A mutant is one small change of the code, such as `<=` instead of `<`.",
+        "It is killed if a test fails with it.",
+        f"{equivalent} changed nothing that anyone could notice.",
+        f"Of the others {percent_killed(killers):.0f} % were killed.",
+        "",
+        "| folder | mutants | killed |",
+        "| --- | --- | --- |",
+        *(f"| `{part}` | {len(all_)} | {sum(killer is not None for killer in all_)} |" for part, all_ in parts.items()),
+        "",
+        "These survived, with the line that they had in that run:",
+        "",
+        "| mutant | judgement |",
+        "| --- | --- |",
+        *(f"| `{name}` | {judgement(name)} |" for name in survivors),
+    ]
 
 
 def main() -> int:
@@ -233,20 +282,29 @@ def main() -> int:
     parser.add_argument("names", nargs="*", help="run only mutants of the table whose name contains one of these")
     parser.add_argument("--random", type=int, metavar="N", help="draw N mutants instead of the table's")
     parser.add_argument("--seed", type=int, default=1, help="what the draw depends on (default: 1)")
+    parser.add_argument("--sample", action="store_true", help="run the fixed sample, and store what became of it")
     parser.add_argument("--whole", action="store_true", help="run every test against what the fitting ones let pass")
     parser.add_argument("--threshold", type=float, default=90, help="percentage that must be killed (default: 90)")
     parser.add_argument("-n", type=int, default=2, dest="workers", help="workers of pytest (default: 2)")
     given = parser.parse_args()
-    if given.random:
+    sample = stored()["sample"]
+    if given.sample:
+        mutants = draw(sample["count"], sample["seed"], tuple(sample["parts"]))
+    elif given.random:
         mutants = draw(given.random, given.seed)
     else:
         mutants = [m for m in table() if not given.names or any(name in m.name for name in given.names)]
     if not mutants:
         parser.error("no mutant has such a name")
     try:
-        return int(run(mutants, given.workers, whole=given.whole) < given.threshold)
+        killers = run(mutants, given.workers, whole=given.whole)
     except TableError as error:
         parser.exit(2, f"{error}\n")
+    if given.sample:
+        result = {"date": f"{datetime.now(UTC):%Y-%m-%d}", "killers": killers}
+        SAMPLE.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    print(f"{percent_killed(killers):.0f} % of {len(killers)} mutants killed")
+    return int(percent_killed(killers) < given.threshold)
 
 
 if __name__ == "__main__":

@@ -128,7 +128,7 @@ async def test_stop_while_a_yes_is_being_recorded(
         clicking = asyncio.create_task(workspace.click(BEN, card, "Unsubscribe Number"))
         await asyncio.to_thread(committing.wait)
         stopping = asyncio.create_task(bot.stop())
-        await asyncio.sleep(2.2)  # the ack is still due: a click has 2.4 s to be recorded
+        await asyncio.sleep(1.5)  # the ack is still due: a click has 2.4 s to be recorded
         go.set()
         assert (await clicking).status == 200
         await stopping

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
@@ -48,3 +49,13 @@ def test_draw() -> None:
         assert mutant.apply(text) != text
         compile(mutant.apply(text), mutant.file, "exec")
         assert all((ROOT / test.partition("::")[0]).exists() for test in mutant.tests)
+
+
+def test_every_survivor_of_the_sample_is_judged() -> None:
+    """docs/reliability.md tells of each survivor why it may live; nine of ten mutants or more are killed."""
+    killers: dict[str, str | None] = json.loads(mutants.SAMPLE.read_text(encoding="utf-8"))["killers"]
+    survivors = [name for name, killer in killers.items() if killer is None]
+    assert all(map(mutants.judgement, survivors))
+    assert len(mutants.stored()["judged"]) == len(survivors)
+    assert mutants.percent_killed(killers) >= 90
+    assert "\n".join(mutants.sample_page()) in (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")

@@ -12,6 +12,7 @@ import yaml
 from bot import __version__
 from bot.service.executor import GRACE
 from bot.settings import Settings
+from tests.conftest import THOROUGH
 from tests.process import ROOT
 
 FILES = ["kubernetes.yaml", "kubernetes-postgresql.yaml"]
@@ -49,6 +50,7 @@ def environment(file: str) -> dict[str, str]:
     return {**named(file, "ConfigMap")["data"], **direct}
 
 
+@THOROUGH
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("file", FILES)
 def test_manifest_keeps_to_the_schemas(file: str, version: str) -> None:
@@ -57,6 +59,7 @@ def test_manifest_keeps_to_the_schemas(file: str, version: str) -> None:
         kubernetes_validate.validate(item, version, strict=True)
 
 
+@THOROUGH
 @pytest.mark.parametrize("version", VERSIONS)
 def test_schemas_find_a_wrong_field(version: str) -> None:
     """The check finds a field that Kubernetes would drop."""

@@ -18,8 +18,10 @@ import pytest
 from bot import __version__
 from sandbox.demo import ANA, BEN
 from sandbox.fake_cellcast import SUCCESS
-from tests.conftest import OTHER
+from tests.conftest import OTHER, THOROUGH
 from tests.process import ROOT
+
+pytestmark = THOROUGH
 
 UV = str(Path(sys.executable).parent / "uv")
 SCRIPT = "cellcast-unsubscribe-bot"

@@ -5,8 +5,11 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
+from tests.conftest import THOROUGH
 from tests.e2e.test_third_party import FOLDER, with_node
 from tests.process import ROOT
+
+pytestmark = THOROUGH
 
 WORKFLOWS = ROOT / ".github" / "workflows"
 

@@ -48,7 +48,7 @@ def p(values: list[float], percent: float) -> float:
 
 
 async def one_round(contestant: Contestant, number: int, size: Size, core: int | None = None) -> Figures:
-    """All that a contestant plays, once, in a world of its own, on one core if that is given."""
+    """Play everything once with one contestant, with new fakes, and on one core if that is given."""
     found: Figures = {}
     take = iter(f"{number:04x}{i:020x}" for i in range(100_000))
     for parts in ({"unloaded", "bursts", "hang", "quarter"}, {"memory"}):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 
 
 class AcksFirst:
@@ -19,23 +20,21 @@ class AcksFirst:
         self._none_due = asyncio.Event()
         self._turn = asyncio.Lock()
 
-    @contextlib.contextmanager
-    def due(self) -> Iterator[None]:
+    def due(self) -> AbstractContextManager[None]:
         """An ack is due until this block ends."""
-        self._count(1)
-        try:
-            yield
-        finally:
-            self._count(-1)
+        return self._counted(1)
+
+    def waiting_for_slack(self) -> AbstractContextManager[None]:
+        """The ack that is due waits for Slack in this block, so it needs no processor."""
+        return self._counted(-1)
 
     @contextlib.contextmanager
-    def waiting_for_slack(self) -> Iterator[None]:
-        """The ack that is due waits for Slack in this block, so it needs no processor."""
-        self._count(-1)
+    def _counted(self, change: int) -> Iterator[None]:
+        self._count(change)
         try:
             yield
         finally:
-            self._count(1)
+            self._count(-change)
 
     def _count(self, change: int) -> None:
         self._due += change

@@ -78,7 +78,7 @@ async def test_start_reports(
 async def test_secret_in_a_file(
     content: str | None, changes: dict[str, str], environment: dict[str, str], tmp_path: Path
 ) -> None:
-    """What is wrong with the file of a secret is told at the start, and the secret is not."""
+    """The start says what is wrong with the file of a secret, and does not show the secret."""
     if content is not None:
         (tmp_path / "key").write_text(content)
     said = await started(environment, tmp_path, **{"CELLCAST_API_KEY_FILE": str(tmp_path / "key")} | changes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import fcntl
 import functools
@@ -21,6 +22,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+import uvloop
 from _pytest.mark import ParameterSet
 from sqlalchemy.engine import make_url
 
@@ -81,6 +83,11 @@ def pytest_collection_finish() -> None:
     """Leave what has been loaded out of each later collection."""
     gc.freeze()
     gc.enable()
+
+
+def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Run the bot under test on the event loop that it is shipped with."""
+    return {"uvloop": uvloop.new_event_loop}
 
 
 FOLDERS = ("unit", "integration", "faults", "simulation", "e2e")

@@ -32,12 +32,18 @@ def _run(
     raise SystemExit(main(list(arguments)))
 
 
+class _ReaderProtocol(asyncio.StreamReaderProtocol):
+    def eof_received(self) -> bool:
+        super().eof_received()
+        return False  # nothing is written to a pipe that is read: uvloop need not keep it open
+
+
 async def _stream(pipe: Connection) -> asyncio.StreamReader:
     reader = asyncio.StreamReader()
     file = os.fdopen(os.dup(pipe.fileno()), "rb")
     pipe.close()
     loop = asyncio.get_running_loop()
-    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), file)
+    await loop.connect_read_pipe(lambda: _ReaderProtocol(reader), file)
     return reader
 
 

@@ -9,7 +9,7 @@ import re
 LOOKALIKES = {"*": "\u2217", "_": "\u02cd", "~": "\u223c", "`": "\u02cb", ":": "\ua789"}
 # An underscore between two letters or digits formats nothing, so it stays as it is; so does a colon that cannot begin
 # an emoji's name, as in ":phone:".
-FORMATTING = re.compile(r"[*~`]|(?<![^\W_])_|_(?![^\W_])|:(?=[\w'+-]+:)")
+FORMATTING = re.compile(r"[*~`]|_(?:(?<![^\W_]_)|(?![^\W_]))|:(?=[\w'+-]+:)")
 # What must not be cut in two: an escaped character, or a mention, link or date.
 WHOLE = re.compile(r"&(?:amp|lt|gt);|<[^<>]*>|.", re.DOTALL)
 

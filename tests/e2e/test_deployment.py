@@ -52,6 +52,7 @@ def test_dockerfile_has_no_fault() -> None:
     assert (found.returncode, found.stdout) == (0, ""), found.stdout
 
 
+@THOROUGH
 @pytest.mark.parametrize(
     ("schema", "file"),
     [

@@ -325,6 +325,7 @@ async def test_slack_drops_a_message(demo: Demo) -> None:
     assert len([n for n in demo.workspace.notes if n.text.startswith(SUCCESS)]) == 1
 
 
+@THOROUGH
 async def test_kill_and_restart(demo: Demo) -> None:
     """A bot that is killed during the call comes back, calls the outcome unknown, and does not call again."""
     await demo.tab.get_by_label("Cellcast answers next").select_option("fine, after 4 s")
@@ -489,6 +490,7 @@ async def test_app_home(demo: Demo) -> None:
     await expect(home).not_to_contain_text("Support line")
 
 
+@THOROUGH
 async def test_keyboard_alone(demo: Demo) -> None:
     """The whole round, and the picker, without a mouse."""
     keys = demo.tab.keyboard

@@ -169,6 +169,7 @@ async def test_setup_again_in_http_mode(talking: Talk, tmp_path: Path) -> None:
     assert "ALLOWED_USERS=*\n" in text
 
 
+@THOROUGH
 async def test_setup_with_secrets_in_files(talking: Talk, tmp_path: Path) -> None:
     """What a file holds is not asked for and not written, so that .env and the file do not contradict each other."""
     given = f"SLACK_APP_TOKEN_FILE={tmp_path}/app\nCELLCAST_API_KEY_FILE=key\n"

@@ -333,6 +333,7 @@ async def test_health(tmp_path: Path, environment: dict[str, str], workspace: Wo
             assert answer.status == 404
 
 
+@THOROUGH
 def test_commands_do_not_load_the_bot() -> None:
     """A command loads only what it needs: not the running bot, its listeners, nor Bolt."""
     commands = ", ".join(f"bot.cli.{command}" for command in ("check", "setup", "history", "delivered"))

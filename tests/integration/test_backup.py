@@ -27,8 +27,8 @@ async def ledger(database: str) -> Ledger:
     """A ledger that holds something."""
     found = Ledger(database)
     await found.open()
-    for number in range(2_000):
-        await found.create_request(NewRequest(f"{number:024x}", "C1", "U1", 1000.0, 900.0, reason="x" * 100))
+    for number in range(100):
+        await found.create_request(NewRequest(f"{number:024x}", "C1", "U1", 1000.0, 900.0, reason="x" * 10_000))
     found.close()
     return found
 

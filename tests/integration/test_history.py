@@ -15,7 +15,21 @@ import pytest
 from bot.cli.main import main
 from sandbox.fake_cellcast import ANSWERS, SUCCESS, Cellcast
 from sandbox.fake_slack import Workspace
-from tests.conftest import ANA, BEN, GIL, KEY, NUMBER, NUMBERS, Start, TestClock, ask, private, public, settled
+from tests.conftest import (
+    ANA,
+    BEN,
+    GIL,
+    KEY,
+    NUMBER,
+    NUMBERS,
+    THOROUGH,
+    Start,
+    TestClock,
+    ask,
+    private,
+    public,
+    settled,
+)
 from tests.process import ROOT, clean_environment, run_command
 
 
@@ -106,7 +120,7 @@ def test_only_prune_deletes_a_row() -> None:
     assert not [name for name, found in text.items() if "DELETE FROM" in found or "DROP TABLE" in found]
 
 
-@pytest.mark.parametrize("arguments", [["history", "--json"], ["history"]])
+@pytest.mark.parametrize("arguments", [["history", "--json"], pytest.param(["history"], marks=THOROUGH)])
 async def test_full_disk_under_the_output(
     start: Start, workspace: Workspace, environment: dict[str, str], tmp_path: Path, arguments: list[str]
 ) -> None:

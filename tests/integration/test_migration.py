@@ -17,15 +17,18 @@ import sqlalchemy as sa
 from bot.domain.models import Click
 from bot.domain.status import CallResult, OutcomeCode, Status
 from bot.ledger.store import Ledger
-from tests.conftest import BOTH, POSTGRESQL
-
-pytestmark = BOTH
+from tests.conftest import BOTH, POSTGRESQL, SQLITE, crossed
 
 FILES = Path(__file__).parents[1] / "ledgers"
+VERSIONS = [2, 3, 4, 5, 6, 7]  # a database of the first goes through the migrations of all the others
 WITHIN = 900.0
 
+each_version = pytest.mark.parametrize(
+    ("version", "database"), crossed(VERSIONS, ["sqlite", "postgresql"]), indirect=True
+)
 
-@pytest.fixture(params=[2, 3, 4, 5, 6, 7], ids=lambda version: f"schema {version}")
+
+@pytest.fixture
 def version(request: pytest.FixtureRequest) -> int:
     """Return the schema that wrote the database."""
     return int(request.param)
@@ -52,6 +55,7 @@ def request_id(number: int) -> str:
     return f"{number:032x}"
 
 
+@each_version
 async def test_every_request_is_kept(ledger: Ledger, version: int) -> None:
     """Each request and each outcome is there after the migration, which can be run again."""
     await ledger.open()
@@ -73,6 +77,7 @@ async def test_every_request_is_kept(ledger: Ledger, version: int) -> None:
     assert (await ledger.require(request_id(4))).label == "Support line"
 
 
+@each_version
 async def test_call_that_was_under_way_is_unknown(ledger: Ledger, version: int) -> None:
     """Schema 2 did not store whether a call had begun: what it left confirmed is unknown, never "nothing was sent"."""
     await ledger.open()
@@ -83,7 +88,8 @@ async def test_call_that_was_under_way_is_unknown(ledger: Ledger, version: int) 
         assert [outcome.code for outcome in outcomes[request_id(8)]] == [OutcomeCode.NOT_STARTED]
 
 
-@pytest.mark.parametrize("version", [2])
+@BOTH
+@pytest.mark.parametrize("version", [2], indirect=True)
 async def test_first_schema(ledger: Ledger) -> None:
     """A database of schema 1, which had no names of numbers, goes through every migration."""
     with ledger.database.transaction() as db:
@@ -95,6 +101,7 @@ async def test_first_schema(ledger: Ledger) -> None:
     assert (kept.status, kept.phone, kept.label) == (Status.SUCCEEDED, None, None)
 
 
+@each_version
 async def test_requests_go_on(ledger: Ledger, version: int) -> None:
     """What waits can be confirmed, what is undelivered is delivered, an open offer can be tried again."""
     await ledger.open()
@@ -109,6 +116,7 @@ async def test_requests_go_on(ledger: Ledger, version: int) -> None:
         assert await ledger.start_call(confirmed, 1131.0)
 
 
+@each_version
 async def test_unknown_outcome_is_remembered(ledger: Ledger) -> None:
     """An attempt that an earlier version left unknown still counts when Cellcast no longer finds the number."""
     await ledger.open()
@@ -121,7 +129,7 @@ async def test_unknown_outcome_is_remembered(ledger: Ledger) -> None:
     assert settled.outcome.code is OutcomeCode.ALREADY_GONE
 
 
-@pytest.mark.parametrize("version", [4])
+@pytest.mark.parametrize("version", [4], indirect=True)
 @POSTGRESQL
 async def test_long_migration(ledger: Ledger) -> None:
     """A migration may take longer than a statement of the running bot, as it does with a million rows."""
@@ -135,10 +143,10 @@ async def test_long_migration(ledger: Ledger) -> None:
     assert (await ledger.require(request_id(4))).status is Status.SUCCEEDED
 
 
-async def test_the_schema_is_that_of_a_new_database(ledger: Ledger, database: str, tmp_path: Path) -> None:
+@SQLITE
+@pytest.mark.parametrize("version", VERSIONS, indirect=True)
+async def test_the_schema_is_that_of_a_new_database(ledger: Ledger, tmp_path: Path) -> None:
     """A migrated SQLite database has the tables, columns and indexes of a new one."""
-    if not database.startswith("sqlite"):
-        pytest.skip("the statements are the same on PostgreSQL")
     await ledger.open()
     new = Ledger(f"sqlite:///{tmp_path}/new.db")
     await new.open()

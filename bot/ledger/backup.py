@@ -17,7 +17,7 @@ TIMEOUT = 1.5
 def back_up(database: Path, target: Path) -> None:
     """Copy the database as it is now, marked as a backup, while the bot goes on writing.
 
-    The copy is written under a temporary name beside `target`, and gets its own name only when it is on the disk. Raise
+    The copy is written in a temporary folder beside `target`, and gets its own name only when it is on the disk. Raise
     BotError if `target` exists or cannot be written.
     """
     if os.path.lexists(target):
@@ -66,17 +66,18 @@ def _exists(target: Path) -> BotError:
 
 def _write(database: Path, target: Path) -> None:
     folder = target.absolute().parent
-    copying, name = tempfile.mkstemp(prefix=".backup-", dir=folder)  # with mode 600
-    try:
-        with contextlib.closing(_connect(database, timeout=TIMEOUT)) as db:
-            db.execute("VACUUM INTO ?", (name,))
-        with contextlib.closing(_connect(Path(name), timeout=TIMEOUT)) as copy:
-            copy.execute("PRAGMA user_version = 1")
-        os.fsync(copying)
-        os.link(name, target)  # unlike a rename it never replaces a file
-    finally:
-        os.close(copying)
-        Path(name).unlink()
+    # A folder, because SQLite leaves a journal beside a copy that it cannot complete.
+    with tempfile.TemporaryDirectory(prefix=".backup-", dir=folder) as own:
+        copying, name = tempfile.mkstemp(dir=own)  # with mode 600
+        try:
+            with contextlib.closing(_connect(database, timeout=TIMEOUT)) as db:
+                db.execute("VACUUM INTO ?", (name,))
+            with contextlib.closing(_connect(Path(name), timeout=TIMEOUT)) as copy:
+                copy.execute("PRAGMA user_version = 1")
+            os.fsync(copying)
+            os.link(name, target)  # unlike a rename it never replaces a file
+        finally:
+            os.close(copying)
     opened = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(opened)

@@ -165,12 +165,12 @@ def image(tmp_path: Path) -> Iterator[Path]:
 
 def start_in(image: Path, *arguments: str, settings: dict[str, str]) -> Coroutine[Any, Any, asyncio.subprocess.Process]:
     """Start `python -m bot` in the image's tree, as a user without rights if the tests run as root."""
-    as_bot: dict[str, Any] = {"user": 10001, "group": 10001, "extra_groups": []} if os.geteuid() == 0 else {}
+    as_bot = ["setpriv", "--reuid=10001", "--regid=10001", "--clear-groups"] if os.geteuid() == 0 else []
     own = {"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1", "HOME": str(image / "app")}
     own |= {"PYTHONPATH": str(image / "app"), "PYTHONSAFEPATH": "1"}
     return asyncio.create_subprocess_exec(
-        str(image / "venv/bin/python"), "-m", "bot", *arguments, env=settings | own,
-        cwd=image.parent / "data", stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, **as_bot,
+        *as_bot, str(image / "venv/bin/python"), "-m", "bot", *arguments, env=settings | own,
+        cwd=image.parent / "data", stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
 
 

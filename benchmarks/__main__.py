@@ -51,9 +51,10 @@ def render(run: Run) -> int:
     kept = GROWTH_PART.search(PAGE.read_text(encoding="utf-8"))
     PAGE.write_text(page(run, kept[0] if kept else ""), encoding="utf-8")
     PLOT.write_text(plot(run.medians), encoding="utf-8")
-    for target in missed(run.medians):
+    targets = missed(run.medians)
+    for target in targets:
         print(f"missed: {target.figure}")
-    return 1 if missed(run.medians) else 0
+    return 1 if targets else 0
 
 
 if __name__ == "__main__":

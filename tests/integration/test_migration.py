@@ -23,8 +23,14 @@ FILES = Path(__file__).parents[1] / "ledgers"
 VERSIONS = [2, 3, 4, 5, 6, 7]  # a database of the first goes through the migrations of all the others
 WITHIN = 900.0
 
-each_version = pytest.mark.parametrize(
-    ("version", "database"), crossed(VERSIONS, ["sqlite", "postgresql"]), indirect=True
+
+def schema(value: object) -> str | None:
+    """What a test's name says of a version; a database is named as usual."""
+    return f"schema {value}" if isinstance(value, int) else None
+
+
+EACH_VERSION = pytest.mark.parametrize(
+    ("version", "database"), crossed(VERSIONS, ["sqlite", "postgresql"]), indirect=True, ids=schema
 )
 
 
@@ -55,7 +61,7 @@ def request_id(number: int) -> str:
     return f"{number:032x}"
 
 
-@each_version
+@EACH_VERSION
 async def test_every_request_is_kept(ledger: Ledger, version: int) -> None:
     """Each request and each outcome is there after the migration, which can be run again."""
     await ledger.open()
@@ -77,7 +83,7 @@ async def test_every_request_is_kept(ledger: Ledger, version: int) -> None:
     assert (await ledger.require(request_id(4))).label == "Support line"
 
 
-@each_version
+@EACH_VERSION
 async def test_call_that_was_under_way_is_unknown(ledger: Ledger, version: int) -> None:
     """Schema 2 did not store whether a call had begun: what it left confirmed is unknown, never "nothing was sent"."""
     await ledger.open()
@@ -89,7 +95,7 @@ async def test_call_that_was_under_way_is_unknown(ledger: Ledger, version: int) 
 
 
 @BOTH
-@pytest.mark.parametrize("version", [2], indirect=True)
+@pytest.mark.parametrize("version", [2], indirect=True, ids=schema)
 async def test_first_schema(ledger: Ledger) -> None:
     """A database of schema 1, which had no names of numbers, goes through every migration."""
     with ledger.database.transaction() as db:
@@ -101,7 +107,7 @@ async def test_first_schema(ledger: Ledger) -> None:
     assert (kept.status, kept.phone, kept.label) == (Status.SUCCEEDED, None, None)
 
 
-@each_version
+@EACH_VERSION
 async def test_requests_go_on(ledger: Ledger, version: int) -> None:
     """What waits can be confirmed, what is undelivered is delivered, an open offer can be tried again."""
     await ledger.open()
@@ -116,7 +122,7 @@ async def test_requests_go_on(ledger: Ledger, version: int) -> None:
         assert await ledger.start_call(confirmed, 1131.0)
 
 
-@each_version
+@EACH_VERSION
 async def test_unknown_outcome_is_remembered(ledger: Ledger) -> None:
     """An attempt that an earlier version left unknown still counts when Cellcast no longer finds the number."""
     await ledger.open()
@@ -129,7 +135,7 @@ async def test_unknown_outcome_is_remembered(ledger: Ledger) -> None:
     assert settled.outcome.code is OutcomeCode.ALREADY_GONE
 
 
-@pytest.mark.parametrize("version", [4], indirect=True)
+@pytest.mark.parametrize("version", [4], indirect=True, ids=schema)
 @POSTGRESQL
 async def test_long_migration(ledger: Ledger) -> None:
     """A migration may take longer than a statement of the running bot, as it does with a million rows."""
@@ -144,7 +150,7 @@ async def test_long_migration(ledger: Ledger) -> None:
 
 
 @SQLITE
-@pytest.mark.parametrize("version", VERSIONS, indirect=True)
+@pytest.mark.parametrize("version", VERSIONS, indirect=True, ids=schema)
 async def test_the_schema_is_that_of_a_new_database(ledger: Ledger, tmp_path: Path) -> None:
     """A migrated SQLite database has the tables, columns and indexes of a new one."""
     await ledger.open()

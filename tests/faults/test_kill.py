@@ -10,6 +10,8 @@ import asyncio
 import signal
 from pathlib import Path
 
+import pytest
+
 from sandbox.bot_process import BotProcess
 from tests.conftest import Record
 from tests.process import running
@@ -56,6 +58,7 @@ class Killed(Round):
             await self.told()
 
 
+@pytest.mark.long
 async def test_kill_at_the_moments_that_matter(tmp_path: Path, reliability: Record) -> None:
     """Whenever the bot dies, a confirmation makes at most one call, and its one outcome is delivered in the end."""
 

@@ -38,6 +38,7 @@ OUTCOMES, EVERY, BURST = often(30, 100), 0.2, 5  # Slack's second is shorter her
 SLOWLY = 0.5  # the same, where a busy machine must not decide
 
 
+@pytest.mark.long
 async def test_many_outcomes_in_one_channel(
     start: Start, workspace: Workspace, cellcast: Cellcast, monkeypatch: pytest.MonkeyPatch, reliability: Record
 ) -> None:

@@ -144,6 +144,7 @@ async def test_same_click_at_every_replica(
     reliability("Replicas", fault, calls="one for each", told="once each")
 
 
+@pytest.mark.long
 async def test_replicas_that_die_at_random(
     workspace: Workspace, cellcast: Cellcast, copies: list[Copy], database: str, reliability: Record
 ) -> None:

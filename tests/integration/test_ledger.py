@@ -23,7 +23,7 @@ from bot.ledger.schema import SCHEMA_VERSION
 from bot.ledger.statements import BATCH
 from bot.ledger.store import Ledger
 from bot.ledger.transitions import LEASE
-from tests.conftest import BOTH, POSTGRESQL, SQLITE
+from tests.conftest import BOTH, POSTGRESQL, SQLITE, often
 
 pytestmark = BOTH
 
@@ -363,7 +363,9 @@ def test_promises_hold_whatever_happens_at_once(database: str, monkeypatch: pyte
     checks = list(HealthCheck)  # an example opens a database: slow by hypothesis' standards
     run_state_machine_as_test(
         Promises,
-        settings=settings(max_examples=8, stateful_step_count=25, deadline=None, suppress_health_check=checks),
+        settings=settings(
+            max_examples=often(4, 8), stateful_step_count=25, deadline=None, suppress_health_check=checks
+        ),
     )
 
 

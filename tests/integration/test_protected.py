@@ -273,6 +273,7 @@ async def test_list_that_changes_before_the_request_is_stored(
         """Give the next read of the list its lines: it waits for them, and the read after it finds a changed file."""
         with pipe.open("w", encoding="utf-8") as file:
             file.write(f"id,number,label,warning,protected\n{NUMBER},,{row}\n")
+            file.flush()  # this changes the time of the file too, to one that two reads could have in common
             os.utime(pipe, (next(moments),) * 2)
 
     first = asyncio.create_task(asyncio.to_thread(feed, "Old,,no"))

@@ -114,7 +114,6 @@ async def test_each_outcome_keeps_to_the_schema(ledger: Ledger, environment: dic
     assert {outcome["code"] for outcome in outcomes} == set(OutcomeCode)
     assert {row["version"] for row in rows} == {1}
     assert "pending" in {row["status"] for row in rows}
-    assert invalid(tmp_path / "real", rows) == set()
     row = next(row for row in rows if len(row["outcomes"]) == 2)
     first, last = row["outcomes"]
     shorter = [{name: row[name] for name in row if name != left_out} for left_out in row]
@@ -122,8 +121,8 @@ async def test_each_outcome_keeps_to_the_schema(ledger: Ledger, environment: dic
         row | {"outcomes": [first, {name: last[name] for name in last if name != left_out}]} for left_out in last
     ]
     shorter += [row | {"requested_at": "2026-01-31"}, row | {"version": 2}, row | {"outcomes": None}]
-    assert invalid(tmp_path / "changed", shorter) == set(range(len(shorter)))
-    assert invalid(tmp_path / "added", [row | {"added_later": 1}]) == set()
+    good = [*rows, row | {"added_later": 1}]
+    assert invalid(tmp_path / "rows", good + shorter) == set(range(len(good), len(good) + len(shorter)))
 
 
 @pytest.mark.parametrize(("model", "stored"), [(RequestRecord, Request), (OutcomeRecord, Outcome)])

@@ -152,6 +152,7 @@ async def demo(browser: Browser, workspace: Workspace, cellcast: Cellcast, tmp_p
         assert errors == []
 
 
+@THOROUGH
 async def test_main_round(demo: Demo) -> None:
     """Ask, confirm in the dialog, read the toast; the side panel shows each step, the ack's time and the ledger."""
     await demo.type(f"/unsubscribe-number {SUPPORT} campaign ended")

@@ -283,7 +283,8 @@ async def test_history_while_requests_change(ledger: Ledger) -> None:
 
 
 @SQLITE
-@pytest.mark.parametrize("arguments", [(), pytest.param(("--json",), marks=THOROUGH)])
+@THOROUGH
+@pytest.mark.parametrize("arguments", [(), ("--json",)])
 async def test_reader_that_stops(
     ledger: Ledger, environment: dict[str, str], tmp_path: Path, arguments: tuple[str, ...]
 ) -> None:

@@ -251,7 +251,7 @@ async def test_people_with_one_right(start: Start, workspace: Workspace) -> None
 
 async def test_request_in_progress(start: Start, workspace: Workspace, cellcast: Cellcast) -> None:
     """A request whose call is under way waits for nobody, nor does one in a channel that is not allowed."""
-    cellcast.next.append(ANSWERS["fine, after 4 s"])
+    cellcast.hold = asyncio.Event()
     async with start() as bot:
         card = await ask(workspace)
         await workspace.click(BEN, card, "Unsubscribe Number")
@@ -261,6 +261,7 @@ async def test_request_in_progress(start: Start, workspace: Workspace, cellcast:
         await workspace.until(lambda: BEN in workspace.homes)
         assert "Waiting for you" not in said(workspace, BEN)
         assert "Open requests" in said(workspace, BEN)
+        cellcast.hold.set()
         await settled(bot)
         await ask(workspace, text=OTHER)
     async with start(allowed_channels="C0OTHER") as bot:

@@ -197,6 +197,7 @@ def settings_of(environment: dict[str, str]) -> Settings:
     return Settings(_env_file=None, **given)
 
 
+@pytest.mark.usefixtures("last_message_alone")
 async def test_channel_that_slack_names(
     environment: dict[str, str], workspace: Workspace, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -206,6 +207,7 @@ async def test_channel_that_slack_names(
     assert workspace.notes == []
 
 
+@pytest.mark.usefixtures("last_message_alone")
 async def test_card_that_is_left_at_ctrl_c(
     environment: dict[str, str], workspace: Workspace, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -324,6 +326,7 @@ async def test_socket_behind_a_proxy(environment: dict[str, str], tmp_path: Path
     assert re.search(rb"GET [a-z]+://[^ ]+/socket/", passed)
 
 
+@THOROUGH
 async def test_rate_limit(environment: dict[str, str], tmp_path: Path, workspace: Workspace) -> None:
     """If Slack limits requests, the rehearsal says so, waits as long as Slack says, and goes on."""
     workspace.faults["blocks.validate"].append("429")
@@ -356,6 +359,7 @@ async def test_one_bad_answer(
     assert lines[2].endswith(f": {why}")
 
 
+@THOROUGH
 async def test_errors_that_are_not_a_list_of_faults(
     environment: dict[str, str], tmp_path: Path, workspace: Workspace
 ) -> None:

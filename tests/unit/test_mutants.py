@@ -7,6 +7,7 @@ import re
 
 import pytest
 
+from tests.conftest import THOROUGH
 from tests.process import ROOT
 from tools import mutants
 from tools.mutants import Mutant, TableError
@@ -39,6 +40,7 @@ def test_mutant_that_does_not_fit(text: str, times: int) -> None:
         mutant.apply(text)
 
 
+@THOROUGH
 def test_draw() -> None:
     """A draw depends on its seed alone, and each mutant in it changes one place of a file that stays readable."""
     drawn = mutants.draw(60, 7)

@@ -150,9 +150,17 @@ class TestClock(Clock):
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mix tests that wait with tests that compute, so that the cores stay busy; the longest begin first."""
+    """Mix tests that wait with tests that compute, so that the cores stay busy; the longest begin first.
+
+    The files of tests/e2e stay whole: their tests share a browser, or the package.
+    """
+
+    def place(item: pytest.Item) -> tuple[bool, int]:
+        name = item.path.name if item.get_closest_marker("e2e") else item.nodeid
+        return item.get_closest_marker("long") is None, zlib.crc32(name.encode())
+
     if "PYTEST_XDIST_WORKER" in os.environ:
-        items.sort(key=lambda item: (item.get_closest_marker("long") is None, zlib.crc32(item.nodeid.encode())))
+        items.sort(key=place)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -136,6 +136,31 @@ async def test_what_was_given_up_is_not_done(found: Database) -> None:
 
 
 @SQLITE
+async def test_what_was_given_up_is_not_repeated(found: Database) -> None:
+    """If a change fails, those beside it are run again, except one that its caller has given up."""
+    held = Held(found, write("word 1"))
+    await held.begun()
+    ran: list[str] = []
+
+    def work(db: sa.Connection) -> str:
+        ran.append("word 2")
+        return write("word 2")(db)
+
+    refused = Held(found, write("word 1"))  # it is there already
+    waiting = asyncio.create_task(found.write(work, timeout=0.5))
+    await asyncio.sleep(0)
+    held.let_go()
+    await refused.begun()
+    with pytest.raises(LedgerError, match="does not know whether this was recorded"):
+        await waiting
+    refused.let_go()
+    with pytest.raises(LedgerError):
+        await refused.task
+    assert ran == ["word 2"]
+    assert words(found) == ["word 1"]
+
+
+@SQLITE
 async def test_what_never_began_says_so(found: Database) -> None:
     """A change whose turn did not come in time was not recorded, and is not recorded later."""
     held = Held(found, write("held"))

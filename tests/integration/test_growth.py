@@ -283,8 +283,7 @@ async def test_history_while_requests_change(ledger: Ledger) -> None:
 
 
 @SQLITE
-@THOROUGH
-@pytest.mark.parametrize("arguments", [(), ("--json",)])
+@pytest.mark.parametrize("arguments", [(), pytest.param(("--json",), marks=THOROUGH)])
 async def test_reader_that_stops(
     ledger: Ledger, environment: dict[str, str], tmp_path: Path, arguments: tuple[str, ...]
 ) -> None:

@@ -120,8 +120,7 @@ def test_only_prune_deletes_a_row() -> None:
     assert not [name for name, found in text.items() if "DELETE FROM" in found or "DROP TABLE" in found]
 
 
-@THOROUGH
-@pytest.mark.parametrize("arguments", [["history", "--json"], ["history"]])
+@pytest.mark.parametrize("arguments", [["history", "--json"], pytest.param(["history"], marks=THOROUGH)])
 async def test_full_disk_under_the_output(
     start: Start, workspace: Workspace, environment: dict[str, str], tmp_path: Path, arguments: list[str]
 ) -> None:

@@ -359,7 +359,6 @@ async def test_one_bad_answer(
     assert lines[2].endswith(f": {why}")
 
 
-@THOROUGH
 async def test_errors_that_are_not_a_list_of_faults(
     environment: dict[str, str], tmp_path: Path, workspace: Workspace
 ) -> None:

@@ -169,6 +169,7 @@ def _compile_statements_once() -> Iterator[None]:
     create = sa.create_engine
     shared = create("sqlite://")
     shared.connect().close()  # SQLAlchemy completes a dialect when it is first used
+    compiled: dict[Any, Any] = {}
 
     def create_engine(url: str | sa.URL, **options: Any) -> sa.Engine:
         engine = create(url, **options)
@@ -177,7 +178,6 @@ def _compile_statements_once() -> Iterator[None]:
             engine.update_execution_options(compiled_cache=compiled)
         return engine
 
-    compiled: dict[Any, Any] = {}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sa, "create_engine", create_engine)
         yield

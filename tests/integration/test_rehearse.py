@@ -7,7 +7,6 @@ import json
 import re
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import pytest
 from yarl import URL
@@ -69,16 +68,11 @@ LEFT = f"A card may be left in {NUMBERS}: delete it by hand."
 
 
 async def rehearse_channel(
-    environment: dict[str, str], cwd: Path, channel: str = NUMBERS, *, socket: bool = False, whole: bool = False
+    environment: dict[str, str], cwd: Path, channel: str = NUMBERS, *, socket: bool = False
 ) -> tuple[int, list[str]]:
-    """Rehearse with a channel; the exit code, and the lines about the card and the socket.
-
-    Without `whole` only the last message is judged before: here the subject is what comes after it.
-    """
+    """Rehearse with a channel; the exit code, and the lines about the card and the socket."""
     settings = environment | ({"SLACK_APP_TOKEN": APP_TOKEN} if socket else {})
-    judged = [*rehearsal._payloads()] if whole else [*rehearsal._payloads()][-1:]
-    with mock.patch.object(rehearsal, "_payloads", lambda: judged):
-        code, out, err = await run_command("rehearse", "--channel", channel, settings=settings, cwd=cwd)
+    code, out, err = await run_command("rehearse", "--channel", channel, settings=settings, cwd=cwd)
     assert (err, "/socket/" in out) == ("", False)  # the address of a socket has a one-time ticket in it
     lines = out.splitlines()
     return code, lines[lines.index("ok    The modal: the longest texts") + 1 : -1]
@@ -88,7 +82,7 @@ async def test_with_a_channel(environment: dict[str, str], tmp_path: Path, works
     """With a channel one card is posted, updated and deleted there, and a socket carries a frame there and back."""
     seen: list[Note] = []
     workspace.watch(seen.append)
-    code, lines = await rehearse_channel(environment, tmp_path, socket=True, whole=True)
+    code, lines = await rehearse_channel(environment, tmp_path, socket=True)
     assert (code, lines) == (0, [f"ok    {step}" for step in (POSTED, UPDATED, DELETED, SOCKET)])
     called = [call for call in workspace.api_calls if call.startswith("chat.")]
     assert called == ["chat.postMessage", "chat.update", "chat.delete"]
@@ -97,6 +91,7 @@ async def test_with_a_channel(environment: dict[str, str], tmp_path: Path, works
     assert all("actions" not in [block["type"] for block in note.blocks] for note in seen)
 
 
+@pytest.mark.usefixtures("last_message_alone")
 async def test_with_a_channel_in_http_mode(environment: dict[str, str], tmp_path: Path, workspace: Workspace) -> None:
     """Without an app-level token there is no socket to try."""
     code, lines = await rehearse_channel(environment, tmp_path)
@@ -104,6 +99,7 @@ async def test_with_a_channel_in_http_mode(environment: dict[str, str], tmp_path
     assert workspace.notes == []
 
 
+@pytest.mark.usefixtures("last_message_alone")
 async def test_channel_without_the_bot(environment: dict[str, str], tmp_path: Path) -> None:
     """If the bot cannot post in the channel, that is a line with Slack's reason."""
     code, lines = await rehearse_channel(environment, tmp_path, QUIET)
@@ -153,6 +149,7 @@ BROKEN = NO_ANSWER.format("no readable answer")
         ),
     ],
 )
+@pytest.mark.usefixtures("last_message_alone")
 async def test_card_that_may_be_left(
     environment: dict[str, str],
     tmp_path: Path,
@@ -169,6 +166,7 @@ async def test_card_that_may_be_left(
     assert len(workspace.notes) == left
 
 
+@pytest.mark.usefixtures("last_message_alone")
 async def test_rate_limits_of_the_card(environment: dict[str, str], tmp_path: Path, workspace: Workspace) -> None:
     """If Slack limits a step, the rehearsal says so, waits, and leaves no card."""
     for method in ("chat.postMessage", "chat.update", "chat.delete"):
@@ -261,6 +259,7 @@ def disconnect(reason: str) -> str:
         pytest.param(["{"], "The connection failed (JSONDecodeError).", id="half a frame"),
     ],
 )
+@pytest.mark.usefixtures("last_message_alone")
 async def test_socket_that_slack_does_not_greet(
     environment: dict[str, str], tmp_path: Path, workspace: Workspace, greeting: list[str], why: str
 ) -> None:
@@ -278,6 +277,7 @@ async def test_socket_that_slack_does_not_greet(
         pytest.param("hang", "Slack did not answer in time.", id="no handshake"),
     ],
 )
+@pytest.mark.usefixtures("last_message_alone")
 async def test_socket_that_breaks(
     environment: dict[str, str],
     tmp_path: Path,
@@ -293,6 +293,7 @@ async def test_socket_that_breaks(
     assert (code, lines[-1]) == (1, f"FAIL  {SOCKET}: {why}")
 
 
+@pytest.mark.usefixtures("last_message_alone")
 async def test_socket_that_stalls(
     environment: dict[str, str], tmp_path: Path, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -303,6 +304,7 @@ async def test_socket_that_stalls(
     assert (code, lines[-1]) == (1, f"FAIL  {SOCKET}: Slack did not answer in time.")
 
 
+@pytest.mark.usefixtures("last_message_alone")
 async def test_socket_behind_a_proxy(environment: dict[str, str], tmp_path: Path, workspace: Workspace) -> None:
     """If the environment names a proxy, the socket is opened through it, as the bot does."""
     passed = bytearray()
